@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data that travels through the harness, as frozen dataclasses.
+
+No torch, no I/O and no formatting live here: capture fills these, compare
+reads and extends them, every report renders them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+TRACE_VERSION = 1
+
+Verdict = Literal["pass", "fail", "error"]
+"""pass: the same; fail: different; error: could not be judged (never a pass)."""
+
+Side = Literal["old", "new", "oracle"]
+
+
+class MmparityError(Exception):
+    """Something the user can mend; the message says what, where and what next."""
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """One captured tensor of a trace, on its canonical name and layout.
+
+    Attributes:
+        hook_point: canonical name, for example ``blocks.0.attn.q``.
+        order: position in the order of execution, from 0.
+        shape: canonical shape, tokens first.
+        dtype: torch's name without the prefix, for example ``bfloat16``.
+        file: name of the safetensors file that holds it, inside the trace.
+        digest: sha256 of the canonical bytes.
+        path: where it came from in the implementation (module path or operator).
+        transforms: the layout transforms applied to reach the canonical layout.
+        error: why the tensor is not usable (a padded lane that is not zero, an
+            empty output); a record with an error never passes.
+    """
+
+    hook_point: str
+    order: int
+    shape: tuple[int, ...]
+    dtype: str
+    file: str
+    digest: str
+    path: str
+    transforms: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A module or tensor that has no partner, with the reason."""
+
+    path: str
+    side: Side
+    reason: str
+    explained: bool = True
+    """False: nobody declared it, so the case fails."""
+
+
+@dataclass(frozen=True)
+class TraceMeta:
+    """What a trace is a trace of; two traces compare only where these agree.
+
+    Attributes:
+        implementation: one of ``mmparity list implementations``.
+        case: name of the case.
+        dtype: dtype the encoder ran in.
+        device: ``cpu``, ``cuda`` or ``npu``.
+        weights_digest: sha256 over the checkpoint's tensors that were loaded.
+        pixels_digest: sha256 over the pixel values.
+        grid_thw: patch grid of each image or clip, (t, h, w) in patches.
+        depth: number of blocks that ran.
+        emulated: names of the operators that were emulated (none on a real NPU).
+        seconds: wall time of one forward without capture.
+        sources: name of each source tree -> its git tree id.
+        versions: name of each package -> version.
+        parameters: parameter name -> [shape, dtype], as loaded.
+        hyper_parameters: attention class, head size, scale, backend and so on.
+    """
+
+    implementation: str
+    case: str
+    dtype: str
+    device: str
+    weights_digest: str
+    pixels_digest: str
+    grid_thw: tuple[tuple[int, int, int], ...]
+    depth: int
+    emulated: tuple[str, ...] = ()
+    seconds: float | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, list[Any]] = field(default_factory=dict)
+    hyper_parameters: dict[str, Any] = field(default_factory=dict)
+    trace_version: int = TRACE_VERSION
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Differences of one hook point; all arithmetic is done in float64.
+
+    ``old`` is always the denominator. ``None`` means not applicable, and is
+    never produced by a computation that failed (that is an error).
+    """
+
+    numel: int
+    bit_equal: bool
+    max_abs_diff: float
+    mean_abs_diff: float
+    normalized_l2_error: float
+    cosine_similarity: float
+    min_token_cosine: float
+    min_token_cosine_index: int
+    max_token_error: float
+    """Largest per-token normalized L2 error, new against old."""
+    max_token_error_index: int
+    worst_index: tuple[int, ...]
+    old_at_worst: float
+    new_at_worst: float
+    old_oracle_error: float | None = None
+    """normalized_l2_error of old against the float64 oracle."""
+    new_oracle_error: float | None = None
+    old_oracle_max_token_error: float | None = None
+    new_oracle_max_token_error: float | None = None
+    old_oracle_max_abs_diff: float | None = None
+    new_oracle_max_abs_diff: float | None = None
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What is allowed at a hook point, and why; see docs/reading-a-report.md."""
+
+    normalized_l2_error: float
+    max_token_error: float
+    oracle_error: float
+    """Largest normalized_l2_error of new against the oracle."""
+    oracle_factor: float
+    """new's error against the oracle may be this many times old's."""
+    exact: bool = False
+    """Integers and control tensors: bit-equality only."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One row: one hook point of one case.
+
+    ``reason`` says in one sentence why the row is not a pass. ``exceeded`` names
+    the first metric out of bounds, with its ``value`` and what was ``allowed``.
+    """
+
+    hook_point: str
+    order: int
+    block: int | None
+    verdict: Verdict
+    old_path: str
+    new_path: str
+    old_transforms: tuple[str, ...]
+    new_transforms: tuple[str, ...]
+    shape: tuple[int, ...]
+    old_dtype: str
+    new_dtype: str
+    metrics: Metrics | None
+    tolerance: Tolerance | None
+    reason: str = ""
+    exceeded: str | None = None
+    value: float | None = None
+    allowed: float | None = None
+
+
+@dataclass(frozen=True)
+class CaseComparison:
+    """One case, one dtype, one pair of implementations."""
+
+    id: str
+    """``<name>/<dtype>/<old>:<new>``, unique in a comparison."""
+    name: str
+    dtype: str
+    old: str
+    new: str
+    oracle: str | None
+    verdict: Verdict
+    reason: str
+    description: str
+    grid_thw: tuple[tuple[int, int, int], ...]
+    layers: tuple[LayerComparison, ...]
+    unmatched: tuple[Unmatched, ...]
+    structure: dict[str, Any]
+    """deepdiff of parameters and hyper-parameters, old -> new."""
+    old_meta: TraceMeta | None
+    new_meta: TraceMeta | None
+    repeat: str
+    """The shell command that repeats this case alone."""
+
+
+@dataclass(frozen=True)
+class FirstDivergence:
+    """The earliest failing row in order of execution."""
+
+    case: str
+    """``CaseComparison.id``."""
+    hook_point: str
+    reason: str
+    exceeded: str | None
+    value: float | None
+    allowed: float | None
+    worst_index: tuple[int, ...] | None
+    old_at_worst: float | None
+    new_at_worst: float | None
+    last_passing: str | None
+    later_failing: int
+    later_total: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows over all cases; ``passed + failed + unmatched == total``.
+
+    ``failed`` counts rows with verdict fail or error and unexplained unmatched
+    ones; ``unmatched`` counts those with a declared reason.
+    """
+
+    passed: int
+    failed: int
+    unmatched: int
+    total: int
+
+    def __post_init__(self) -> None:
+        counted = self.passed + self.failed + self.unmatched
+        assert counted == self.total, (counted, self.total)
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """Everything that a report shows; written as ``comparison.json``."""
+
+    verdict: Verdict
+    summary: Summary
+    first_divergence: FirstDivergence | None
+    cases: tuple[CaseComparison, ...]
+    provenance: dict[str, Any]
+    """created, command, seconds, peak_memory_bytes, machine, versions, sources
+    (tree name -> {version, sha256, tree, patches}), emulated, errors."""
+    schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the parent asks a worker process to do, and what the worker answers.
+
+Plain JSON both ways: the job is a file, the answers are lines on the worker's
+real standard output. Nothing here imports torch or starts a process.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mmparity.types import MmparityError
+
+EventName = Literal["loading", "loaded", "capturing", "captured", "done", "error"]
+ErrorKind = Literal["input", "internal"]
+
+EXIT_DONE = 0
+EXIT_ERROR = 2
+
+
+@dataclass(frozen=True)
+class CaptureJob:
+    """One forward to capture: which inputs, in which dtype, to which trace."""
+
+    case: str
+    inputs: str
+    """The safetensors file that ``mmparity.inputs.write_inputs`` made."""
+    dtype: str
+    out: str
+    """The folder of the trace."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that one worker process runs: one implementation, many captures."""
+
+    implementation: str
+    trees: dict[str, str]
+    """Source (``vllm`` or ``vllm-ascend``) -> folder of its unpacked tree."""
+    checkpoint: str
+    captures: tuple[CaptureJob, ...]
+    device: str = "cpu"
+    depth: int | None = None
+    threads: int | None = None
+
+    def write(self, path: Path) -> None:
+        """Writes the job file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Reads a job file, or says what is wrong with it."""
+        try:
+            raw = json.loads(Path(path).read_text())
+            raw["captures"] = tuple(CaptureJob(**item) for item in raw["captures"])
+            return cls(**raw)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MmparityError(f"{path} is not a job file: {error}") from error
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a worker's answer.
+
+    ``seconds`` belongs to the step that the event ends; ``kind`` and ``message``
+    only to an error, where ``input`` is something the user can mend.
+    """
+
+    event: EventName
+    case: str | None = None
+    dtype: str | None = None
+    seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    kind: ErrorKind | None = None
+    message: str | None = None
+
+    def to_line(self) -> str:
+        """One line of JSON, without the line's end."""
+        present = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(present)
+
+    @classmethod
+    def from_line(cls, line: str) -> Event | None:
+        """The event, or None for a line that is none."""
+        try:
+            raw: Any = json.loads(line)
+        except ValueError:
+            return None
+        if not isinstance(raw, dict) or "event" not in raw:
+            return None
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in raw.items() if key in known})

@@ -1,0 +1,66 @@
+# Names for commands a person types; the work is in tools/.
+.DEFAULT_GOAL := help
+.PHONY: help setup lock sources apply unapply status parity report test test-gpu \
+	test-npu bench lint check clean
+
+BIN := .venv/bin
+OUT ?= build/parity
+PYTHON ?=
+DEVICE ?=
+PATCHSERIES := $(BIN)/patchseries
+MMPARITY := $(BIN)/mmparity
+
+# $(call on_trees,COMMAND): on the project's own trees, or on the checkouts named.
+on_trees = $(if $(VLLM)$(ASCEND),,$(PATCHSERIES) $(1) $(ARGS)) \
+	$(if $(VLLM),$(PATCHSERIES) $(1) --onto "$(VLLM)" $(ARGS)) \
+	$(if $(and $(VLLM),$(ASCEND)),&&) \
+	$(if $(ASCEND),$(PATCHSERIES) $(1) --onto "$(ASCEND)" $(ARGS))
+
+##@ Run
+parity: trees ## run the default cases, print verdict and report (FAST=1, OUT=, ARGS=)
+	$(MMPARITY) run $(if $(FAST),--fast) --out $(OUT) $(ARGS)
+report: setup ## render the last run again (OUT=, ARGS="--format markdown")
+	$(MMPARITY) report $(OUT) $(ARGS)
+
+##@ Prepare
+setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu)
+	@python3 tools/setup_venv.py --device "$(DEVICE)" --python "$(PYTHON)"
+lock: ## compile requirements/*.in (ARGS=--upgrade)
+	python3 tools/setup_venv.py --lock $(ARGS)
+sources: setup ## fetch and verify the pinned sources
+	$(PATCHSERIES) fetch
+
+##@ Patches
+apply: $(if $(VLLM)$(ASCEND),setup,sources) ## apply both series (VLLM=/path, ASCEND=/path, SIGNOFF=1)
+	$(call on_trees,apply $(if $(SIGNOFF),--signoff))
+unapply: setup ## back to the exact tree before (VLLM=/path, ASCEND=/path)
+	$(call on_trees,unapply)
+status: setup ## what is applied where, and why not (VLLM=/path, ASCEND=/path)
+	$(call on_trees,status)
+.PHONY: trees
+trees: sources
+	$(PATCHSERIES) apply
+
+##@ Check
+test: trees ## every test that needs no accelerator (ARGS="-k name")
+	$(BIN)/pytest $(ARGS)
+test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
+	$(BIN)/pytest --device cuda -m gpu $(ARGS)
+test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
+	$(BIN)/pytest --device npu -m npu $(ARGS)
+lint: setup ## ruff, mypy, typos and the project's own rules
+	$(BIN)/ruff check tools parity_tests
+	$(BIN)/ruff format --check tools parity_tests
+	$(BIN)/mypy
+	$(BIN)/typos tools parity_tests docs *.md
+	$(BIN)/pytest -q parity_tests/unit/test_hygiene.py
+check: lint trees ## lint, the patch series and every test
+	$(PATCHSERIES) check
+	$(BIN)/pytest
+clean: ## remove .venv, build/ and caches (fetched and patched trees stay)
+	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## "; print "make TARGET [NAME=value ...]" } \
+	/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

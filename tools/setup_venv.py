@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make ``.venv`` from the locks in ``requirements/``, and make those locks.
+
+Runs on a bare python3 with pip, so it imports the standard library only. Names
+no package index: uv's own settings choose it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "setup.json"
+LOCKS = {name: ROOT / f"requirements/{name}.txt" for name in ("base", "torch", "lint")}
+ALLOWED = ((3, 10), (3, 12))
+DEFAULT = "3.11"
+# What only torch brings; a machine with its own torch brings its own of these too.
+TORCH_FAMILY = re.compile(r"(torch|torchvision|triton|nvidia-[a-z0-9-]+)==")
+NEEDED_MODULES = {
+    "cuda": ("torch", "torchvision"),
+    "npu": ("torch", "torchvision", "torch_npu"),
+}
+# Run by the machine's python: what it is and which of the modules it can see.
+PROBE = """
+import importlib.metadata as metadata, importlib.util, json, sys, sysconfig
+modules = {}
+for name in sys.argv[1:]:
+    if importlib.util.find_spec(name):
+        modules[name] = metadata.version(name)
+print(json.dumps({
+    "executable": sys.executable, "version": sys.version_info[:2], "modules": modules,
+    "site": sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}),
+}))
+"""
+CUDA_CHECK = "import sys, torch, torchvision; sys.exit(torch.version.cuda is None)"
+NPU_CHECK = "import torch, torchvision, torch_npu; torch.npu"
+
+
+class SetupError(Exception):
+    """Something the user can mend; the message says what and what next."""
+
+
+def run(*command: str | Path, failed: str) -> None:
+    """Run a command with its output shown; raise ``SetupError(failed)``."""
+    shown = " ".join(str(part) for part in command)
+    print(f"+ {shown}", flush=True)
+    if subprocess.run([str(part) for part in command], cwd=ROOT).returncode:
+        raise SetupError(f"{failed}\n  command: {shown}")
+
+
+def find_uv() -> str:
+    """The uv on PATH, else one of the project's own in ``build/uv``."""
+    own = ROOT / "build/uv/bin/uv"
+    for candidate in (shutil.which("uv"), own if own.exists() else None):
+        if candidate and not subprocess.run(
+            [str(candidate), "--version"], capture_output=True
+        ).returncode:
+            return str(candidate)
+    run(
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"),
+        *("--target", ROOT / "build/uv", "uv"),
+        failed="uv is missing and pip could not install it. "
+        "Install pip (for example `apt-get install python3-pip`) or uv itself, "
+        "then run `make setup` again.",
+    )
+    return str(own)
+
+
+def check_version(version: tuple[int, ...], where: str) -> None:
+    """Refuse a Python that the locks were not made for."""
+    if not ALLOWED[0] <= tuple(version) <= ALLOWED[1]:
+        raise SetupError(
+            f"{where} is Python {'.'.join(map(str, version))}; allowed: 3.10 to 3.12. "
+            "Run `make setup PYTHON=3.11` (or a path to such a python)."
+        )
+
+
+def choose_python(uv: str, asked: str | None) -> str:
+    """Prefer an installed 3.11, then an installed 3.10 or 3.12, then uv's own."""
+    if asked:
+        return asked
+    for request in (DEFAULT, "3.12", "3.10"):
+        found = subprocess.run(
+            [uv, "python", "find", "--no-project", "--no-python-downloads", request],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        if found.returncode == 0:
+            return found.stdout.strip()
+    return DEFAULT
+
+
+def probe_machine(device: str, asked: str | None) -> dict:
+    """What the machine's own python is, with the modules that ``device`` needs."""
+    python = shutil.which(asked or "python3") or shutil.which(f"python{asked}")
+    if python is None:
+        raise SetupError(
+            f"python {asked or 'python3'!r} is not on PATH. "
+            f"Run `make setup DEVICE={device} PYTHON=/path/to/python`."
+        )
+    probed = subprocess.run(
+        [python, "-c", PROBE, *NEEDED_MODULES[device]], capture_output=True, text=True
+    )
+    if probed.returncode:
+        raise SetupError(f"{python} does not run:\n{probed.stderr.strip()}")
+    machine = json.loads(probed.stdout)
+    check_version(machine["version"], python)
+    missing = [name for name in NEEDED_MODULES[device] if name not in machine["modules"]]
+    if missing:
+        raise SetupError(
+            f"DEVICE={device} builds on the machine's own torch, but {python} has no "
+            f"{', '.join(missing)}. Install what the machine's vendor supplies, or name "
+            f"the python that has it: `make setup DEVICE={device} "
+            "PYTHON=/path/to/python`. Without an accelerator: `make setup`."
+        )
+    return machine
+
+
+def fingerprint(device: str, asked: str | None, machine: dict | None) -> str:
+    """Digest of everything that ``.venv`` is made from."""
+    digest = hashlib.sha256()
+    for path in (*LOCKS.values(), ROOT / "pyproject.toml", Path(__file__)):
+        digest.update(path.read_bytes())
+    state = [str(ROOT), device, asked, machine]
+    digest.update(json.dumps(state, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def read_stamp() -> dict:
+    """How ``.venv`` was made; empty when it was not finished."""
+    return json.loads(STAMP.read_text()) if STAMP.is_file() else {}
+
+
+def is_current(stamp: dict) -> bool:
+    """Whether ``.venv`` was finished from exactly this, and still runs."""
+    if read_stamp() != stamp:
+        return False
+    try:
+        command = [VENV / "bin/python", "-c", "import click, numpy"]
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def remove_venv() -> None:
+    """Remove what an earlier or interrupted setup left."""
+    if VENV.is_symlink():
+        VENV.unlink()
+    elif VENV.exists():
+        shutil.rmtree(VENV)
+
+
+def use_machine_packages(device: str, machine: dict) -> None:
+    """Let ``.venv`` see the machine's torch, then prove that it works.
+
+    A machine's torch often lives in a virtual environment of its own, which
+    ``--system-site-packages`` does not reach: its folders are added last, so
+    that the lock's packages win.
+    """
+    python = VENV / "bin/python"
+    site = next((VENV / "lib").glob("python*/site-packages"))
+    (site / "machine_packages.pth").write_text("\n".join(machine["site"]) + "\n")
+    check, hint = {
+        "cuda": (CUDA_CHECK, "a torch built for CUDA (torch.version.cuda is set)"),
+        "npu": (NPU_CHECK, "CANN's environment (source its set_env.sh) and a matching "
+                "torch and torch-npu"),
+    }[device]  # fmt: skip
+    run(
+        *(python, "-c", check),
+        failed=f"The machine's torch does not serve DEVICE={device}; needed: {hint}.",
+    )
+    found = ", ".join(f"{name} {v}" for name, v in machine["modules"].items())
+    print(f"building on this machine's {found}")
+
+
+def build(uv: str, device: str, asked: str | None, machine: dict | None) -> None:
+    """Make ``.venv`` from nothing."""
+    remove_venv()
+    python = machine["executable"] if machine else choose_python(uv, asked)
+    flags = ["--system-site-packages"] if machine else []
+    run(
+        *(uv, "venv", "--quiet", "--no-project", "--python", python, *flags, VENV),
+        failed="No Python 3.10 to 3.12 was found, nor could one be installed. Install "
+        "one, or run `make setup PYTHON=/path/to/python`.",
+    )
+    venv_python = VENV / "bin/python"
+    command = [venv_python, "-c", "import sys; print(*sys.version_info[:2])"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    check_version(tuple(map(int, version.split())), python)
+    names = ("base", "lint") if machine else ("base", "torch", "lint")
+    run(
+        *(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", venv_python),
+        *(LOCKS[name].relative_to(ROOT) for name in names),
+        failed="The packages could not be installed (the reason is above). Check the "
+        "network, the disk (8 GB) and uv's index settings (UV_DEFAULT_INDEX or "
+        "uv.toml), then run `make setup` again.",
+    )
+    if machine:
+        use_machine_packages(device, machine)
+    run(
+        *(uv, "pip", "install", "--quiet", "--offline", "--no-deps"),
+        *("--no-build-isolation", "--python", venv_python, "--editable", ROOT),
+        failed="The project itself could not be installed into .venv.",
+    )
+
+
+def setup(device: str | None, asked: str | None) -> None:
+    """Make ``.venv`` unless it is already what it would become.
+
+    What is not asked for stays as it was: `make test` after `make setup
+    DEVICE=npu` must not rebuild it for the CPU.
+    """
+    started = time.monotonic()
+    before = read_stamp()
+    if device is None:
+        device, asked = before.get("device", "cpu"), asked or before.get("python")
+    machine = None if device == "cpu" else probe_machine(device, asked)
+    digest = fingerprint(device, asked, machine)
+    stamp = {"device": device, "python": asked, "digest": digest}
+    if is_current(stamp):
+        print(f".venv is up to date ({device}).")
+        return
+    build(find_uv(), device, asked, machine)
+    STAMP.write_text(json.dumps(stamp))
+    print(f".venv is ready ({device}), {time.monotonic() - started:.0f} s.")
+
+
+def compile_lock(uv: str, names: list[str], upgrade: bool, *flags: str) -> list[str]:
+    """Resolve ``requirements/<names>.in``; one entry per locked package.
+
+    The present locks are uv's preferences, so that nothing moves unasked.
+    """
+    output = ROOT / "build/lock.txt"
+    output.parent.mkdir(exist_ok=True)
+    present = [LOCKS[name].read_text() for name in names if LOCKS[name].exists()]
+    output.write_text("" if upgrade else "".join(present))
+    run(
+        *(uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"),
+        *("--generate-hashes", "--no-header", "--no-annotate", "-o", output, *flags),
+        *(f"requirements/{name}.in" for name in names),
+        failed="The requirements could not be resolved (the reason is above).",
+    )
+    return re.findall(r"^\S.*\n(?:[ ].*\n)*", output.read_text(), re.MULTILINE)
+
+
+def write_lock(name: str, entries: list[str]) -> None:
+    """Write ``requirements/<name>.txt``."""
+    header = "# Made by `make lock` from requirements/*.in; do not edit.\n"
+    LOCKS[name].write_text(header + "".join(entries))
+    print(f"requirements/{name}.txt: {len(entries)} entries")
+
+
+def lock(upgrade: bool) -> None:
+    """One resolution for all but the lint tools, written as base and torch."""
+    uv = find_uv()
+    entries = compile_lock(uv, ["base", "torch"], upgrade)
+    torch = [entry for entry in entries if TORCH_FAMILY.match(entry)]
+    base = [entry for entry in entries if not TORCH_FAMILY.match(entry)]
+    write_lock("base", base)
+    write_lock("torch", torch)
+    # All three go into one environment: what they share has one version.
+    constraint = ("--constraint", "requirements/base.txt")
+    write_lock("lint", compile_lock(uv, ["lint"], upgrade, *constraint))
+
+
+def main() -> int:
+    """Parse the arguments; 0 done, 2 could not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda", "npu", ""), default="")
+    parser.add_argument("--python", help="version or path (default: 3.11, else any)")
+    parser.add_argument("--lock", action="store_true", help="compile the locks")
+    parser.add_argument("--upgrade", action="store_true", help="with --lock: newest")
+    args = parser.parse_args()
+    # An activated environment or a pinned python is not what is asked for here.
+    for name in ("VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT"):
+        os.environ.pop(name, None)
+    try:
+        if args.lock:
+            lock(args.upgrade)
+        else:
+            setup(args.device or None, args.python or None)
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

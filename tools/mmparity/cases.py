@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cases: what the encoders are shown. Data only; ``inputs`` makes pixels of it.
+
+Sizes are in patches, so that a case has the same grid for every model. The sum
+over all cases is about 1,100 patches: enough for full, window and ragged
+attention, and small enough for 32 blocks in float64 on two cores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmparity.types import MmparityError
+
+Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A region of a photograph; with ``frames`` a clip, the region moving."""
+
+    file: str
+    """One of the photographs that scikit-learn bundles."""
+    rows: int
+    columns: int
+    left: int = 0
+    top: int = 0
+    frames: int = 1
+    step: tuple[int, int] = (0, 0)
+    """Pixels to the right and down from one frame to the next."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Seeded noise instead of pixels, for any grid."""
+
+    grid: Grid
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One forward of the encoder."""
+
+    name: str
+    description: str
+    media: tuple[Photograph | Noise, ...]
+
+    @property
+    def patches(self) -> int:
+        """Patch tokens of the whole case (two frames make one patch)."""
+        total = 0
+        for item in self.media:
+            if isinstance(item, Noise):
+                total += item.grid[0] * item.grid[1] * item.grid[2]
+            else:
+                total += -(-item.frames // 2) * item.rows * item.columns
+        return total
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(
+            "image",
+            "one photograph, 24x18 patches",
+            (Photograph("china.jpg", 24, 18, left=200, top=40),),
+        ),
+        Case(
+            "two-images",
+            "two photographs of different sizes, 12x16 and 16x8 patches",
+            (
+                Photograph("flower.jpg", 12, 16, left=180, top=90),
+                Photograph("china.jpg", 16, 8, left=60, top=120),
+            ),
+        ),
+        Case(
+            "video",
+            "a clip of four frames, 2x8x12 patches",
+            (
+                Photograph(
+                    "china.jpg", 8, 12, left=90, top=150, frames=4, step=(23, 9)
+                ),
+            ),
+        ),
+        Case(
+            "ragged",
+            "one photograph, 10x14 patches: no window but the first is full",
+            (Photograph("flower.jpg", 10, 14, left=230, top=130),),
+        ),
+    )
+}
+
+
+def noise_case(grids: tuple[Grid, ...]) -> Case:
+    """The case of ``--grid``: seeded noise on the grids asked for."""
+    text = "+".join("x".join(str(size) for size in grid) for grid in grids)
+    media = tuple(Noise(grid, seed) for seed, grid in enumerate(grids))
+    return Case(f"grid-{text}", f"seeded noise, patch grids {text}", media)
+
+
+def parse_grid(text: str, merge_size: int = 2) -> Grid:
+    """``T,H,W`` in patches; H and W must be multiples of the merge size."""
+    try:
+        time, height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise MmparityError(
+            f"--grid {text!r} is not T,H,W (three whole numbers), for example 1,16,24"
+        ) from None
+    if min(time, height, width) < 1:
+        raise MmparityError(f"--grid {text}: every size must be at least 1")
+    nearest = tuple(
+        max(merge_size, round(size / merge_size) * merge_size)
+        for size in (height, width)
+    )
+    if nearest != (height, width):
+        raise MmparityError(
+            f"--grid {text}: height and width must be multiples of the merge size "
+            f"{merge_size}. Nearest allowed: {time},{nearest[0]},{nearest[1]}"
+        )
+    return time, height, width

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixels for the encoders: real photographs through transformers' real processors.
+
+Made once by the parent and read by every worker from one file, so a difference
+in preprocessing can never look like a difference between encoders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mmparity.cases import Case, Grid, Noise, Photograph
+from mmparity.types import MmparityError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+METADATA_KEY = "mmparity"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an encoder cuts images into patches; from its vision configuration."""
+
+    patch_size: int = 14
+    merge_size: int = 2
+    temporal_patch_size: int = 2
+
+    @classmethod
+    def of(cls, config: Any) -> Geometry:
+        """The geometry of a transformers vision configuration."""
+        return cls(
+            config.patch_size, config.spatial_merge_size, config.temporal_patch_size
+        )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one forward is given."""
+
+    pixel_values: torch.Tensor
+    """float32, [patches, 3 * temporal_patch_size * patch_size ** 2]."""
+    grid_thw: tuple[Grid, ...]
+    pixels_digest: str
+    description: str
+
+
+def write_inputs(
+    case: Case, directory: Path, geometry: Geometry | None = None
+) -> Path:
+    """Writes ``<case>.safetensors`` and returns its path."""
+    geometry = geometry or Geometry()
+    parts, grids = [], []
+    for item in case.media:
+        make = _noise if isinstance(item, Noise) else _processed
+        pixels, grid = make(item, geometry)
+        parts.append(pixels)
+        grids.append(grid)
+    pixel_values = torch.cat(parts).float().contiguous()
+    metadata = {
+        "grid_thw": grids,
+        "pixels_digest": _digest(pixel_values),
+        "description": case.description,
+    }
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / f"{case.name}.safetensors"
+    partial = file.with_suffix(".partial")
+    save_file(
+        {"pixel_values": pixel_values}, partial, {METADATA_KEY: json.dumps(metadata)}
+    )
+    os.replace(partial, file)
+    return file
+
+
+def read_inputs(file: Path) -> Inputs:
+    """Reads what ``write_inputs`` wrote, and checks the digest and the grid."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            metadata = json.loads((tensors.metadata() or {})[METADATA_KEY])
+            pixel_values = tensors.get_tensor("pixel_values")
+        grids = tuple((int(t), int(h), int(w)) for t, h, w in metadata["grid_thw"])
+        digest, description = metadata["pixels_digest"], str(metadata["description"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise MmparityError(f"{file} does not hold inputs: {error}") from error
+    patches = sum(t * h * w for t, h, w in grids)
+    if patches != pixel_values.shape[0]:
+        raise MmparityError(
+            f"{file}: grid {grids} has {patches} patches, "
+            f"but there are {pixel_values.shape[0]} rows of pixels."
+        )
+    if digest != _digest(pixel_values):
+        raise MmparityError(f"{file} was changed: its digest does not fit its pixels.")
+    return Inputs(pixel_values, grids, digest, description)
+
+
+def _digest(pixel_values: torch.Tensor) -> str:
+    head = f"{pixel_values.dtype} {tuple(pixel_values.shape)}\n".encode()
+    digest = hashlib.sha256(head)
+    digest.update(pixel_values.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _noise(noise: Noise, geometry: Geometry) -> tuple[torch.Tensor, Grid]:
+    for size in noise.grid[1:]:
+        if size % geometry.merge_size:
+            raise MmparityError(
+                f"grid {noise.grid}: {size} is no multiple of the merge size "
+                f"{geometry.merge_size}."
+            )
+    generator = torch.Generator().manual_seed(noise.seed)
+    width = 3 * geometry.temporal_patch_size * geometry.patch_size**2
+    rows = noise.grid[0] * noise.grid[1] * noise.grid[2]
+    return torch.randn(rows, width, generator=generator), noise.grid
+
+
+def _processed(photo: Photograph, geometry: Geometry) -> tuple[torch.Tensor, Grid]:
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import (
+        Qwen2VLImageProcessor,
+    )
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import (
+        Qwen2VLVideoProcessor,
+    )
+
+    frames = _frames(photo, geometry)
+    area = (geometry.patch_size * geometry.merge_size) ** 2
+    options: dict[str, Any] = {
+        "size": {"shortest_edge": area, "longest_edge": area * 1280},
+        "patch_size": geometry.patch_size,
+        "merge_size": geometry.merge_size,
+        "temporal_patch_size": geometry.temporal_patch_size,
+    }
+    if photo.frames == 1:
+        batch = Qwen2VLImageProcessor(**options)(images=frames, return_tensors="pt")
+        pixels, grid = batch["pixel_values"], batch["image_grid_thw"][0]
+    else:
+        batch = Qwen2VLVideoProcessor(**options)(videos=[frames], return_tensors="pt")
+        pixels, grid = batch["pixel_values_videos"], batch["video_grid_thw"][0]
+    time, rows, columns = (int(size) for size in grid)
+    assert (rows, columns) == (photo.rows, photo.columns), (grid, photo)
+    return pixels, (time, rows, columns)
+
+
+def _frames(photo: Photograph, geometry: Geometry) -> list[np.ndarray[Any, Any]]:
+    """Regions a few pixels larger than the grid, so that the processor resizes."""
+    from sklearn.datasets import load_sample_image
+
+    image = load_sample_image(photo.file)
+    height = photo.rows * geometry.patch_size + 5
+    width = photo.columns * geometry.patch_size + 5
+    frames = []
+    for number in range(photo.frames):
+        left = photo.left + number * photo.step[0]
+        top = photo.top + number * photo.step[1]
+        frame = image[top : top + height, left : left + width]
+        if frame.shape[:2] != (height, width):
+            raise MmparityError(
+                f"{photo.file} has {image.shape[:2]} pixels; the region of {photo} "
+                "does not fit inside."
+            )
+        frames.append(frame.copy())
+    return frames

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Traces on disk: the only tensor I/O of captures. Format: docs/formats.md.
+
+Written one block at a time, so that no more than a block is held; ``trace.json``
+comes last, so an interrupted trace is never taken for a whole one. Reading
+trusts nothing in the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mmparity.types import (
+    TRACE_VERSION,
+    MmparityError,
+    TensorRecord,
+    TraceMeta,
+)
+
+MANIFEST = "trace.json"
+MANIFEST_LIMIT = 64 << 20
+FLUSH_BYTES = 64 << 20
+KEEP_FLOAT64_NUMEL = 1 << 16
+"""Larger float64 tensors are stored as float32: the oracle's last digits do not
+matter, its size does."""
+FILE_NAME = re.compile(r"\d{5}\.safetensors", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A module or hook point of which the capture says that it has no partner."""
+
+    path: str
+    reason: str
+    explained: bool
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of ``trace.json``."""
+
+    trace_version: int
+    meta: TraceMeta
+    records: tuple[TensorRecord, ...]
+    unmatched: tuple[Declared, ...]
+    files: dict[str, int]
+    """Name -> size in bytes."""
+
+
+_ADAPTER = TypeAdapter(Manifest)
+
+
+class TraceWriter:
+    """Writes one trace; a context manager, and whole only if its body succeeds.
+
+    ``meta`` may be set again until the end, for what is known only after the
+    forward (seconds, depth).
+    """
+
+    def __init__(self, directory: Path, meta: TraceMeta) -> None:
+        self.directory = Path(directory)
+        self.meta = meta
+        self._records: list[TensorRecord] = []
+        self._unmatched: list[Declared] = []
+        self._names: set[str] = set()
+        self._files: dict[str, int] = {}
+        self._pending: dict[str, torch.Tensor] = {}
+        self._pending_bytes = 0
+        self._block = ""
+
+    def __enter__(self) -> TraceWriter:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for file in self.directory.iterdir():
+            if file.name != MANIFEST and not FILE_NAME.fullmatch(file.name):
+                raise MmparityError(
+                    f"{self.directory} holds {file.name}, which is no part of a trace. "
+                    "Give an empty folder."
+                )
+        (self.directory / MANIFEST).unlink(missing_ok=True)
+        for file in self.directory.iterdir():
+            file.unlink()
+        return self
+
+    def add(
+        self,
+        hook_point: str,
+        tensor: torch.Tensor,
+        path: str,
+        transforms: tuple[str, ...] = (),
+        error: str | None = None,
+    ) -> None:
+        """Records one tensor; it is copied, so the caller may go on changing it."""
+        if hook_point in self._names:
+            raise ValueError(f"hook point {hook_point!r} was captured twice")
+        self._names.add(hook_point)
+        block = ".".join(hook_point.split(".")[:2])
+        if block != self._block or self._pending_bytes > FLUSH_BYTES:
+            self._flush()
+        self._block = block
+        stored = _storable(tensor)
+        if error is None and stored.numel() == 0:
+            error = "the tensor is empty"
+        record = TensorRecord(
+            hook_point=hook_point,
+            order=len(self._records),
+            shape=tuple(stored.shape),
+            dtype=_dtype_name(stored),
+            file=self._file_name(),
+            digest=tensor_digest(stored),
+            path=path,
+            transforms=tuple(transforms),
+            error=error,
+        )
+        self._records.append(record)
+        self._pending[hook_point] = stored
+        self._pending_bytes += stored.nbytes
+
+    def unmatched(self, path: str, reason: str, explained: bool) -> None:
+        """Records a module or hook point that has no partner, with the reason."""
+        self._unmatched.append(Declared(path, reason, explained))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._pending.clear()
+            return
+        self._flush()
+        manifest = {
+            "trace_version": TRACE_VERSION,
+            "meta": asdict(self.meta),
+            "records": [asdict(record) for record in self._records],
+            "unmatched": [asdict(item) for item in self._unmatched],
+            "files": self._files,
+        }
+        partial = self.directory / f"{MANIFEST}.partial"
+        partial.write_text(json.dumps(manifest))
+        os.replace(partial, self.directory / MANIFEST)
+
+    def _file_name(self) -> str:
+        return f"{len(self._files):05}.safetensors"
+
+    def _flush(self) -> None:
+        if self._pending:
+            file = self.directory / self._file_name()
+            save_file(self._pending, file)
+            self._files[file.name] = file.stat().st_size
+        self._pending = {}
+        self._pending_bytes = 0
+
+
+class TraceReader:
+    """Reads one trace: the manifest at once, tensors and digests when asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = Path(directory)
+        manifest = _read_manifest(self.directory / MANIFEST)
+        self.meta = manifest.meta
+        self.records = manifest.records
+        self.unmatched = manifest.unmatched
+        self._by_name = {record.hook_point: record for record in manifest.records}
+        self._files = manifest.files
+        self._open: tuple[str, Any] | None = None
+        self._check_manifest()
+
+    def __contains__(self, hook_point: str) -> bool:
+        return hook_point in self._by_name
+
+    def record(self, hook_point: str) -> TensorRecord:
+        """The record of a hook point that is in this trace."""
+        return self._by_name[hook_point]
+
+    def read(self, hook_point: str) -> torch.Tensor:
+        """The tensor, checked against its record and its digest."""
+        record = self._by_name[hook_point]
+        where = f"{self.directory / record.file}: {hook_point!r}"
+        try:
+            tensor = self._tensors(record.file).get_tensor(hook_point)
+        except (OSError, SafetensorError) as error:
+            raise MmparityError(f"{where} cannot be read: {error}") from error
+        if (_dtype_name(tensor), tuple(tensor.shape)) != (record.dtype, record.shape):
+            raise MmparityError(
+                f"{where} is {_dtype_name(tensor)} {tuple(tensor.shape)}, but "
+                f"{MANIFEST} says {record.dtype} {record.shape}."
+            )
+        if tensor_digest(tensor) != record.digest:
+            raise MmparityError(f"{where} does not have the digest of {MANIFEST}.")
+        return tensor
+
+    def close(self) -> None:
+        """Lets go of the open file."""
+        self._open = None
+
+    def _tensors(self, name: str) -> Any:
+        if self._open is None or self._open[0] != name:
+            self._check_size(name)
+            self._open = (name, safe_open(self.directory / name, framework="pt"))
+        return self._open[1]
+
+    def _check_manifest(self) -> None:
+        for name in self._files:
+            if not FILE_NAME.fullmatch(name):
+                raise MmparityError(
+                    f"{self.directory / MANIFEST} names the file {name!r}; a trace has "
+                    "only files like 00000.safetensors beside it."
+                )
+            self._check_size(name)
+        if len(self._by_name) != len(self.records):
+            raise MmparityError(f"{self.directory}: a hook point is there twice.")
+        for record in self.records:
+            if record.file not in self._files:
+                raise MmparityError(
+                    f"{self.directory / MANIFEST}: {record.hook_point!r} is in "
+                    f"{record.file!r}, which is not in the list of files."
+                )
+
+    def _check_size(self, name: str) -> None:
+        file = self.directory / name
+        if file.is_symlink() or not file.is_file():
+            raise MmparityError(f"{file} is missing or not a plain file.")
+        if file.stat().st_size != self._files[name]:
+            raise MmparityError(
+                f"{file} has {file.stat().st_size} bytes; {MANIFEST} says "
+                f"{self._files[name]}. The trace was cut short or changed: capture again."
+            )
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """sha256 over dtype, shape and bytes."""
+    head = f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode()
+    digest = hashlib.sha256(head)
+    if tensor.numel():
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _read_manifest(file: Path) -> Manifest:
+    try:
+        if file.stat().st_size > MANIFEST_LIMIT:
+            raise MmparityError(f"{file} is larger than {MANIFEST_LIMIT} bytes.")
+        raw = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise MmparityError(
+            f"{file} is not there: {file.parent} is no trace, or its capture was "
+            "interrupted. Capture again."
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MmparityError(f"{file} cannot be read: {error}") from error
+    version = raw.get("trace_version") if isinstance(raw, dict) else None
+    if version != TRACE_VERSION:
+        raise MmparityError(
+            f"{file} has trace_version {version!r}; this tool reads {TRACE_VERSION}. "
+            "Capture again with this version."
+        )
+    try:
+        return _ADAPTER.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise MmparityError(f"{file}: {place}: {first['msg']}") from error
+
+
+def _storable(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.detach()
+    if tensor.dtype == torch.float64 and tensor.numel() > KEEP_FLOAT64_NUMEL:
+        tensor = tensor.float()
+    return tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def _dtype_name(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

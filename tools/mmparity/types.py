@@ -122,6 +122,9 @@ class Metrics:
     worst_index: tuple[int, ...]
     old_at_worst: float
     new_at_worst: float
+    max_element_error: float
+    """Largest |new - old| over (|old| + root mean square of old)."""
+    old_max_abs: float
     old_oracle_error: float | None = None
     """normalized_l2_error of old against the float64 oracle."""
     new_oracle_error: float | None = None
@@ -141,6 +144,9 @@ class Tolerance:
     """Largest normalized_l2_error of new against the oracle."""
     oracle_factor: float
     """new's error against the oracle may be this many times old's."""
+    max_element_error: float = float("inf")
+    oracle_floor: float = 0.0
+    """Old's error counts as at least this much: it may be exact by chance."""
     exact: bool = False
     """Integers and control tensors: bit-equality only."""
     reason: str = ""

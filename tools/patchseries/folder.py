@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Series as folders: `patches/<tree>/series` and its patch files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from patchseries.errors import PatchseriesError
+from patchseries.project import Project
+from patchseries.series import Series, SeriesLine, parse_patch, parse_series_file
+
+
+def series_names(project: Project) -> list[str]:
+    """Every series folder that holds a series."""
+    return sorted(path.parent.name for path in project.patches.glob("*/series"))
+
+
+def read_lines(folder: Path) -> tuple[list[SeriesLine], tuple[str, ...]]:
+    """The `series` file."""
+    return parse_series_file((folder / "series").read_text())
+
+
+def read_series(project: Project, name: str) -> Series:
+    """The series `name` with all its patches."""
+    folder = project.patches / name
+    try:
+        lines, _ = read_lines(folder)
+    except FileNotFoundError:
+        known = ", ".join(series_names(project)) or "none"
+        raise PatchseriesError(
+            "no-series",
+            f"{folder} holds no `series` file; known series: {known}",
+            "`patchseries refresh --onto <checkout> --series NAME` makes one",
+        ) from None
+    patches = []
+    for line in lines:
+        path = folder / f"{line.slug}.patch"
+        try:
+            patches.append(parse_patch(line.slug, path.read_bytes()))
+        except FileNotFoundError:
+            raise PatchseriesError(
+                "missing-patch", f"{folder / 'series'} lists {path.name}, not there"
+            ) from None
+    if not patches:
+        raise PatchseriesError("no-series", f"{folder / 'series'} lists no patch")
+    return Series(name, tuple(patches))
+
+
+def digest(series: Series) -> str:
+    """One hash over the order and bytes of a series."""
+    whole = hashlib.sha256()
+    for patch in series.patches:
+        whole.update(f"{patch.slug}\0{len(patch.data)}\0".encode())
+        whole.update(patch.data)
+    return whole.hexdigest()

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only module that runs git.
+
+Knows nothing of series or pins. Every call is cut off from the caller's git
+environment, configuration, hooks, signing and outer repositories: the result
+depends on the arguments alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from patchseries.errors import GitError, PatchseriesError
+
+OLDEST_GIT = (2, 32)  # the first with GIT_CONFIG_GLOBAL
+
+_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.quotePath": "false",
+    "core.compression": "1",
+    "commit.gpgSign": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "apply.whitespace": "nowarn",
+    "apply.ignoreWhitespace": "no",
+    "rerere.enabled": "false",
+    "submodule.recurse": "false",
+    "protocol.allow": "never",
+    "protocol.file.allow": "always",
+}
+# What a user's own checkout was written with, or is trusted by, is kept.
+_KEPT_USER_SETTINGS = ("safe.directory", "core.autocrlf", "core.eol")
+
+State = tuple[str, str] | None
+"""What a path holds: (mode, blob id), or None when it does not exist."""
+
+
+def blob_id(content: bytes) -> str:
+    """The id that git gives to a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def bare_environment(ceiling: Path) -> dict[str, str]:
+    """The caller's environment without anything that steers git."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    return env | {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "XDG_CONFIG_HOME": os.devnull,
+        "GIT_CEILING_DIRECTORIES": str(ceiling),
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_EDITOR": "false",
+        "LC_ALL": "C",
+        "TZ": "UTC",
+    }
+
+
+class Git:
+    """git in one directory, with extra environment and settings fixed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        settings: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.folder = folder.resolve()
+        self.env = bare_environment(self.folder.parent) | dict(env or {})
+        self.settings = [*_SETTINGS.items(), *settings]
+
+    def with_env(self, **env: str) -> Git:
+        """The same git with more environment."""
+        new = Git(self.folder)
+        new.env, new.settings = self.env | env, self.settings
+        return new
+
+    def raw(
+        self, *args: str, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run git and hand back the finished process, whatever its status."""
+        options = [o for k, v in self.settings for o in ("-c", f"{k}={v}")]
+        try:
+            return subprocess.run(
+                ["git", *options, *args],
+                cwd=self.folder,
+                env=self.env,
+                input=b"" if stdin is None else stdin,
+                capture_output=True,
+            )
+        except FileNotFoundError:
+            raise PatchseriesError(
+                "no-git", "git was not found on the PATH", "install git 2.32 or newer"
+            ) from None
+
+    def bytes(self, *args: str, stdin: bytes | None = None) -> bytes:
+        """Standard output of a git command that must succeed."""
+        done = self.raw(*args, stdin=stdin)
+        if done.returncode:
+            stderr = done.stderr.decode(errors="replace")
+            raise GitError(["git", *args], stderr, done.returncode)
+        return done.stdout
+
+    def __call__(self, *args: str, stdin: bytes | None = None) -> str:
+        return self.bytes(*args, stdin=stdin).decode().strip()
+
+    def ok(self, *args: str, stdin: bytes | None = None) -> bool:
+        """Whether a git command ends with status 0."""
+        return self.raw(*args, stdin=stdin).returncode == 0
+
+    def maybe(self, *args: str) -> str | None:
+        """Standard output, or None when the command fails."""
+        done = self.raw(*args)
+        return None if done.returncode else done.stdout.decode().strip()
+
+    def states(self, tree: str, paths: Sequence[str]) -> dict[str, State]:
+        """What `tree` holds at each of `paths`."""
+        found: dict[str, State] = dict.fromkeys(paths)
+        if not paths:
+            return found
+        listing = self.bytes(
+            "--literal-pathspecs", "ls-tree", "-z", "--full-tree", tree, "--", *paths
+        )
+        for record in filter(None, listing.split(b"\0")):
+            meta, _, path = record.partition(b"\t")
+            mode, _, object_id = meta.decode().split()
+            if path.decode() in found:
+                found[path.decode()] = (mode, object_id)
+        return found
+
+    def set_index(self, states: Mapping[str, State]) -> None:
+        """Write `states` into the index, leaving every other entry alone."""
+        lines = [
+            f"{mode} {object_id}\t{path}\0"
+            for path, state in states.items()
+            for mode, object_id in [state or ("0", "0" * 40)]
+        ]
+        self("update-index", "-z", "--index-info", stdin="".join(lines).encode())
+
+    def index(self) -> dict[str, State]:
+        """Every merged entry of the index."""
+        entries: dict[str, State] = {}
+        for record in filter(None, self.bytes("ls-files", "-sz").split(b"\0")):
+            meta, _, path = record.partition(b"\t")
+            mode, object_id, _ = meta.decode().split()
+            entries[path.decode()] = (mode, object_id)
+        return entries
+
+    def add_blob(self, content: bytes) -> str:
+        """Store a blob."""
+        return self("hash-object", "-w", "--stdin", "--no-filters", stdin=content)
+
+    def commit(
+        self, tree: str, parent: str | None, message: str, author: str, date: str
+    ) -> str:
+        """A commit whose id depends on these arguments alone.
+
+        Args:
+            author: `Name <mail>`, committer as well.
+            date: in any form that git reads, with its time zone.
+        """
+        name, _, mail = author.rstrip(">").partition(" <")
+        who = {}
+        for role in ("AUTHOR", "COMMITTER"):
+            who |= {
+                f"GIT_{role}_NAME": name,
+                f"GIT_{role}_EMAIL": mail,
+                f"GIT_{role}_DATE": date,
+            }
+        parents = ["-p", parent] if parent else []
+        return self.with_env(**who)(
+            "commit-tree", tree, *parents, stdin=message.encode()
+        )
+
+
+@cache
+def _require_recent_git() -> None:
+    words = Git(Path("/"))("version").split()
+    version = tuple(int(n) for n in words[2].split(".")[:2])
+    if version < OLDEST_GIT:
+        raise PatchseriesError(
+            "old-git", f"git {words[2]} is too old", "install git 2.32 or newer"
+        )
+
+
+@contextmanager
+def scratch(*alternates: Path) -> Iterator[Git]:
+    """A throw-away bare repository that reads, and never writes, other ones.
+
+    Args:
+        alternates: object folders to read from.
+    """
+    _require_recent_git()
+    folder = Path(tempfile.mkdtemp(prefix="patchseries-"))
+    try:
+        git = Git(folder, {"GIT_DIR": str(folder)})
+        git("init", "-q", "--bare", "--template=")
+        lines = [f"{path}\n" for path in alternates if path.is_dir()]
+        (folder / "objects/info").mkdir(exist_ok=True)
+        (folder / "objects/info/alternates").write_text("".join(lines))
+        yield git
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def user_git(folder: Path) -> Git:
+    """git in a user's own checkout, keeping what describes its files."""
+    return Git(folder, settings=_user_settings(folder.resolve()))
+
+
+@cache
+def _user_settings(folder: Path) -> tuple[tuple[str, str], ...]:
+    kept = []
+    for key in _KEPT_USER_SETTINGS:
+        kept += [(key, value) for value in read_user_config(folder, key)]
+    return tuple(kept)
+
+
+def read_user_config(folder: Path, key: str) -> list[str]:
+    """The values that the caller's own git would use for `key`."""
+    steering = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
+    env = {k: v for k, v in os.environ.items() if k not in steering}
+    try:
+        done = subprocess.run(
+            ["git", "config", "-z", "--get-all", key],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+        )
+    except FileNotFoundError:
+        return []
+    return [value for value in done.stdout.decode().split("\0") if value]

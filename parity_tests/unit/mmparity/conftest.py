@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small synthetic traces, in which a test plants one error with a known place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types import TraceMeta
+
+TOKENS, HEADS, HEAD = 24, 4, 8
+META = TraceMeta(
+    implementation="old",
+    case="image",
+    dtype="float32",
+    device="cpu",
+    weights_digest="w",
+    pixels_digest="p",
+    grid_thw=((1, 4, 6),),
+    depth=2,
+    parameters={"blocks.0.norm1.weight": [[32], "float32"]},
+    hyper_parameters={"head_size": HEAD},
+)
+
+Tensors = dict[str, torch.Tensor]
+Change = Callable[[Tensors], None]
+
+
+def exact_tensors() -> Tensors:
+    """What the oracle has: a two-block encoder's hook points, in order."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    tensors: Tensors = {"attn.seqlens": torch.tensor([0, 16, 24], dtype=torch.int32)}
+    tensors["patch_embed"] = draw(TOKENS, HEADS * HEAD)
+    for block in range(2):
+        for name in ("q", "k", "context"):
+            tensors[f"blocks.{block}.attn.{name}"] = draw(TOKENS, HEADS, HEAD)
+        tensors[f"blocks.{block}"] = draw(TOKENS, HEADS * HEAD)
+    tensors["merger"] = draw(TOKENS // 4, HEADS * HEAD)
+    return tensors
+
+
+def with_noise(seed: int, dtype: torch.dtype = torch.float32) -> Tensors:
+    """The same, as a correct implementation computes it: with rounding errors."""
+    generator = torch.Generator().manual_seed(seed)
+    epsilon = torch.finfo(dtype).eps
+    noisy: Tensors = {}
+    for name, tensor in exact_tensors().items():
+        if tensor.is_floating_point():
+            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            tensor = (tensor * (1 + 0.3 * epsilon * noise)).to(dtype)
+        noisy[name] = tensor
+    return noisy
+
+
+def write_trace(
+    directory: Path,
+    tensors: Tensors,
+    meta: TraceMeta = META,
+    unmatched: tuple[tuple[str, str, bool], ...] = (),
+    errors: dict[str, str] | None = None,
+) -> Path:
+    with TraceWriter(directory, meta) as writer:
+        for name, tensor in tensors.items():
+            writer.add(name, tensor, f"visual.{name}", error=(errors or {}).get(name))
+        for path, reason, explained in unmatched:
+            writer.unmatched(path, reason, explained)
+    return directory
+
+
+class Sides:
+    """Old, new and oracle traces of one case; ``change`` plants the error in new."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.old = with_noise(1)
+        self.new = with_noise(2)
+        self.oracle = exact_tensors()
+        self.old_meta = META
+        self.new_meta = replace(META, implementation="new")
+        self.oracle_meta = replace(META, implementation="hf", dtype="float64")
+        self.old_unmatched: tuple[tuple[str, str, bool], ...] = ()
+        self.new_unmatched: tuple[tuple[str, str, bool], ...] = ()
+        self.oracle_unmatched: tuple[tuple[str, str, bool], ...] = ()
+        self.new_errors: dict[str, str] = {}
+
+    def noisy(self, seed: int, dtype: torch.dtype) -> Tensors:
+        return with_noise(seed, dtype)
+
+    def write(self) -> tuple[Path, Path, Path]:
+        return (
+            write_trace(self.root / "old", self.old, self.old_meta, self.old_unmatched),
+            write_trace(
+                self.root / "new",
+                self.new,
+                self.new_meta,
+                self.new_unmatched,
+                self.new_errors,
+            ),
+            write_trace(
+                self.root / "oracle",
+                self.oracle,
+                self.oracle_meta,
+                self.oracle_unmatched,
+            ),
+        )
+
+    def readers(self) -> tuple[TraceReader, TraceReader, TraceReader]:
+        old, new, oracle = self.write()
+        return TraceReader(old), TraceReader(new), TraceReader(oracle)
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Sides:
+    return Sides(tmp_path)

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Traces -> the comparison of one case. Glue; one hook point in memory at a time.
+
+A row passes only if both tensors were there, usable, finite and within bounds;
+everything else is a failed row with its reason, never a skipped one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mmparity.align import Pair, align, check_comparable
+from mmparity.metrics import measure, non_finite
+from mmparity.tolerances import Exceeded, first_exceeded, tolerance_for
+from mmparity.tracefile import TraceReader
+from mmparity.types import (
+    CaseComparison,
+    LayerComparison,
+    Metrics,
+    Tolerance,
+    TraceMeta,
+    Unmatched,
+    Verdict,
+)
+
+BLOCK = re.compile(r"blocks\.(\d+)\.")
+METRIC_NAMES = {
+    "normalized_l2_error": "normalized L2 error",
+    "max_token_error": "worst token's L2 error",
+    "max_element_error": "worst element's error relative to its size",
+    "max_abs_diff": "greatest absolute difference",
+    "new_oracle_error": "new's L2 error against the oracle",
+    "new_oracle_max_token_error": "new's worst token error against the oracle",
+    "new_oracle_max_abs_diff": "new's greatest difference from the oracle",
+}
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    verdict: Verdict
+    reason: str = ""
+    metrics: Metrics | None = None
+    exceeded: Exceeded | None = None
+
+
+def compare_traces(
+    old: TraceReader,
+    new: TraceReader,
+    oracle: TraceReader | None,
+    *,
+    description: str = "",
+    repeat: str = "",
+) -> CaseComparison:
+    """Compares two traces of one case, hook point by hook point.
+
+    Raises MmparityError if they are not traces of the same computation or cannot
+    be read.
+    """
+    check_comparable(old.meta, new.meta)
+    if oracle is not None:
+        check_comparable(old.meta, oracle.meta, what="oracle")
+    alignment = align(old, new, oracle)
+    readers = _Readers(old, new, oracle)
+    layers = tuple(
+        _layer(pair, order, readers) for order, pair in enumerate(alignment.pairs)
+    )
+    verdict, reason = _case_verdict(layers, alignment.unmatched)
+    return CaseComparison(
+        id=case_id(old.meta, new.meta.implementation),
+        name=old.meta.case,
+        dtype=old.meta.dtype,
+        old=old.meta.implementation,
+        new=new.meta.implementation,
+        oracle=oracle.meta.implementation if oracle else None,
+        verdict=verdict,
+        reason=reason,
+        description=description,
+        grid_thw=old.meta.grid_thw,
+        layers=layers,
+        unmatched=alignment.unmatched,
+        structure=_structure(old.meta, new.meta),
+        old_meta=old.meta,
+        new_meta=new.meta,
+        repeat=repeat,
+    )
+
+
+def case_id(old: TraceMeta, new: str) -> str:
+    """``<name>/<dtype>/<old>:<new>``."""
+    return f"{old.case}/{old.dtype}/{old.implementation}:{new}"
+
+
+@dataclass(frozen=True)
+class _Readers:
+    old: TraceReader
+    new: TraceReader
+    oracle: TraceReader | None
+
+
+def _layer(pair: Pair, order: int, readers: _Readers) -> LayerComparison:
+    present = pair.old or pair.new
+    assert present is not None
+    tolerance = tolerance_for(pair.hook_point, present.dtype, readers.old.meta.dtype)
+    outcome = _judge(pair, readers, tolerance)
+    block = BLOCK.match(pair.hook_point)
+    exceeded = outcome.exceeded
+    return LayerComparison(
+        hook_point=pair.hook_point,
+        order=order,
+        block=int(block[1]) if block else None,
+        verdict=outcome.verdict,
+        old_path=pair.old.path if pair.old else "",
+        new_path=pair.new.path if pair.new else "",
+        old_transforms=pair.old.transforms if pair.old else (),
+        new_transforms=pair.new.transforms if pair.new else (),
+        shape=present.shape,
+        old_dtype=pair.old.dtype if pair.old else "",
+        new_dtype=pair.new.dtype if pair.new else "",
+        metrics=outcome.metrics,
+        tolerance=tolerance,
+        reason=outcome.reason,
+        exceeded=exceeded.metric if exceeded else None,
+        value=exceeded.value if exceeded else None,
+        allowed=exceeded.allowed if exceeded else None,
+    )
+
+
+def _judge(pair: Pair, readers: _Readers, tolerance: Tolerance) -> _Outcome:
+    unusable = _unusable(pair, readers, tolerance)
+    if unusable:
+        return _Outcome("fail", unusable)
+    old, new = readers.old.read(pair.hook_point), readers.new.read(pair.hook_point)
+    for side, tensor in (("old", old), ("new", new)):
+        broken = non_finite(tensor)
+        if broken:
+            other = non_finite(new if side == "old" else old)
+            both = f"; the other side: {other or 'finite'}"
+            return _Outcome("fail", f"{side} is not finite: {broken}{both}")
+    oracle = None
+    if pair.oracle is not None and not tolerance.exact:
+        assert readers.oracle is not None
+        oracle = readers.oracle.read(pair.hook_point)
+        broken = non_finite(oracle)
+        if broken:
+            return _Outcome("error", f"the oracle is not finite: {broken}")
+    return _measured(old, new, oracle, tolerance)
+
+
+def _unusable(pair: Pair, readers: _Readers, tolerance: Tolerance) -> str | None:
+    """Why the tensors need not even be read, or None."""
+    if pair.old is None or pair.new is None:
+        here, there = ("old", "new") if pair.old else ("new", "old")
+        return (
+            f"only {here} has this hook point, and {there} does not declare why it "
+            "has none"
+        )
+    for side, record in (("old", pair.old), ("new", pair.new), ("oracle", pair.oracle)):
+        if record is not None and record.error:
+            return f"{side} could not be used: {record.error}"
+        if record is not None and 0 in record.shape:
+            return f"{side} is empty: shape {record.shape}"
+    if pair.old.shape != pair.new.shape:
+        return f"shape differs: old {pair.old.shape}, new {pair.new.shape}"
+    if _is_integral(pair.old.dtype) != _is_integral(pair.new.dtype):
+        return f"dtype differs: old {pair.old.dtype}, new {pair.new.dtype}"
+    if readers.oracle is None or tolerance.exact:
+        return None
+    if pair.oracle is None:
+        missing = "the oracle has no such hook point and does not declare why"
+        return None if pair.oracle_absent else missing
+    if pair.oracle.shape != pair.old.shape:
+        return f"shape differs: old {pair.old.shape}, oracle {pair.oracle.shape}"
+    return None
+
+
+def _measured(
+    old: torch.Tensor,
+    new: torch.Tensor,
+    oracle: torch.Tensor | None,
+    tolerance: Tolerance,
+) -> _Outcome:
+    metrics = measure(old, new, oracle)
+    exceeded = first_exceeded(metrics, tolerance)
+    if exceeded is None:
+        return _Outcome("pass", metrics=metrics)
+    text = (
+        f"{METRIC_NAMES[exceeded.metric]} {exceeded.value:.3g} "
+        f"(up to {exceeded.allowed:.3g} allowed); greatest absolute difference "
+        f"{metrics.max_abs_diff:.4g} at index {metrics.worst_index}: "
+        f"old {metrics.old_at_worst:.6g}, new {metrics.new_at_worst:.6g}"
+    )
+    if tolerance.exact:
+        mismatched = int((old != new).sum())
+        share = 100 * mismatched / metrics.numel
+        text = f"mismatched elements: {mismatched} / {metrics.numel} ({share:.1f}%); {text}"
+    return _Outcome("fail", text, metrics, exceeded)
+
+
+def _is_integral(dtype: str) -> bool:
+    return dtype == "bool" or dtype.lstrip("u").startswith("int")
+
+
+def _case_verdict(
+    layers: tuple[LayerComparison, ...], unmatched: tuple[Unmatched, ...]
+) -> tuple[Verdict, str]:
+    failed = [layer for layer in layers if layer.verdict == "fail"]
+    errors = [layer for layer in layers if layer.verdict == "error"]
+    unexplained = [item for item in unmatched if not item.explained]
+    if failed:
+        text = f"{len(failed)} of {len(layers)} hook points outside tolerance"
+        return "fail", f"{text}, first {failed[0].hook_point}"
+    if errors:
+        text = f"{len(errors)} of {len(layers)} hook points could not be judged"
+        return "error", f"{text}, first {errors[0].hook_point}"
+    if unexplained:
+        text = f"{len(unexplained)} modules have no partner and no declared reason"
+        return "fail", f"{text}, first {unexplained[0].path}"
+    if not layers:
+        return "error", "the traces have no hook point in common: nothing was compared"
+    return "pass", ""
+
+
+def _structure(old: TraceMeta, new: TraceMeta) -> dict[str, Any]:
+    from deepdiff import DeepDiff
+
+    structure = {}
+    for part in ("parameters", "hyper_parameters"):
+        diff = DeepDiff(getattr(old, part), getattr(new, part), verbose_level=2)
+        if diff:
+            structure[part] = json.loads(diff.to_json())
+    return structure

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result over all cases, and ``comparison.json``. No tensors, no rendering."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmparity.types import (
+    SCHEMA_VERSION,
+    CaseComparison,
+    ComparisonResult,
+    FirstDivergence,
+    LayerComparison,
+    MmparityError,
+    Summary,
+    Verdict,
+)
+
+FILE_NAME = "comparison.json"
+
+
+def build_result(
+    cases: Sequence[CaseComparison], provenance: dict[str, Any]
+) -> ComparisonResult:
+    """Verdict, counts and first divergence of all cases."""
+    return ComparisonResult(
+        verdict=_verdict(cases),
+        summary=summarise(cases),
+        first_divergence=first_divergence(cases),
+        cases=tuple(cases),
+        provenance=provenance,
+    )
+
+
+def summarise(cases: Sequence[CaseComparison]) -> Summary:
+    """Counts rows; see Summary for what counts as what."""
+    passed = failed = unmatched = 0
+    for case in cases:
+        passed += sum(layer.verdict == "pass" for layer in case.layers)
+        failed += sum(layer.verdict != "pass" for layer in case.layers)
+        failed += sum(not item.explained for item in case.unmatched)
+        unmatched += sum(item.explained for item in case.unmatched)
+    return Summary(passed, failed, unmatched, passed + failed + unmatched)
+
+
+def first_divergence(cases: Sequence[CaseComparison]) -> FirstDivergence | None:
+    """The earliest failing row of the first case that has one."""
+    for case in cases:
+        failing = [layer for layer in case.layers if layer.verdict != "pass"]
+        if failing:
+            return _divergence(case, min(failing, key=lambda layer: layer.order))
+    return None
+
+
+def write_result(result: ComparisonResult, directory: Path) -> Path:
+    """Writes ``comparison.json`` whole or not at all, and returns its path."""
+    file = Path(directory) / FILE_NAME
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(to_json(result))
+    os.replace(partial, file)
+    return file
+
+
+def to_json(result: ComparisonResult) -> str:
+    """Strict JSON: an infinite number is the string ``"Infinity"``."""
+    return json.dumps(_strict(asdict(result)), indent=1, allow_nan=False) + "\n"
+
+
+def read_result(file: Path) -> ComparisonResult:
+    """Reads ``comparison.json``, or the one inside a folder, and checks its form."""
+    from pydantic import TypeAdapter, ValidationError
+
+    file = Path(file)
+    if file.is_dir():
+        file = file / FILE_NAME
+    try:
+        raw = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise MmparityError(f"{file} cannot be read: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise MmparityError(
+            f"{file} has schema_version {version!r}; this tool reads {SCHEMA_VERSION}."
+        )
+    try:
+        return TypeAdapter(ComparisonResult).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise MmparityError(f"{file}: {place}: {first['msg']}") from error
+
+
+def _verdict(cases: Sequence[CaseComparison]) -> Verdict:
+    """A case that could not be judged outweighs one that differs."""
+    verdicts = {case.verdict for case in cases}
+    if not cases or "error" in verdicts:
+        return "error"
+    return "fail" if "fail" in verdicts else "pass"
+
+
+def _divergence(case: CaseComparison, layer: LayerComparison) -> FirstDivergence:
+    before = [item for item in case.layers if item.order < layer.order]
+    after = [item for item in case.layers if item.order > layer.order]
+    metrics = layer.metrics
+    return FirstDivergence(
+        case=case.id,
+        hook_point=layer.hook_point,
+        reason=layer.reason,
+        exceeded=layer.exceeded,
+        value=layer.value,
+        allowed=layer.allowed,
+        worst_index=metrics.worst_index if metrics else None,
+        old_at_worst=metrics.old_at_worst if metrics else None,
+        new_at_worst=metrics.new_at_worst if metrics else None,
+        last_passing=before[-1].hook_point if before else None,
+        later_failing=sum(item.verdict != "pass" for item in after),
+        later_total=len(after),
+    )
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("-Infinity", "Infinity")[value > 0]
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return value

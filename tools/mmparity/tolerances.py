@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is allowed at a hook point, by dtype and kind. No arithmetic on tensors.
+
+Two rules work together. The oracle rule is the sharp one: new may be at most
+``oracle_factor`` times as far from float64 as old is. The table's bounds catch
+what the oracle rule cannot: both sides wrong, and comparisons without an oracle.
+docs/reading-a-report.md says where the numbers come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmparity.types import Metrics, MmparityError, Tolerance
+
+_Bound = tuple[str, Any, float]
+
+CONTROL_SUFFIXES = (".seqlens", ".window_index", ".reverse_index", ".grid_thw")
+EPSILON = {
+    "float64": 2.0**-52,
+    "float32": 2.0**-23,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}
+
+_TABLE = {
+    # (dtype, kind): l2, token, element, oracle l2
+    ("float32", "table"): (1e-6, 1e-6, 1e-5, 1e-6),
+    ("float32", "layer"): (1e-5, 1e-4, 1e-3, 1e-5),
+    ("bfloat16", "table"): (1e-2, 2e-2, 5e-2, 1e-2),
+    ("bfloat16", "layer"): (5e-2, 1e-1, 1.0, 5e-2),
+    ("float16", "table"): (1e-3, 2e-3, 5e-3, 1e-3),
+    ("float16", "layer"): (1e-2, 2e-2, 2e-1, 1e-2),
+    ("float64", "table"): (1e-13, 1e-13, 1e-12, 1e-6),
+    ("float64", "layer"): (1e-12, 1e-11, 1e-10, 1e-6),
+}
+_ORACLE_FACTOR = 3.0
+
+
+def kind_of(hook_point: str, dtype: str) -> str:
+    """``control``, ``table`` (rotary cos and sin) or ``layer``."""
+    integral = dtype == "bool" or dtype.lstrip("u").startswith("int")
+    if integral or hook_point.endswith(CONTROL_SUFFIXES):
+        return "control"
+    last = hook_point.rsplit(".", 1)[-1]
+    return "table" if last in {"cos", "sin"} else "layer"
+
+
+def tolerance_for(hook_point: str, tensor_dtype: str, run_dtype: str) -> Tolerance:
+    """The tolerance of one hook point of a run in ``run_dtype``."""
+    kind = kind_of(hook_point, tensor_dtype)
+    if kind == "control":
+        return Tolerance(
+            0.0, 0.0, 0.0, 1.0, 0.0, exact=True, reason="integers and control tensors"
+        )
+    if (run_dtype, kind) not in _TABLE:
+        raise MmparityError(
+            f"no tolerance for dtype {run_dtype!r}; known: "
+            f"{sorted({dtype for dtype, _ in _TABLE})}"
+        )
+    l2, token, element, oracle = _TABLE[run_dtype, kind]
+    return Tolerance(
+        normalized_l2_error=l2,
+        max_token_error=token,
+        oracle_error=oracle,
+        oracle_factor=_ORACLE_FACTOR,
+        max_element_error=element,
+        oracle_floor=EPSILON[run_dtype] / 2,
+        reason=f"{run_dtype}, {kind}",
+    )
+
+
+@dataclass(frozen=True)
+class Exceeded:
+    """The first bound that a row's metrics break."""
+
+    metric: str
+    value: float
+    allowed: float
+
+
+def first_exceeded(metrics: Metrics, tolerance: Tolerance) -> Exceeded | None:
+    """None if the row passes; a value that is not a number never does."""
+    if tolerance.exact:
+        bounds = [("max_abs_diff", metrics.max_abs_diff, 0.0)]
+    elif metrics.bit_equal:
+        return None
+    else:
+        bounds = _pair_bounds(metrics, tolerance)
+        if metrics.new_oracle_error is not None:
+            bounds += _oracle_bounds(metrics, tolerance)
+    for metric, value, allowed in bounds:
+        if not value <= allowed:
+            return Exceeded(metric, value, allowed)
+    return None
+
+
+def _pair_bounds(metrics: Metrics, tolerance: Tolerance) -> list[_Bound]:
+    names = ("normalized_l2_error", "max_token_error", "max_element_error")
+    return [(name, getattr(metrics, name), getattr(tolerance, name)) for name in names]
+
+
+def _oracle_bounds(metrics: Metrics, tolerance: Tolerance) -> list[_Bound]:
+    floor = tolerance.oracle_floor
+    floors = {
+        "oracle_error": floor,
+        "oracle_max_token_error": 2 * floor,
+        "oracle_max_abs_diff": 2 * floor * metrics.old_max_abs,
+    }
+    bounds = [("new_oracle_error", metrics.new_oracle_error, tolerance.oracle_error)]
+    for name, least in floors.items():
+        of_old, of_new = (getattr(metrics, f"{side}_{name}") for side in ("old", "new"))
+        allowed = tolerance.oracle_factor * max(of_old, least)
+        bounds.append((f"new_{name}", of_new, allowed))
+    return bounds

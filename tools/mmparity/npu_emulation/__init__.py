@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""torch_npu for machines without an NPU: its operators, on a CPU.
+
+``install()`` puts a ``torch_npu`` module into ``sys.modules`` whose operators
+are registered under the real schemas. Only the operators of the encoders are
+there; the use of any other one is an error that names it. It is never installed
+where the real torch_npu can be imported.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from typing import Any, NoReturn
+
+import torch
+
+from mmparity.npu_emulation import operators
+from mmparity.npu_emulation.schemas import SCHEMAS
+from mmparity.types import MmparityError
+
+EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
+"""Names of the emulated operators, for a trace's ``emulated``."""
+
+_SUBMODULES = ("npu", "npu.streams", "npu.npu_config", "op_plugin", "op_plugin.atb")
+_libraries: list[torch.library.Library] = []
+
+
+class NotEmulatedError(RuntimeError):
+    """Something of torch_npu was used that only an NPU has."""
+
+
+class _Module(types.ModuleType):
+    """Any public attribute is a class, so that annotations and defaults work.
+
+    To make or call one is an error: nothing may pass because it did nothing.
+    """
+
+    __path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _unusable(f"{self.__name__}.{name}")
+
+
+def install() -> types.ModuleType:
+    """Registers the operators and makes ``import torch_npu`` find them."""
+    if isinstance(sys.modules.get("torch_npu"), _Module):
+        return sys.modules["torch_npu"]
+    if "torch_npu" in sys.modules or importlib.util.find_spec("torch_npu"):
+        raise MmparityError(
+            "torch_npu is installed on this machine, so its operators are not "
+            "emulated. Run with --device npu, or uninstall torch_npu."
+        )
+    torch_npu = _module("torch_npu")
+    _register(torch_npu)
+    for name in _SUBMODULES:
+        _module(f"torch_npu.{name}")
+    npu = sys.modules["torch_npu.npu"]
+    npu.is_available = lambda: False  # type: ignore[attr-defined]
+    npu.device_count = lambda: 0  # type: ignore[attr-defined]
+    torch.npu = npu  # type: ignore[attr-defined]
+    return torch_npu
+
+
+def _module(name: str) -> types.ModuleType:
+    module = _Module(name)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+    return module
+
+
+def _register(torch_npu: types.ModuleType) -> None:
+    for qualified, schema in SCHEMAS.items():
+        namespace, name = qualified.split("::")
+        library = torch.library.Library(namespace, "FRAGMENT")
+        library.define(schema)
+        kernel = getattr(operators, name)
+        if name == "npu_format_cast":
+            # It may return its argument, which a kernel with autograd may not.
+            library.impl(name, kernel, "CompositeImplicitAutograd")
+        else:
+            library.impl(name, kernel, "CompositeExplicitAutograd")
+        _libraries.append(library)
+        setattr(torch_npu, name, getattr(getattr(torch.ops, namespace), name))
+
+
+def _unusable(name: str) -> type:
+    def refuse(cls: type, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotEmulatedError(f"{name} is not emulated; only an NPU has it.")
+
+    return type(name.rpartition(".")[2], (), {"__new__": refuse, "__module__": name})

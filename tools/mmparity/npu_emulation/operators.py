@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What torch_npu's operators compute, in PyTorch on a CPU.
+
+Where an operator rounds matters in bfloat16, so each follows its CANN kernel:
+vector kernels compute in float32 and round when they store. Nothing here is
+tuned to agree with any encoder.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+_INT8 = torch.iinfo(torch.int8)
+
+
+def npu_rotary_mul(
+    input: torch.Tensor, r1: torch.Tensor, r2: torch.Tensor, rotary_mode: str = "half"
+) -> torch.Tensor:
+    """Rotates ``input`` by cos ``r1`` and sin ``r2``; keeps input's dtype."""
+    x = input.float()
+    if rotary_mode == "half":
+        first, second = x.chunk(2, dim=-1)
+        turned = torch.cat((-second, first), dim=-1)
+    elif rotary_mode == "interleave":
+        turned = torch.stack((-x[..., 1::2], x[..., ::2]), dim=-1).flatten(-2)
+    else:
+        raise ValueError(f"npu_rotary_mul: rotary_mode {rotary_mode!r} is not known")
+    return (x * r1.float() + turned * r2.float()).to(input.dtype)
+
+
+def _npu_flash_attention_unpad(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    seq_len: torch.Tensor,
+    scale_value: float,
+    num_heads: int,
+    num_kv_heads: int,
+    out: torch.Tensor,
+) -> None:
+    """Attention inside each of the sequences packed along dimension 0.
+
+    ``seq_len`` holds lengths, not offsets, and lies on the host: the real
+    operator reads it there to plan its tiles. The kernel behind
+    ``scaled_dot_product_attention`` accumulates in float32, as the NPU's does.
+    """
+    _check_attention(query, key, value, seq_len, num_heads, num_kv_heads)
+    start = 0
+    for length in seq_len.tolist():
+        segment = slice(start, start + length)
+        context = F.scaled_dot_product_attention(
+            *(x[segment].transpose(0, 1).unsqueeze(0) for x in (query, key, value)),
+            scale=scale_value,
+            enable_gqa=num_kv_heads != num_heads,
+        )
+        out[segment] = context.squeeze(0).transpose(0, 1)
+        start += length
+
+
+def npu_format_cast(
+    input: torch.Tensor, acl_format: int, customize_dtype: int | None = None
+) -> torch.Tensor:
+    """Changes the storage layout on an NPU; the values and the shape stay."""
+    return input
+
+
+def npu_rms_norm(
+    input: torch.Tensor, gamma: torch.Tensor, epsilon: float = 1e-6
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """RMS norm, rounded once after the multiplication with gamma."""
+    x = input.float()
+    rstd = _reciprocal_rms(x, gamma, epsilon)
+    return (x * rstd * gamma.float()).to(input.dtype), rstd
+
+
+def npu_add_rms_norm(
+    x1: torch.Tensor, x2: torch.Tensor, gamma: torch.Tensor, epsilon: float = 1e-6
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """RMS norm of a sum: (normed, reciprocal rms, sum).
+
+    The kernel norms the sum before it is rounded to bfloat16 (float16: after),
+    and rounds once more before it multiplies with gamma.
+    """
+    dtype = x1.dtype
+    total = x1 + x2
+    x = total.float() if dtype == torch.float16 else x1.float() + x2.float()
+    rstd = _reciprocal_rms(x, gamma, epsilon)
+    normed = (x * rstd).to(dtype).float() * gamma.float()
+    return normed.to(dtype), rstd, total
+
+
+def npu_swiglu(input: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    """silu(first half) * second half."""
+    gate, up = input.float().chunk(2, dim=dim)
+    return (F.silu(gate) * up).to(input.dtype)
+
+
+def npu_quantize(
+    input: torch.Tensor,
+    scales: torch.Tensor,
+    zero_points: torch.Tensor | None,
+    dtype: torch.dtype,
+    axis: int = 1,
+    div_mode: bool = True,
+) -> torch.Tensor:
+    """Static quantisation to int8 along ``axis``."""
+    if dtype not in (torch.qint8, torch.int8):
+        raise ValueError(f"npu_quantize: {dtype} is not emulated; only torch.qint8 is")
+    shape = [1] * input.dim()
+    shape[axis] = -1
+    scale = scales.float().view(shape)
+    scaled = input.float() / scale if div_mode else input.float() * scale
+    if zero_points is not None:
+        scaled = scaled + zero_points.float().view(shape)
+    return scaled.round().clamp(_INT8.min, _INT8.max).to(torch.int8)
+
+
+def npu_quant_matmul(
+    x1: torch.Tensor,
+    x2: torch.Tensor,
+    scale: torch.Tensor,
+    *,
+    offset: torch.Tensor | None = None,
+    pertoken_scale: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    output_dtype: torch.dtype | None = None,
+    group_sizes: list[int] | None = None,
+) -> torch.Tensor:
+    """int8 matmul with int32 accumulation, then dequantisation per column."""
+    if x1.dtype != torch.int8 or x2.dtype != torch.int8 or group_sizes:
+        raise ValueError("npu_quant_matmul: only int8 with int8 is emulated")
+    # float64 holds every int32 sum exactly, and has a fast matmul on a CPU.
+    total = x1.double() @ x2.double()
+    if bias is not None and bias.dtype == torch.int32:
+        total = total + bias.double()
+    result = total.float() * _dequantisation_scale(scale)
+    if pertoken_scale is not None:
+        result = result * pertoken_scale.float().unsqueeze(-1)
+    if bias is not None and bias.dtype != torch.int32:
+        result = result + bias.float()
+    if output_dtype in (None, torch.int8):
+        if offset is not None:
+            result = result + offset.float()
+        return result.round().clamp(_INT8.min, _INT8.max).to(torch.int8)
+    return result.to(output_dtype)
+
+
+def _dequantisation_scale(scale: torch.Tensor) -> torch.Tensor:
+    """float16 outputs take the scale as float32 bits inside an int64."""
+    if scale.dtype == torch.int64:
+        return scale.to(torch.int32).view(torch.float32)
+    return scale.float()
+
+
+def _reciprocal_rms(
+    x: torch.Tensor, gamma: torch.Tensor, epsilon: float
+) -> torch.Tensor:
+    dims = tuple(range(-gamma.dim(), 0))
+    return torch.rsqrt(x.square().mean(dim=dims, keepdim=True) + epsilon)
+
+
+def _check_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    seq_len: torch.Tensor,
+    num_heads: int,
+    num_kv_heads: int,
+) -> None:
+    """What the real operator demands, and would not survive without."""
+    name = "_npu_flash_attention_unpad"
+    if seq_len.device.type != "cpu" or seq_len.dtype != torch.int32:
+        raise ValueError(
+            f"{name}: seq_len must be int32 on the host, not {seq_len.dtype} "
+            f"on {seq_len.device}"
+        )
+    tokens = int(seq_len.sum())
+    heads = {"query": num_heads, "key": num_kv_heads, "value": num_kv_heads}
+    for what, x in (("query", query), ("key", key), ("value", value)):
+        if x.dim() != 3 or x.shape[:2] != (tokens, heads[what]):
+            raise ValueError(
+                f"{name}: {what} must be [{tokens}, {heads[what]}, head size] for "
+                f"these lengths, not {list(x.shape)}"
+            )
+        if not x.is_contiguous():
+            raise ValueError(f"{name}: {what} must be contiguous")

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schemas of torch_npu's operators, as its own libraries hold them.
+
+They are compared with the libraries of the pinned wheel by a test, so that the
+emulation cannot drift from what the real operators accept. Reading them needs
+neither torch nor CANN.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+TORCH_NPU_VERSION = "2.9.0"
+
+SCHEMAS: dict[str, str] = {
+    "npu::npu_rotary_mul": (
+        "npu_rotary_mul(Tensor input, Tensor r1, Tensor r2, "
+        "str rotary_mode='half') -> Tensor"
+    ),
+    "atb::_npu_flash_attention_unpad": (
+        "_npu_flash_attention_unpad(Tensor query, Tensor key, Tensor value, "
+        "Tensor seq_len, float scale_value, int num_heads, int num_kv_heads, "
+        "Tensor(a!) out) -> ()"
+    ),
+    "npu::npu_format_cast": (
+        "npu_format_cast(Tensor input, int acl_format, "
+        "int? customize_dtype=None) -> Tensor"
+    ),
+    "npu::npu_rms_norm": (
+        "npu_rms_norm(Tensor input, Tensor gamma, float epsilon=1e-06) "
+        "-> (Tensor, Tensor)"
+    ),
+    "npu::npu_add_rms_norm": (
+        "npu_add_rms_norm(Tensor x1, Tensor x2, Tensor gamma, "
+        "float epsilon=1e-06) -> (Tensor, Tensor, Tensor)"
+    ),
+    "npu::npu_swiglu": "npu_swiglu(Tensor input, int dim=-1) -> Tensor",
+    "npu::npu_quantize": (
+        "npu_quantize(Tensor input, Tensor scales, Tensor? zero_points, "
+        "ScalarType dtype, int axis=1, bool div_mode=True) -> Tensor"
+    ),
+    "npu::npu_quant_matmul": (
+        "npu_quant_matmul(Tensor x1, Tensor x2, Tensor scale, *, "
+        "Tensor? offset=None, Tensor? pertoken_scale=None, Tensor? bias=None, "
+        "ScalarType? output_dtype=None, SymInt[]? group_sizes=None) -> Tensor"
+    ),
+}
+"""``namespace::operator`` -> schema."""
+
+_LIBRARIES = {"npu": "lib/libtorch_npu.so", "atb": "lib/libop_plugin_atb.so"}
+
+
+def schemas_in_wheel(source: Path, names: Iterable[str]) -> dict[str, str]:
+    """The schemas of the operators ``names`` as a torch_npu wheel holds them.
+
+    An operator that the wheel does not have, or has under more than one schema of
+    that name, is left out.
+
+    Args:
+        source: the wheel, or the folder it was unpacked to.
+        names: operators as ``namespace::operator``.
+    """
+    libraries = {
+        namespace: _read(source, f"torch_npu/{library}")
+        for namespace, library in _LIBRARIES.items()
+    }
+    found: dict[str, str] = {}
+    for qualified in names:
+        namespace, name = qualified.split("::")
+        schemas = _schemas(libraries[namespace], name)
+        if len(schemas) == 1:
+            found[qualified] = schemas.pop()
+    return found
+
+
+def _read(source: Path, member: str) -> bytes:
+    if source.is_dir():
+        return (source / member).read_bytes()
+    with zipfile.ZipFile(source) as wheel:
+        return wheel.read(member)
+
+
+def _schemas(library: bytes, name: str) -> set[str]:
+    """Zero-terminated strings that start as the schema of ``name`` does."""
+    pattern = rb"\x00(" + name.encode() + rb"\([\x20-\x7e]* -> [\x20-\x7e]+)\x00"
+    return {match.decode("ascii") for match in re.findall(pattern, library)}

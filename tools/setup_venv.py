@@ -62,9 +62,12 @@ def find_uv() -> str:
     """The uv on PATH, else one of the project's own in ``build/uv``."""
     own = ROOT / "build/uv/bin/uv"
     for candidate in (shutil.which("uv"), own if own.exists() else None):
-        if candidate and not subprocess.run(
-            [str(candidate), "--version"], capture_output=True
-        ).returncode:
+        if (
+            candidate
+            and not subprocess.run(
+                [str(candidate), "--version"], capture_output=True
+            ).returncode
+        ):
             return str(candidate)
     run(
         *(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"),
@@ -86,10 +89,8 @@ def check_version(version: tuple[int, ...], where: str) -> None:
 
 
 def choose_python(uv: str, asked: str | None) -> str:
-    """Prefer an installed 3.11, then an installed 3.10 or 3.12, then uv's own."""
-    if asked:
-        return asked
-    for request in (DEFAULT, "3.12", "3.10"):
+    """Prefer an installed 3.11, then an installed 3.12 or 3.10, then uv's own."""
+    for request in (asked,) if asked else (DEFAULT, "3.12", "3.10"):
         found = subprocess.run(
             [uv, "python", "find", "--no-project", "--no-python-downloads", request],
             capture_output=True,
@@ -97,8 +98,16 @@ def choose_python(uv: str, asked: str | None) -> str:
             cwd=ROOT,
         )
         if found.returncode == 0:
-            return found.stdout.strip()
-    return DEFAULT
+            python = found.stdout.strip()
+            command = [python, "-c", "import sys; print(*sys.version_info[:2])"]
+            version = subprocess.run(command, capture_output=True, text=True).stdout
+            check_version(tuple(map(int, version.split())), python)
+            return python
+    if asked and re.fullmatch(r"\d+\.\d+(\.\d+)?", asked):
+        check_version(tuple(map(int, asked.split(".")[:2])), f"PYTHON={asked}")
+    elif asked:
+        raise SetupError(f"PYTHON={asked} is not there; give a version or a path.")
+    return asked or DEFAULT
 
 
 def probe_machine(device: str, asked: str | None) -> dict:
@@ -116,12 +125,14 @@ def probe_machine(device: str, asked: str | None) -> dict:
         raise SetupError(f"{python} does not run:\n{probed.stderr.strip()}")
     machine = json.loads(probed.stdout)
     check_version(machine["version"], python)
-    missing = [name for name in NEEDED_MODULES[device] if name not in machine["modules"]]
+    missing = [
+        name for name in NEEDED_MODULES[device] if name not in machine["modules"]
+    ]
     if missing:
         raise SetupError(
             f"DEVICE={device} builds on the machine's own torch, but {python} has no "
-            f"{', '.join(missing)}. Install what the machine's vendor supplies, or name "
-            f"the python that has it: `make setup DEVICE={device} "
+            f"{', '.join(missing)}. Install what the machine's vendor supplies, or "
+            f"name the python that has it: `make setup DEVICE={device} "
             "PYTHON=/path/to/python`. Without an accelerator: `make setup`."
         )
     return machine
@@ -186,8 +197,8 @@ def use_machine_packages(device: str, machine: dict) -> None:
 
 def build(uv: str, device: str, asked: str | None, machine: dict | None) -> None:
     """Make ``.venv`` from nothing."""
-    remove_venv()
     python = machine["executable"] if machine else choose_python(uv, asked)
+    remove_venv()
     flags = ["--system-site-packages"] if machine else []
     run(
         *(uv, "venv", "--quiet", "--no-project", "--python", python, *flags, VENV),
@@ -195,9 +206,6 @@ def build(uv: str, device: str, asked: str | None, machine: dict | None) -> None
         "one, or run `make setup PYTHON=/path/to/python`.",
     )
     venv_python = VENV / "bin/python"
-    command = [venv_python, "-c", "import sys; print(*sys.version_info[:2])"]
-    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    check_version(tuple(map(int, version.split())), python)
     names = ("base", "lint") if machine else ("base", "torch", "lint")
     run(
         *(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", venv_python),

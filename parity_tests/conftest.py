@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which device the tests run on; what it cannot run is skipped with the reason."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MARKER_DEVICE = {"gpu": "cuda", "npu": "npu"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda", "npu"),
+        default="cpu",
+        help="device of the tests marked gpu or npu (default: cpu, which skips them)",
+    )
+
+
+def _has(device: str) -> bool:
+    import torch
+
+    if device == "npu":
+        import torch_npu  # noqa: F401
+
+        return bool(torch.npu.is_available())
+    return torch.cuda.is_available()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A device that was asked for and is not there is an error, never a skip."""
+    device = config.getoption("--device")
+    if device == "cpu":
+        return
+    try:
+        found = _has(device)
+    except ImportError as error:
+        raise pytest.UsageError(f"--device {device}: {error}") from error
+    if not found:
+        raise pytest.UsageError(
+            f"--device {device}: torch finds no such device; `mmparity doctor` says why"
+        )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    device = config.getoption("--device")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    for item in items:
+        for marker, needed in MARKER_DEVICE.items():
+            if item.get_closest_marker(marker) and device != needed:
+                reason = f"needs --device {needed} (make test-{marker})"
+                item.add_marker(pytest.mark.skip(reason=reason))
+        if item.get_closest_marker("browser") and browser is None:
+            reason = "needs Chromium (apt-get install chromium chromium-driver)"
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> str:
+    """The device asked for with ``--device``."""
+    return str(pytestconfig.getoption("--device"))

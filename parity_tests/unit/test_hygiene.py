@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules that every tracked file of the project keeps."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SPDX = "# SPDX-License-Identifier: Apache-2.0"
+MAX_LINES = 400
+MAX_BYTES = 500 * 1024
+# Spelled in pieces, so that this file keeps its own rule.
+REGISTRY_HOSTS = re.compile(
+    r"pypi\.(?:org|io)|python" + r"hosted|registry\." + r"npmjs|deb\.deb" + r"ian"
+)
+PRIVATE_PATHS = re.compile(r"(?:^|[^A-Za-z0-9_.~$}<])/(?:home|root|wo" + r"rk|tmp/w)/")
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    files = [ROOT / name for name in done.stdout.split("\0") if name]
+    assert files, "git lists no tracked file"
+    return [file for file in files if file.is_file()]
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Name and text of what the project wrote; a patch quotes upstream's lines."""
+    for file in tracked():
+        if file.suffix in (".patch", ".png", ".jpg", ".safetensors"):
+            continue
+        yield str(file.relative_to(ROOT)), file.read_text()
+
+
+def hits(pattern: re.Pattern[str]) -> list[str]:
+    return [
+        f"{name}:{number}: {line.strip()[:100]}"
+        for name, text in texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def python_files() -> list[Path]:
+    return [file for file in tracked() if file.suffix == ".py"]
+
+
+def test_no_registry_host_is_named() -> None:
+    assert hits(REGISTRY_HOSTS) == []
+
+
+def test_no_path_of_one_machine_is_named() -> None:
+    assert hits(PRIVATE_PATHS) == []
+
+
+def test_patterns_find_what_they_forbid() -> None:
+    assert REGISTRY_HOSTS.search("https://files.python" + "hosted.org/x")
+    for path in ("/wo" + "rk/x", '"/ho' + 'me/me/x"', "see /ro" + "ot/.cache"):
+        assert PRIVATE_PATHS.search(path), path
+    assert not PRIVATE_PATHS.search("docs/wo" + "rk/x")
+
+
+def test_every_python_file_names_its_licence() -> None:
+    bare = [f for f in python_files() if not f.read_text().startswith(SPDX + "\n")]
+    assert bare == []
+
+
+def test_modules_stay_within_the_budget() -> None:
+    sizes = {f: len(f.read_text().splitlines()) for f in python_files()}
+    tools = {f: n for f, n in sizes.items() if f.is_relative_to(ROOT / "tools")}
+    assert {str(f): n for f, n in tools.items() if n > MAX_LINES} == {}
+
+
+def test_tracked_files_are_small() -> None:
+    large = {
+        str(f): f.stat().st_size for f in tracked() if f.stat().st_size > MAX_BYTES
+    }
+    assert large == {}
+
+
+def test_the_two_packages_do_not_import_each_other() -> None:
+    for package, other in (("patchseries", "mmparity"), ("mmparity", "patchseries")):
+        pattern = re.compile(rf"^\s*(?:import|from) {other}\b", re.MULTILINE)
+        sources = (ROOT / "tools" / package).rglob("*.py")
+        assert [str(f) for f in sources if pattern.search(f.read_text())] == []
+
+
+def test_patchseries_never_imports_torch() -> None:
+    pattern = re.compile(r"^\s*(?:import|from) torch\b", re.MULTILINE)
+    sources = (ROOT / "tools/patchseries").rglob("*.py")
+    assert [str(f) for f in sources if pattern.search(f.read_text())] == []

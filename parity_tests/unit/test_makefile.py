@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The names that a person types, and what each would run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = [
+    "setup",
+    "sources",
+    "apply",
+    "unapply",
+    "status",
+    "parity",
+    "report",
+    "test",
+    "test-gpu",
+    "test-npu",
+    "bench",
+    "lint",
+    "check",
+    "clean",
+]
+
+
+def make(*arguments: str) -> str:
+    # An outer `make test ARGS=...` must not reach the inner make.
+    clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS")}
+    for name in ("MAKELEVEL", "MAKEOVERRIDES", "ARGS", "VLLM", "ASCEND", "FAST"):
+        clean.pop(name, None)
+    done = subprocess.run(
+        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, env=clean
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def planned(*arguments: str) -> list[str]:
+    """What make would run, without the setup that precedes everything."""
+    lines = make("-n", *arguments).splitlines()
+    return [" ".join(line.split()) for line in lines if "setup_venv" not in line]
+
+
+def test_help_is_the_default_and_names_every_target() -> None:
+    shown = make()
+    assert shown == make("help")
+    for target in TARGETS:
+        assert re.search(rf"^  {target} +\S", shown, re.MULTILINE), target
+
+
+def test_parity_fetches_applies_runs() -> None:
+    assert planned("parity", "FAST=1", "OUT=build/x") == [
+        ".venv/bin/patchseries fetch",
+        ".venv/bin/patchseries apply",
+        ".venv/bin/mmparity run --fast --out build/x",
+    ]
+
+
+def test_apply_works_on_the_projects_trees() -> None:
+    expected = [".venv/bin/patchseries fetch", ".venv/bin/patchseries apply"]
+    assert planned("apply") == expected
+
+
+def test_apply_onto_checkouts_signed_off() -> None:
+    (command,) = planned("apply", "VLLM=/a b/vllm", "ASCEND=/c", "SIGNOFF=1")
+    vllm, ascend = command.split(" && ")
+    assert vllm == '.venv/bin/patchseries apply --signoff --onto "/a b/vllm"'
+    assert ascend == '.venv/bin/patchseries apply --signoff --onto "/c"'
+
+
+@pytest.mark.parametrize("verb", ["unapply", "status"])
+def test_one_checkout_only(verb: str) -> None:
+    expected = [f'.venv/bin/patchseries {verb} --onto "/c"']
+    assert planned(verb, "ASCEND=/c") == expected
+
+
+def test_continuous_integration_runs_the_readmes_test_command() -> None:
+    assert "```\nmake test\n```" in (ROOT / "README.md").read_text()
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("\nmake test")

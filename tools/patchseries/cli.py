@@ -53,3 +53,87 @@ def fetch(project: Project, names: tuple[str, ...], repair: bool) -> None:
 
     for source in select(read_sources(project.pins), list(names)):
         fetch_one(project, source, repair, _say)
+
+
+_onto = click.option(
+    "--onto",
+    type=click.Path(path_type=Path),
+    help="The tree to work on [default: vllm_src/patched/<tree> for every series].",
+)
+_series = click.option("--series", "name", help="A folder of patches/.")
+
+
+@main.command()
+@_onto
+@_series
+@click.option("--3way", "three_way", is_flag=True, help="Merge where files differ.")
+@click.option("--signoff", is_flag=True, help="Commit as you, with Signed-off-by.")
+@click.pass_obj
+def apply(
+    project: Project, onto: Path | None, name: str | None, three_way: bool, signoff: bool
+) -> None:
+    """Apply a series to a tree: all of it, or nothing."""
+    from patchseries.apply import Options
+    from patchseries.apply import apply as apply_one
+
+    for path, series in _targets(project, onto, name, make=True):
+        for line in apply_one(project, path, series, Options(three_way, signoff)):
+            _say(line)
+
+
+@main.command()
+@_onto
+@_series
+@click.pass_obj
+def unapply(project: Project, onto: Path | None, name: str | None) -> None:
+    """Take a series out: back to the exact tree from before."""
+    from patchseries.unapply import unapply as unapply_one
+
+    for path, series in _targets(project, onto, name):
+        for line in unapply_one(project, path, series):
+            _say(line)
+
+
+def _targets(
+    project: Project, onto: Path | None, name: str | None, make: bool = False
+) -> list[tuple[Path, str | None]]:
+    """The trees that a command works on, each with its series when that is fixed."""
+    from patchseries.apply import ensure_patched
+    from patchseries.folder import series_names
+
+    if onto:
+        return [(onto, name)]
+    names = [name] if name else series_names(project)
+    if not names:
+        raise PatchseriesError("no-series", f"{project.patches} holds no series")
+    sources = read_sources(project.pins)
+    targets: list[tuple[Path, str | None]] = []
+    for one in names:
+        path = project.patched / one
+        if make:
+            if one not in sources:
+                raise PatchseriesError(
+                    "unknown-source", f"{one} is no pinned tree", "give --onto"
+                )
+            path = ensure_patched(project, sources[one])
+        if path.is_dir():
+            targets.append((path, one))
+        else:
+            _say(f"{one}: nothing is patched yet (no {path})")
+    return targets
+
+
+@main.command()
+@_onto
+@_series
+@click.option("--base", help="Commit that the series starts from.")
+@click.pass_obj
+def refresh(
+    project: Project, onto: Path | None, name: str | None, base: str | None
+) -> None:
+    """Write edited commits back as patch files."""
+    from patchseries.refresh import refresh as refresh_one
+
+    for path, series in _targets(project, onto, name):
+        for line in refresh_one(project, path, series, base):
+            _say(line)

@@ -164,12 +164,10 @@ def parse_patch(slug: str, data: bytes) -> Patch:
         raise _malformed(slug, "has no mail header")
     subject = str(make_header(decode_header(headers["Subject"])))
     subject = re.sub(r"\n[ \t]", " ", subject.replace("\r", ""))
-    body, separator, diff = (b"\n" + rest).partition(b"\n---\n")
-    if not separator:
-        raise _malformed(slug, "has no `---` between message and diff")
-    text = body.decode().strip("\n")
+    body, separator, diff = (b"\n" + rest).partition(b"\ndiff --git ")
+    text = body.partition(b"\n---\n")[0].decode().strip("\n")
     message = f"{subject}\n\n{text}\n" if text else f"{subject}\n"
-    changes = tuple(_parse_diff(slug, diff))
+    changes = tuple(_parse_diff(slug, separator[1:] + diff))
     if not changes:
         raise _malformed(slug, "changes nothing")
     return Patch(slug, data, message, changes)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was applied, kept in the target's private folder and believed only when it fits.
+
+A receipt tells how to go back. It never proves that anything is applied: content does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from patchseries.classify import Snapshot
+from patchseries.target import GitTarget, Target
+
+SCHEMA = 1
+
+
+@dataclass
+class Receipt:
+    """The way back from one applied series.
+
+    Attributes:
+        digest: of the series as it was applied.
+        base: commit before, in a git target.
+        tip: commit after.
+        came_from: branch that HEAD named before, None when it was detached.
+        made_folders: made for added files, deepest last.
+    """
+
+    series: str
+    digest: str
+    patches: list[str]
+    before: Snapshot
+    after: Snapshot
+    base: str = ""
+    tip: str = ""
+    branch: str = ""
+    came_from: str | None = None
+    made_folders: list[str] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    def fits(self, target: Target) -> bool:
+        """Whether the target is in the state that this receipt describes."""
+        if isinstance(target, GitTarget):
+            return target.head == self.tip
+        return target.snapshot(list(self.after)) == self.after
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Receipt:
+        """The inverse of `as_json`."""
+        for key in ("before", "after"):
+            data[key] = {p: tuple(s) if s else None for p, s in data[key].items()}
+        return cls(**data)
+
+
+def read_receipt(target: Target) -> Receipt | None:
+    """The target's receipt, whether or not it still fits; None when unreadable."""
+    try:
+        data = json.loads(receipt_path(target).read_text())
+        return Receipt.from_json(data) if data.get("schema") == SCHEMA else None
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def receipt_path(target: Target) -> Path:
+    """Where it lies."""
+    return target.private / "receipt.json"

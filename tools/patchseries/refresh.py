@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Edited commits back to patch files: the one writer of `patches/`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from patchseries.apply import choose_series, held
+from patchseries.errors import PatchseriesError
+from patchseries.export import Commit, commits_after, export, patch_id
+from patchseries.folder import read_lines, read_series, series_names
+from patchseries.git import Git, scratch
+from patchseries.project import Project
+from patchseries.receipt import read_receipt
+from patchseries.series import (
+    Patch,
+    Series,
+    SeriesLine,
+    format_series_file,
+    parse_patch,
+    slug_of,
+    split_trailers,
+)
+from patchseries.sources import Archive, read_sources
+from patchseries.switch import recover
+from patchseries.tables import write_tables
+from patchseries.target import GitTarget, open_target
+
+
+def refresh(
+    project: Project, path: Path, name: str | None, base: str | None
+) -> list[str]:
+    """Write the commits of a patched tree as the series.
+
+    Args:
+        base: the commit before the series; found by itself when None.
+
+    Returns:
+        What changed, one line each.
+    """
+    target = open_target(path)
+    if not isinstance(target, GitTarget):
+        raise PatchseriesError(
+            "not-git", f"{path} has no git of its own", "edit in vllm_src/patched/"
+        )
+    with held(target):
+        recover(target)
+        _require_committed(target)
+        name = name or choose_series(project, target, None, read_receipt(target)).name
+        start = find_base(project, target, name, base)
+        commits = commits_after(target.git, start, target.head)
+        if not commits:
+            raise PatchseriesError(
+                "no-commits",
+                f"{path} has no commit after {start[:12]}",
+                f"`patchseries apply --series {name}` puts the series there",
+            )
+        with scratch(*target.objects) as git:
+            files = export(git, start, commits)
+            return write_series(project, git, name, commits, files)
+
+
+def find_base(
+    project: Project, target: GitTarget, name: str, given: str | None = None
+) -> str:
+    """The commit that the series starts from.
+
+    Raises:
+        PatchseriesError: neither given, nor in a receipt, nor recognised by its tree.
+    """
+    if given:
+        found = target.git.maybe("rev-parse", "-q", "--verify", f"{given}^{{commit}}")
+        if found is None:
+            raise PatchseriesError("no-base", f"{given!r} is no commit of {target.root}")
+        return found
+    receipt = read_receipt(target)
+    if receipt and receipt.series == name:
+        if target.git.ok("merge-base", "--is-ancestor", receipt.base, target.head):
+            return receipt.base
+    trees = {archive.tree for archive in _archives(project, name)}
+    log = target.git("log", "--first-parent", "--format=%H %T", target.head)
+    for line in log.splitlines():
+        commit, tree = line.split()
+        if tree in trees:
+            return commit
+    raise PatchseriesError(
+        "no-base",
+        f"no commit of {target.root} holds the pristine tree of {name}",
+        "say where the series starts: --base COMMIT",
+    )
+
+
+def _archives(project: Project, name: str) -> Sequence[Archive]:
+    source = read_sources(project.pins).get(name)
+    return source.archives if source else ()
+
+
+def write_series(
+    project: Project, git: Git, name: str, commits: Sequence[Commit], files: list[bytes]
+) -> list[str]:
+    """Bring the folder of series `name` to exactly these patches."""
+    folder = project.patches / name
+    old = read_series(project, name).patches if name in series_names(project) else ()
+    slugs = choose_slugs(commits, files, old, lambda data: patch_id(git, data))
+    patches = [
+        parse_patch(slug, data) for slug, data in zip(slugs, files, strict=True)
+    ]
+    Series(name, tuple(patches)).chains()
+    changes = _describe(git, old, patches)
+    folder.mkdir(parents=True, exist_ok=True)
+    for patch in patches:
+        _replace(folder / f"{patch.slug}.patch", patch.data)
+    lines, rest = read_lines(folder) if (folder / "series").exists() else ([], ())
+    comments = {line.slug: line.comments for line in lines}
+    new_lines = [SeriesLine(slug, comments.get(slug, ())) for slug in slugs]
+    _replace(folder / "series", format_series_file(new_lines, rest).encode())
+    for path in folder.glob("*.patch"):
+        if path.stem not in slugs:
+            path.unlink()
+    changes += [f"wrote {path}" for path in write_tables(project)]
+    return changes or [f"{name}: {len(patches)} patches, nothing changed"]
+
+
+def choose_slugs(
+    commits: Sequence[Commit],
+    files: Sequence[bytes],
+    old: Sequence[Patch],
+    content_id: Callable[[bytes], str],
+) -> list[str]:
+    """A file name per commit: its own trailer, the name it had, or one from its title.
+
+    A patch keeps its name when its title or its content is the same as before.
+    """
+    by_subject = {patch.subject: patch.slug for patch in old}
+    by_content = {content_id(patch.data): patch.slug for patch in old}
+    chosen: list[str] = []
+    for commit, data in zip(commits, files, strict=True):
+        subject = " ".join(commit.message.partition("\n\n")[0].split("\n"))
+        own = dict(split_trailers(commit.message)[1]).get("Patch-Slug", "")
+        slug = own.removesuffix(".patch") or by_subject.get(subject)
+        slug = slug or by_content.get(content_id(data)) or slug_of(subject)
+        if slug in chosen:
+            raise PatchseriesError(
+                "same-slug",
+                f"two commits would be {slug}.patch, one of them {commit.id[:12]}",
+                "give one another title, or a `Patch-Slug:` trailer",
+            )
+        chosen.append(slug)
+    return chosen
+
+
+def _describe(git: Git, old: Sequence[Patch], new: Sequence[Patch]) -> list[str]:
+    before = {patch.slug: patch for patch in old}
+    lines = []
+    for patch in new:
+        earlier = before.pop(patch.slug, None)
+        if earlier is None:
+            lines.append(f"new        {patch.slug}")
+        elif earlier.data != patch.data:
+            same = patch_id(git, earlier.data) == patch_id(git, patch.data)
+            kind = "positions" if same else "content"
+            if same and earlier.message != patch.message:
+                kind = "message"
+            lines.append(f"{kind:10} {patch.slug}")
+    lines += [f"removed    {slug}" for slug in before]
+    kept = [p.slug for p in old if p.slug not in before]
+    if kept != [p.slug for p in new if p.slug in kept]:
+        lines.append("order      changed")
+    return lines
+
+
+def _require_committed(target: GitTarget) -> None:
+    status = target.git(
+        "status", "--porcelain", "--untracked-files=all", "--ignore-submodules=all"
+    )
+    if status:
+        raise PatchseriesError(
+            "uncommitted",
+            f"{target.root} has changes that are in no commit:\n     "
+            + "\n     ".join(status.splitlines()[:6]),
+            "commit them into the patch they belong to (`git commit --fixup`, then"
+            " `git rebase -i --autosquash`), or remove them",
+        )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    if path.exists() and path.read_bytes() == data:
+        return
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    os.replace(partial, path)

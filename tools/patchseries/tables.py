@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The patch tables: each series' README.md and the one in the project's README.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from patchseries.folder import read_series, series_names
+from patchseries.project import Project
+from patchseries.series import Patch, Series
+
+BEGIN = "<!-- patch-table:begin -->"
+END = "<!-- patch-table:end -->"
+
+
+def write_tables(project: Project) -> list[Path]:
+    """Write every table that is not up to date, and say which."""
+    written = []
+    for path, text in expected_files(project).items():
+        if not path.exists() or path.read_text() != text:
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_text(text)
+            os.replace(partial, path)
+            written.append(path.relative_to(project.root))
+    return written
+
+
+def expected_files(project: Project) -> dict[Path, str]:
+    """The files that hold tables, as they should be."""
+    every = [read_series(project, name) for name in series_names(project)]
+    files = {project.patches / s.name / "README.md": series_page(s) for s in every}
+    readme = project.root / "README.md"
+    text = readme.read_text() if readme.exists() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and end:
+        parts = [f"**{s.name}**\n\n{table(s, f'patches/{s.name}/')}" for s in every]
+        files[readme] = f"{before}{BEGIN}\n" + "\n".join(parts) + f"{END}{after}"
+    return files
+
+
+def series_page(series: Series) -> str:
+    """The page of one series folder."""
+    added = sum(patch.added for patch in series.patches)
+    removed = sum(patch.removed for patch in series.patches)
+    return (
+        f"# Patches for {series.name}\n\n"
+        f"{len(series.patches)} patches, +{added} -{removed} lines, in the order of "
+        "`series`. Written by `patchseries refresh`; not to be edited by hand.\n\n"
+        f"{table(series)}"
+    )
+
+
+def table(series: Series, prefix: str = "") -> str:
+    """One row for each patch."""
+    rows = ["| patch | why | lines | status | remove when |", "|---|---|---|---|---|"]
+    rows += [_row(patch, prefix) for patch in series.patches]
+    return "\n".join(rows) + "\n"
+
+
+def _row(patch: Patch, prefix: str) -> str:
+    cells: Sequence[str] = (
+        f"[{patch.slug}]({prefix}{patch.slug}.patch)",
+        patch.subject,
+        f"+{patch.added} -{patch.removed}",
+        patch.trailer("Upstream-Status") or "-",
+        patch.trailer("Remove-when") or "-",
+    )
+    escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
+    return f"| {' | '.join(escaped)} |"

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tree that a series is applied to, and the reasons to keep hands off it.
+
+Two kinds: the top of a git work tree, and a plain tree with no git of its own.
+Reads only; what changes a target is in switch.py.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from patchseries.classify import Snapshot
+from patchseries.errors import GitError, PatchseriesError
+from patchseries.git import Git, State, blob_id, user_git
+
+_SESSIONS = {
+    "rebase-merge": "a rebase",
+    "rebase-apply": "`git am` or a rebase",
+    "MERGE_HEAD": "a merge",
+    "CHERRY_PICK_HEAD": "a cherry-pick",
+    "REVERT_HEAD": "a revert",
+    "BISECT_LOG": "a bisection",
+}
+LOCK_MARK = b"patchseries\n"
+
+
+class Target:
+    """What both kinds share: files under a root, and a private folder."""
+
+    kind = "plain"
+
+    def __init__(self, root: Path, private: Path) -> None:
+        self.root = root
+        self.private = private
+
+    @property
+    def objects(self) -> list[Path]:
+        return []
+
+    def snapshot(self, paths: Sequence[str]) -> Snapshot:
+        """What the target holds at `paths` now."""
+        return {path: self.file_state(path) for path in paths}
+
+    def load(self, scratch: Git, snapshot: Snapshot) -> None:
+        """Make the blobs of a snapshot readable in `scratch`."""
+        paths = [p for p, state in snapshot.items() if state and state[0][:3] == "100"]
+        if paths:
+            lines = "".join(f"{self.root / path}\n" for path in paths)
+            scratch(
+                "hash-object",
+                "-w",
+                "--no-filters",
+                "--stdin-paths",
+                stdin=os.fsencode(lines),
+            )
+
+    def file_state(self, path: str) -> State:
+        """Mode and id of a file's bytes on disk."""
+        full = self.root / path
+        try:
+            info = full.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if stat.S_ISLNK(info.st_mode):
+            return ("120000", blob_id(os.fsencode(os.readlink(full))))
+        if not stat.S_ISREG(info.st_mode):
+            return ("other", "")
+        mode = "100755" if info.st_mode & 0o100 else "100644"
+        return (mode, blob_id(full.read_bytes()))
+
+    def require_ready(self, before: Snapshot, after: Mapping[str, State]) -> None:
+        """Refuse by name what would lose work or leave a mixture.
+
+        Args:
+            before: what the touched paths hold by the target's own account.
+            after: what they shall hold.
+        """
+        for path in after:
+            self._require_free_parents(path)
+        for path, state in after.items():
+            exists = os.path.lexists(self.root / path)
+            if state is not None and before.get(path) is None and exists:
+                raise PatchseriesError(
+                    "untracked-collision",
+                    f"{self.root / path} exists, and the series adds that file",
+                    "move it away",
+                )
+
+    def _require_free_parents(self, path: str) -> None:
+        for parent in list(Path(path).parents)[:-1]:
+            full = self.root / parent
+            if full.is_symlink() or (full.exists() and not full.is_dir()):
+                raise PatchseriesError(
+                    "path-blocked", f"{full} is not a folder of this tree"
+                )
+            if (full / ".git").exists():
+                raise PatchseriesError(
+                    "nested-repository",
+                    f"{full} is a repository of its own, and the series touches {path}",
+                    f"move {full / '.git'} away, or give another checkout",
+                )
+
+
+class GitTarget(Target):
+    """The top of a work tree."""
+
+    kind = "git"
+
+    def __init__(self, root: Path) -> None:
+        self.git = user_git(root)
+        self.git_dir = Path(self.git("rev-parse", "--absolute-git-dir"))
+        super().__init__(root, self.git_dir / "patchseries")
+        head = self.git.maybe("rev-parse", "--verify", "-q", "HEAD^{commit}")
+        if head is None:
+            raise PatchseriesError(
+                "no-commit",
+                f"{root} has no commit yet",
+                "commit the unpacked tree first (`git add -f . && git commit`)",
+            )
+        self.head = head
+
+    @property
+    def objects(self) -> list[Path]:
+        path = self.git("rev-parse", "--git-path", "objects")
+        return [(self.root / path).resolve()]
+
+    @property
+    def head_ref(self) -> str | None:
+        """The branch that HEAD names, None when it is detached."""
+        return self.git.maybe("symbolic-ref", "-q", "HEAD")
+
+    @property
+    def index_lock(self) -> Path:
+        return self.git_dir / "index.lock"
+
+    def snapshot(self, paths: Sequence[str], commit: str = "") -> Snapshot:
+        return self.git.states(commit or self.head, paths)
+
+    def load(self, scratch: Git, snapshot: Snapshot) -> None:
+        """Committed blobs are read through the scratch's alternates."""
+
+    def require_ready(self, before: Snapshot, after: Mapping[str, State]) -> None:
+        self._require_no_session()
+        if not self.git.ok("diff-index", "--cached", "--quiet", "HEAD", "--"):
+            names = self.git("diff-index", "--cached", "--name-only", "HEAD", "--")
+            raise PatchseriesError(
+                "staged-changes",
+                f"{self.root} has staged changes: {_first(names.splitlines())}",
+                "commit or unstage them (`git restore --staged .`); unstaged edits of "
+                "files that the series does not touch may stay",
+            )
+        tracked = [path for path in after if before.get(path) is not None]
+        self._require_clean(tracked)
+        super().require_ready(before, after)
+
+    def _require_no_session(self) -> None:
+        for name, shown in _SESSIONS.items():
+            if (self.git_dir / name).exists():
+                raise PatchseriesError(
+                    "operation-in-progress",
+                    f"{self.root} is in the middle of {shown}",
+                    "finish or abort it first",
+                )
+        if self.index_lock.exists() and self.index_lock.read_bytes() != LOCK_MARK:
+            raise PatchseriesError(
+                "index-locked",
+                f"{self.index_lock} exists: another git command runs, or was killed",
+                "wait for it; if none runs, remove that file",
+            )
+
+    def _require_clean(self, paths: Sequence[str]) -> None:
+        if not paths:
+            return
+        git = self.git.with_env(GIT_LITERAL_PATHSPECS="1")
+        for record in filter(None, git("ls-files", "-vz", "--", *paths).split("\0")):
+            if record[0] == "S" or record[0].islower():
+                raise PatchseriesError(
+                    "hidden-file",
+                    f"{record[2:]} is marked skip-worktree or assume-unchanged",
+                    "`git update-index --no-skip-worktree --no-assume-unchanged FILE`",
+                )
+        status = git(
+            "status",
+            "--porcelain",
+            "-z",
+            "--no-renames",
+            "--untracked-files=no",
+            "--ignore-submodules=all",
+            "--",
+            *paths,
+        )
+        changed = [line[3:] for line in filter(None, status.split("\0"))]
+        changed = changed or [line[2:] for line in status.split("\0") if line]
+        if changed:
+            raise PatchseriesError(
+                "dirty-file",
+                f"edited, and touched by the series: {_first(changed)}",
+                "commit or stash these edits first",
+            )
+
+
+def open_target(path: Path) -> Target:
+    """The target at `path`, refused when that is no top of a tree."""
+    if not path.is_dir():
+        raise PatchseriesError("no-such-folder", f"{path} is not a folder")
+    root = path.resolve()
+    if (root / ".git").exists():
+        try:
+            top = Path(user_git(root)("rev-parse", "--show-toplevel")).resolve()
+        except GitError as error:
+            raise PatchseriesError(
+                "not-a-work-tree",
+                f"{root}/.git is not usable: {error.stderr.strip()}",
+                "if the owner differs: `git config --global --add safe.directory`",
+            ) from None
+        if top == root:
+            return GitTarget(root)
+        raise PatchseriesError("not-top-level", f"{root} belongs to {top}", f"use {top}")
+    for outer in root.parents:
+        if (outer / ".git").exists():
+            relative = root.relative_to(outer)
+            if user_git(outer).maybe("ls-files", "--", f"{relative}/"):
+                raise PatchseriesError(
+                    "not-top-level",
+                    f"{root} is a folder within the repository {outer}",
+                    f"use {outer}",
+                )
+            break
+    return Target(root, root / ".patchseries")
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Back to the exact tree from before a series, proven by content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from patchseries.apply import choose_series, held
+from patchseries.classify import Snapshot, classify, try_patch
+from patchseries.errors import PatchseriesError
+from patchseries.folder import read_series
+from patchseries.git import Git, scratch
+from patchseries.project import Project
+from patchseries.receipt import Receipt, read_receipt
+from patchseries.refs import RefMove, branch_tip
+from patchseries.series import Series
+from patchseries.switch import Switch, execute, recover, stage, target_states
+from patchseries.target import GitTarget, Target, open_target
+
+
+def unapply(project: Project, path: Path, name: str | None) -> list[str]:
+    """Take a series out of the tree at `path`.
+
+    Returns:
+        What happened, one line each.
+
+    Raises:
+        PatchseriesError: it was refused, and nothing was changed.
+    """
+    target = open_target(path)
+    with held(target):
+        notes = [note] if (note := recover(target)) else []
+        receipt = read_receipt(target)
+        if receipt and receipt.fits(target) and name in (None, receipt.series):
+            if isinstance(target, GitTarget):
+                return notes + _unapply_git(target, receipt)
+            return notes + _unapply_plain(project, target, receipt)
+        return notes + _unapply_unknown(project, target, name, receipt)
+
+
+def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
+    git, came_from = target.git, receipt.came_from
+    if came_from and branch_tip(target, came_from) != receipt.base:
+        short = came_from.removeprefix("refs/heads/")
+        raise PatchseriesError(
+            "branch-moved",
+            f"{short} moved since the series was applied on it",
+            f"`git switch {short}` leaves the series; the branch "
+            f"{receipt.branch.removeprefix('refs/heads/')} can then be deleted",
+        )
+    changed = git("diff-tree", "-r", "-z", "--name-only", receipt.tip, receipt.base)
+    paths = [path for path in changed.split("\0") if path]
+    before, after = git.states(receipt.tip, paths), git.states(receipt.base, paths)
+    target.require_ready(before, after)
+    target.private.mkdir(exist_ok=True)
+    source = git.with_env(GIT_INDEX_FILE=str(target.private / "stage-index"))
+    new = stage(target, source, after)
+    refs = RefMove(
+        old=receipt.tip,
+        new=receipt.base,
+        head_before=target.head_ref,
+        head=came_from,
+        delete=receipt.branch,
+    )
+    old = target_states(target.root, paths)
+    execute(target, Switch(old, new, None, refs, receipt.made_folders))
+    back = (came_from or receipt.base).removeprefix("refs/heads/")
+    return [f"{receipt.series}: taken out of {target.root}, back on {back}"]
+
+
+def _unapply_plain(project: Project, target: Target, receipt: Receipt) -> list[str]:
+    paths, originals = list(receipt.before), target.private / "originals"
+    kept = Target(originals, target.private)
+    with scratch(project.objects(receipt.series)) as git:
+        lost = [p for p, s in receipt.before.items() if s and kept.file_state(p) != s]
+        if lost:
+            series = read_series(project, receipt.series)
+            _reverse(git, target, series, receipt.after, receipt.before)
+        return _switch_plain(git, target, receipt.series, receipt.before, paths, receipt)
+
+
+def _unapply_unknown(
+    project: Project, target: Target, name: str | None, receipt: Receipt | None
+) -> list[str]:
+    """No receipt that fits: content alone tells whether the series is there."""
+    series = choose_series(project, target, name, None)
+    with scratch(*target.objects) as git:
+        snapshot = target.snapshot(series.paths)
+        target.load(git, snapshot)
+        result = classify(git, series, snapshot)
+        if result.state == "not-applied":
+            return [f"{series.name}: not applied to {target.root}, nothing to do"]
+        if result.state != "applied":
+            raise PatchseriesError(
+                "not-as-applied",
+                f"{target.root} is not as {series.name} leaves it",
+                _way_out(target, receipt),
+            )
+        if isinstance(target, GitTarget):
+            raise PatchseriesError(
+                "no-receipt",
+                f"{target.root} has {series.name}, but not by this tool, or with "
+                "commits of yours on top",
+                _way_out(target, receipt),
+            )
+        goal = {path: chain[0][1] for path, chain in series.chains().items()}
+        _reverse(git, target, series, snapshot, goal)
+        return _switch_plain(git, target, series.name, goal, list(goal), None)
+
+
+def _switch_plain(
+    git: Git,
+    target: Target,
+    name: str,
+    goal: Snapshot,
+    paths: list[str],
+    receipt: Receipt | None,
+) -> list[str]:
+    before = target.snapshot(paths)
+    moves = {path: state for path, state in goal.items() if before[path] != state}
+    target.require_ready(before, moves)
+    source = git.with_env(GIT_WORK_TREE=str(git.folder))
+    new = stage(target, source, moves, target.private / "originals")
+    folders = receipt.made_folders if receipt else []
+    execute(target, Switch({p: before[p] for p in moves}, new, None, None, folders))
+    return [f"{name}: taken out of {target.root}"]
+
+
+def _reverse(
+    git: Git, target: Target, series: Series, after: Snapshot, before: Snapshot
+) -> None:
+    """Rebuild the files from before a series out of those after it, and prove them."""
+    target.load(git, after)
+    current = dict(after)
+    for patch in reversed(series.patches):
+        current |= try_patch(git, patch, current, "--reverse") or {}
+    if any(current[path] != state for path, state in before.items()):
+        raise PatchseriesError(
+            "cannot-reverse",
+            f"the files from before {series.name} cannot be rebuilt in {target.root}",
+            "unpack a fresh tree",
+        )
+
+
+def _way_out(target: Target, receipt: Receipt | None) -> str:
+    if isinstance(target, GitTarget) and receipt:
+        return (
+            "commits of yours are on top: `patchseries refresh` exports them, "
+            f"`git reset --keep {receipt.tip[:12]}` drops them; then unapply"
+        )
+    if isinstance(target, GitTarget):
+        return "`git log` shows the commits; `git reset --keep <commit before them>`"
+    return "`patchseries status` shows which files differ; or unpack a fresh tree"

@@ -19,7 +19,14 @@ from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip
 from patchseries.series import AUTHOR, DATE, Series, split_trailers
 from patchseries.sources import Source
-from patchseries.switch import Switch, execute, recover, stage, target_states
+from patchseries.switch import (
+    Switch,
+    execute,
+    recover,
+    stage,
+    staging_index,
+    target_states,
+)
 from patchseries.target import GitTarget, Target, open_target
 
 
@@ -99,7 +106,7 @@ def _apply_new(
         refs = None
         if isinstance(target, GitTarget):
             refs = _commit(git, target, result, receipt, earlier, options)
-            source = target.git.with_env(GIT_INDEX_FILE=str(_own_index(target)))
+            source = target.git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
         else:
             source = git.with_env(GIT_WORK_TREE=str(git.folder))
         new = stage(target, source, moves, originals)
@@ -267,11 +274,6 @@ def _signer(target: GitTarget) -> str:
             "git config --global user.name ...; git config --global user.email ...",
         )
     return f"{values[0][-1]} <{values[1][-1]}>"
-
-
-def _own_index(target: GitTarget) -> Path:
-    target.private.mkdir(exist_ok=True)
-    return target.private / "stage-index"
 
 
 def ensure_patched(project: Project, source: Source) -> Path:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,6 +14,7 @@ from rich.console import Console
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.sources import read_sources, select
+from patchseries.terminal import status_table
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -43,6 +46,43 @@ def main(ctx: click.Context, root: Path | None) -> None:
     ctx.obj = Project(root.resolve()) if root else Project.here()
 
 
+_onto = click.option(
+    "--onto",
+    type=click.Path(path_type=Path),
+    help="The tree to work on [default: vllm_src/patched/<tree> for every series].",
+)
+_series = click.option("--series", "name", help="A folder of patches/.")
+
+
+def _targets(
+    project: Project, onto: Path | None, name: str | None, make: bool = False
+) -> list[tuple[Path, str | None]]:
+    """The trees that a command works on, each with its series when that is fixed."""
+    from patchseries.apply import ensure_patched
+    from patchseries.folder import series_names
+
+    if onto:
+        return [(onto, name)]
+    names = [name] if name else series_names(project)
+    if not names:
+        raise PatchseriesError("no-series", f"{project.patches} holds no series")
+    sources = read_sources(project.pins)
+    targets: list[tuple[Path, str | None]] = []
+    for one in names:
+        path = project.patched / one
+        if make:
+            if one not in sources:
+                raise PatchseriesError(
+                    "unknown-source", f"{one} is no pinned tree", "give --onto"
+                )
+            path = ensure_patched(project, sources[one])
+        if path.is_dir():
+            targets.append((path, one))
+        else:
+            _say(f"{one}: nothing is patched yet (no {path})")
+    return targets
+
+
 @main.command()
 @click.argument("names", nargs=-1)
 @click.option("--repair", is_flag=True, help="Make a changed tree anew.")
@@ -53,14 +93,6 @@ def fetch(project: Project, names: tuple[str, ...], repair: bool) -> None:
 
     for source in select(read_sources(project.pins), list(names)):
         fetch_one(project, source, repair, _say)
-
-
-_onto = click.option(
-    "--onto",
-    type=click.Path(path_type=Path),
-    help="The tree to work on [default: vllm_src/patched/<tree> for every series].",
-)
-_series = click.option("--series", "name", help="A folder of patches/.")
 
 
 @main.command()
@@ -94,35 +126,6 @@ def unapply(project: Project, onto: Path | None, name: str | None) -> None:
             _say(line)
 
 
-def _targets(
-    project: Project, onto: Path | None, name: str | None, make: bool = False
-) -> list[tuple[Path, str | None]]:
-    """The trees that a command works on, each with its series when that is fixed."""
-    from patchseries.apply import ensure_patched
-    from patchseries.folder import series_names
-
-    if onto:
-        return [(onto, name)]
-    names = [name] if name else series_names(project)
-    if not names:
-        raise PatchseriesError("no-series", f"{project.patches} holds no series")
-    sources = read_sources(project.pins)
-    targets: list[tuple[Path, str | None]] = []
-    for one in names:
-        path = project.patched / one
-        if make:
-            if one not in sources:
-                raise PatchseriesError(
-                    "unknown-source", f"{one} is no pinned tree", "give --onto"
-                )
-            path = ensure_patched(project, sources[one])
-        if path.is_dir():
-            targets.append((path, one))
-        else:
-            _say(f"{one}: nothing is patched yet (no {path})")
-    return targets
-
-
 @main.command()
 @_onto
 @_series
@@ -137,3 +140,57 @@ def refresh(
     for path, series in _targets(project, onto, name):
         for line in refresh_one(project, path, series, base):
             _say(line)
+
+
+@main.command()
+@_onto
+@_series
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+@click.pass_obj
+def status(project: Project, onto: Path | None, name: str | None, as_json: bool) -> None:
+    """Show what is applied, what would apply, and why not."""
+    from patchseries.status import status as status_of
+
+    found = [status_of(project, p, s) for p, s in _targets(project, onto, name)]
+    if as_json:
+        _say(json.dumps([one.as_json() for one in found], indent=1))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for one in found:
+        console.print(status_table(one))
+
+
+@main.command()
+@_series
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+@click.pass_obj
+def check(project: Project, name: str | None, as_json: bool) -> None:
+    """Prove that files, commits, headers and tables agree."""
+    from patchseries.check import check as check_one
+    from patchseries.check import check_tables
+    from patchseries.folder import series_names
+
+    names = [name] if name else series_names(project)
+    if not names:
+        raise PatchseriesError("no-series", f"{project.patches} holds no series")
+    findings = [finding for one in names for finding in check_one(project, one)]
+    if not any(finding.kind == "missing" for finding in findings):
+        findings += check_tables(project)
+    if as_json:
+        _say(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for f in findings:
+            _say(f"{f.series}/{f.patch}: {f.kind}: {f.detail}")
+        _say(f"{', '.join(names)}: {len(findings) or 'no'} findings")
+    sys.exit(1 if findings else 0)
+
+
+@main.command("pr-body")
+@click.argument("slug")
+@click.pass_obj
+def pr_body(project: Project, slug: str) -> None:
+    """Print the text of the pull request for one patch."""
+    from patchseries.prbody import find_patch
+    from patchseries.prbody import pr_body as body_of
+
+    click.echo(body_of(*find_patch(project, slug)), nl=False)

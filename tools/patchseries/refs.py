@@ -63,7 +63,7 @@ def release_index(target: GitTarget) -> None:
 
 def finish_git(target: GitTarget, move: RefMove) -> None:
     """Index, then branch, then HEAD."""
-    own = target.private / "index"
+    own = target.private / "stage" / "new-index"
     index = target.git_dir / "index"
     shutil.copy2(index, own)
     git = target.git.with_env(GIT_INDEX_FILE=str(own))

@@ -51,6 +51,11 @@ class Switch:
     made_folders: list[str] = field(default_factory=list)
 
 
+def staging_index(target: Target) -> Path:
+    """An index of our own, gone when the switch is done."""
+    return target.private / "stage" / "index"
+
+
 def stage(
     target: Target, source: Git, goal: Snapshot, originals: Path | None = None
 ) -> Snapshot:

@@ -14,7 +14,14 @@ from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip
 from patchseries.series import Series
-from patchseries.switch import Switch, execute, recover, stage, target_states
+from patchseries.switch import (
+    Switch,
+    execute,
+    recover,
+    stage,
+    staging_index,
+    target_states,
+)
 from patchseries.target import GitTarget, Target, open_target
 
 
@@ -52,8 +59,7 @@ def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
     paths = [path for path in changed.split("\0") if path]
     before, after = git.states(receipt.tip, paths), git.states(receipt.base, paths)
     target.require_ready(before, after)
-    target.private.mkdir(exist_ok=True)
-    source = git.with_env(GIT_INDEX_FILE=str(target.private / "stage-index"))
+    source = git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
     new = stage(target, source, after)
     refs = RefMove(
         old=receipt.tip,

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a series means for a tree right now. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from patchseries.apply import choose_series, classify_target
+from patchseries.classify import Classification
+from patchseries.errors import PatchseriesError
+from patchseries.folder import digest
+from patchseries.git import scratch
+from patchseries.project import Project
+from patchseries.receipt import Receipt, read_receipt
+from patchseries.switch import is_interrupted
+from patchseries.target import GitTarget, Target, open_target
+
+
+@dataclass(frozen=True)
+class PatchStatus:
+    """One row."""
+
+    slug: str
+    subject: str
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """One tree and one series.
+
+    Attributes:
+        state: applied, applied-old, edited, not-applied, half-applied, drifted,
+            foreign or interrupted.
+        ready: whether `apply` would go through now; `reason` says why not.
+    """
+
+    target: str
+    kind: str
+    series: str
+    state: str
+    base: str
+    ready: bool
+    reason: str
+    patches: list[PatchStatus]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def status(project: Project, path: Path, name: str | None) -> Status:
+    """Find out how the tree at `path` stands to a series."""
+    target = open_target(path)
+    receipt = read_receipt(target)
+    series = choose_series(project, target, name, receipt)
+    receipt = receipt if receipt and receipt.series == series.name else None
+    with scratch(*target.objects, project.objects(series.name)) as git:
+        result = classify_target(project, git, target, series)
+    state = _state(target, result, receipt, digest(series))
+    reason = _refusal(target, result, state)
+    base = receipt.base if receipt else getattr(target, "head", "")
+    verdicts = {v.slug: v for v in result.verdicts}
+    rows = [
+        PatchStatus(p.slug, p.subject, verdicts[p.slug].outcome, verdicts[p.slug].detail)
+        for p in series.patches
+    ]
+    return Status(
+        target=str(target.root),
+        kind=target.kind,
+        series=series.name,
+        state=state,
+        base=base,
+        ready=not reason,
+        reason=reason,
+        patches=rows,
+    )
+
+
+def _state(
+    target: Target, result: Classification, receipt: Receipt | None, now: str
+) -> str:
+    if is_interrupted(target):
+        return "interrupted"
+    if receipt and receipt.fits(target):
+        return "applied" if receipt.digest == now else "applied-old"
+    if receipt and isinstance(target, GitTarget):
+        if target.git.ok("merge-base", "--is-ancestor", receipt.base, target.head):
+            if target.head != receipt.base and target.head_ref == receipt.branch:
+                return "edited"
+    return result.state
+
+
+def _refusal(target: Target, result: Classification, state: str) -> str:
+    if state == "interrupted":
+        return "interrupted: `patchseries apply` or `unapply` finishes or undoes it"
+    if state in ("applied", "applied-old"):
+        return ""
+    if state == "edited":
+        return "edited: `patchseries refresh` exports the commits"
+    if state != "not-applied":
+        return state
+    try:
+        target.require_ready(result.before, result.goal)
+    except PatchseriesError as error:
+        return f"{error.code}: {error.args[0]}"
+    return ""

@@ -1,7 +1,7 @@
 # Names for commands a person types; the work is in tools/.
 .DEFAULT_GOAL := help
 .PHONY: help setup lock sources apply unapply status parity report test test-gpu \
-	test-npu bench lint check clean
+	test-npu bench lint check docs clean
 
 BIN := .venv/bin
 OUT ?= build/parity
@@ -48,6 +48,8 @@ test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
 	$(BIN)/pytest --device cuda -m gpu $(ARGS)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device npu -m npu $(ARGS)
+bench: sources ## time apply against bare git am, and the quick commands
+	$(BIN)/python parity_tests/bench.py
 lint: setup ## ruff, mypy, typos and the project's own rules
 	$(BIN)/ruff check tools parity_tests
 	$(BIN)/ruff format --check tools parity_tests
@@ -57,6 +59,8 @@ lint: setup ## ruff, mypy, typos and the project's own rules
 check: lint trees ## lint, the patch series and every test
 	$(PATCHSERIES) check
 	$(BIN)/pytest
+docs: ## write the generated parts of README.md and docs/ (RESULT=build/parity)
+	python3 tools/doc_sections.py $(if $(RESULT),--result "$(RESULT)")
 clean: ## remove .venv, build/ and caches (fetched and patched trees stay)
 	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 

@@ -77,11 +77,7 @@ CASES = {
         Case(
             "video",
             "a clip of four frames, 2x8x12 patches",
-            (
-                Photograph(
-                    "china.jpg", 8, 12, left=90, top=150, frames=4, step=(23, 9)
-                ),
-            ),
+            (Photograph("china.jpg", 8, 12, left=90, top=150, frames=4, step=(23, 9)),),
         ),
         Case(
             "ragged",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -70,7 +69,8 @@ def write_seeded_checkpoint(
 
     Each tensor's values depend on the seed and its name only, so an encoder cut
     in depth has the same first blocks. Does nothing where the same recipe was
-    written already; an interrupted write leaves nothing behind.
+    written already; an interrupted write leaves nothing behind, and a folder that
+    this function wrote and that is damaged is written again.
     """
     directory = Path(directory)
     config = _model_config(model, depth)
@@ -78,7 +78,8 @@ def write_seeded_checkpoint(
     recipe["recipe"] = RECIPE
     if _is_written(directory, recipe):
         return
-    if directory.exists() and any(directory.iterdir()):
+    ours = (directory / MARKER).is_file()
+    if directory.exists() and any(directory.iterdir()) and not ours:
         raise MmparityError(
             f"{directory} holds something else than the seeded checkpoint {recipe}. "
             "Give an empty folder, or delete it."
@@ -91,8 +92,10 @@ def write_seeded_checkpoint(
         marker = json.dumps({**recipe, "sizes": sizes}, indent=2) + "\n"
         (partial / MARKER).write_text(marker)
         partial.chmod(0o755)
+        if _is_written(directory, recipe):  # by another process, meanwhile
+            return
         if directory.exists():
-            directory.rmdir()
+            shutil.rmtree(directory)
         partial.rename(directory)
     except OSError as error:
         raise MmparityError(f"cannot write {directory}: {error}") from error
@@ -127,7 +130,7 @@ def read_vision_config(directory: Path) -> PretrainedConfig:
         ) from None
     except (OSError, ValueError) as error:
         raise MmparityError(f"{file} cannot be read: {error}") from error
-    model_type = raw.get("model_type") if isinstance(raw, dict) else None
+    model_type = raw.get("model_type", "") if isinstance(raw, dict) else ""
     known = sorted(model["model_type"] for model in MODELS.values())
     if model_type not in known:
         raise MmparityError(f"{file}: model_type is {model_type!r}; known: {known}")
@@ -203,7 +206,9 @@ def weights_digest(directory: Path, config: PretrainedConfig) -> str:
     for name, tensor in vision_weights(directory, config):
         head = f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
         digest = hashlib.sha256(head)
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(
+            memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+        )
         digests[name] = digest.hexdigest()
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
@@ -226,7 +231,7 @@ def _is_written(directory: Path, recipe: dict[str, Any]) -> bool:
         marker = json.loads((directory / MARKER).read_text())
         sizes = marker.pop("sizes")
         same_sizes = all(
-            os.path.getsize(directory / name) == size for name, size in sizes.items()
+            (directory / name).stat().st_size == size for name, size in sizes.items()
         )
     except (OSError, ValueError, KeyError, AttributeError):
         return False
@@ -245,12 +250,16 @@ def _write_files(directory: Path, config: PretrainedConfig, seed: int) -> None:
     with ThreadPoolExecutor(max_workers=2) as pool:
         for number, names in enumerate(shards.values(), start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-            drawn = pool.map(lambda name: _seeded_values(name, shapes[name], seed), names)
+            drawn = pool.map(
+                lambda name: _seeded_values(name, shapes[name], seed), names
+            )
             tensors = {f"visual.{n}": t for n, t in zip(names, drawn, strict=True)}
             save_file(tensors, directory / file, metadata={"format": "pt"})
             index.update(dict.fromkeys(tensors, file))
     content = {"metadata": {}, "weight_map": index}
-    (directory / "model.safetensors.index.json").write_text(json.dumps(content, indent=1))
+    (directory / "model.safetensors.index.json").write_text(
+        json.dumps(content, indent=1)
+    )
 
 
 def _seeded_values(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:

@@ -196,8 +196,8 @@ def _measured(
     )
     if tolerance.exact:
         mismatched = int((old != new).sum())
-        share = 100 * mismatched / metrics.numel
-        text = f"mismatched elements: {mismatched} / {metrics.numel} ({share:.1f}%); {text}"
+        counts = f"{mismatched} / {metrics.numel} ({mismatched / metrics.numel:.1%})"
+        text = f"mismatched elements: {counts}; {text}"
     return _Outcome("fail", text, metrics, exceeded)
 
 

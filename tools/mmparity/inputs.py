@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,15 +53,15 @@ class Inputs:
     description: str
 
 
-def write_inputs(
-    case: Case, directory: Path, geometry: Geometry | None = None
-) -> Path:
+def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) -> Path:
     """Writes ``<case>.safetensors`` and returns its path."""
     geometry = geometry or Geometry()
     parts, grids = [], []
     for item in case.media:
-        make = _noise if isinstance(item, Noise) else _processed
-        pixels, grid = make(item, geometry)
+        if isinstance(item, Noise):
+            pixels, grid = _noise(item, geometry)
+        else:
+            pixels, grid = _processed(item, geometry)
         parts.append(pixels)
         grids.append(grid)
     pixel_values = torch.cat(parts).float().contiguous()
@@ -78,7 +77,7 @@ def write_inputs(
     save_file(
         {"pixel_values": pixel_values}, partial, {METADATA_KEY: json.dumps(metadata)}
     )
-    os.replace(partial, file)
+    partial.replace(file)
     return file
 
 
@@ -106,7 +105,7 @@ def read_inputs(file: Path) -> Inputs:
 def _digest(pixel_values: torch.Tensor) -> str:
     head = f"{pixel_values.dtype} {tuple(pixel_values.shape)}\n".encode()
     digest = hashlib.sha256(head)
-    digest.update(pixel_values.contiguous().numpy())
+    digest.update(memoryview(pixel_values.contiguous().numpy()))
     return digest.hexdigest()
 
 

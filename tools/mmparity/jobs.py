@@ -80,7 +80,9 @@ class Event:
 
     def to_line(self) -> str:
         """One line of JSON, without the line's end."""
-        present = {key: value for key, value in asdict(self).items() if value is not None}
+        present = {
+            key: value for key, value in asdict(self).items() if value is not None
+        }
         return json.dumps(present)
 
     @classmethod

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +63,7 @@ def write_result(result: ComparisonResult, directory: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     partial.write_text(to_json(result))
-    os.replace(partial, file)
+    partial.replace(file)
     return file
 
 

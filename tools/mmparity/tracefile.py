@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -151,7 +150,7 @@ class TraceWriter:
         }
         partial = self.directory / f"{MANIFEST}.partial"
         partial.write_text(json.dumps(manifest))
-        os.replace(partial, self.directory / MANIFEST)
+        partial.replace(self.directory / MANIFEST)
 
     def _file_name(self) -> str:
         return f"{len(self._files):05}.safetensors"
@@ -237,7 +236,7 @@ class TraceReader:
         if file.stat().st_size != self._files[name]:
             raise MmparityError(
                 f"{file} has {file.stat().st_size} bytes; {MANIFEST} says "
-                f"{self._files[name]}. The trace was cut short or changed: capture again."
+                f"{self._files[name]}. It was cut short or changed: capture again."
             )
 
 
@@ -246,7 +245,9 @@ def tensor_digest(tensor: torch.Tensor) -> str:
     head = f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode()
     digest = hashlib.sha256(head)
     if tensor.numel():
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(
+            memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+        )
     return digest.hexdigest()
 
 

@@ -113,7 +113,9 @@ def test_non_finite_oracle_is_an_error(sides: Sides) -> None:
 
 
 @pytest.mark.parametrize("side", ["old", "new"])
-def test_hook_point_on_one_side_only_fails_in_its_place(sides: Sides, side: str) -> None:
+def test_hook_point_on_one_side_only_fails_in_its_place(
+    sides: Sides, side: str
+) -> None:
     del getattr(sides, side)["blocks.0"]
     case = compare(sides)
     layer = only_failing(case, "blocks.0")

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Traces round-trip, stay bounded, and never trust what they read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mmparity import tracefile
+from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types import MmparityError, TraceMeta
+
+if TYPE_CHECKING:
+    from conftest import Sides
+
+
+@pytest.fixture
+def trace(sides: Sides) -> Path:
+    return sides.write()[0]
+
+
+def edit(trace: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((trace / "trace.json").read_text())
+    change(manifest)
+    (trace / "trace.json").write_text(json.dumps(manifest))
+
+
+def test_round_trip_keeps_bits_order_and_meta(sides: Sides, trace: Path) -> None:
+    reader = TraceReader(trace)
+    assert reader.meta == sides.old_meta
+    assert [record.hook_point for record in reader.records] == list(sides.old)
+    assert [record.order for record in reader.records] == list(range(len(sides.old)))
+    for name, tensor in sides.old.items():
+        assert torch.equal(reader.read(name), tensor)
+        assert reader.read(name).dtype == tensor.dtype
+
+
+def test_later_changes_and_layouts_do_not_reach_the_trace(
+    sides: Sides, tmp_path: Path
+) -> None:
+    tensor = torch.arange(12.0).view(3, 4)
+    with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
+        writer.add("a", tensor.t(), "x")
+        tensor += 100
+        writer.add("scalar", torch.tensor(3), "x")
+    reader = TraceReader(tmp_path / "t")
+    assert torch.equal(reader.read("a"), torch.arange(12.0).view(3, 4).t())
+    assert reader.read("scalar").item() == 3
+
+
+def test_large_float64_is_stored_as_float32_and_small_is_kept(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracefile, "KEEP_FLOAT64_NUMEL", 10)
+    with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
+        writer.add("small", torch.rand(10, dtype=torch.float64), "x")
+        writer.add("large", torch.rand(11, dtype=torch.float64), "x")
+    reader = TraceReader(tmp_path / "t")
+    assert reader.record("small").dtype == "float64"
+    assert reader.record("large").dtype == "float32"
+
+
+def test_each_block_is_flushed_by_itself(trace: Path) -> None:
+    reader = TraceReader(trace)
+    files = {record.hook_point: record.file for record in reader.records}
+    assert files["blocks.0.attn.q"] == files["blocks.0"]
+    assert files["blocks.0"] != files["blocks.1"]
+    writer_holds = [load_file(trace / name).keys() for name in set(files.values())]
+    assert max(len(keys) for keys in writer_holds) == 4
+
+
+def test_empty_tensor_is_recorded_with_an_error(sides: Sides, tmp_path: Path) -> None:
+    with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
+        writer.add("a", torch.zeros(0, 4), "x")
+    assert TraceReader(tmp_path / "t").record("a").error == "the tensor is empty"
+
+
+def test_same_hook_point_twice_is_refused(sides: Sides, tmp_path: Path) -> None:
+    with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
+        writer.add("a", torch.zeros(1), "x")
+        with pytest.raises(ValueError, match="captured twice"):
+            writer.add("a", torch.zeros(1), "x")
+
+
+def test_interrupted_capture_is_recognised(sides: Sides, trace: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        TraceWriter(trace, sides.old_meta) as writer,
+    ):
+        writer.add("a", torch.zeros(1), "x")
+        writer.add("blocks.0.b", torch.zeros(1), "x")
+        raise RuntimeError("stop")
+    with pytest.raises(MmparityError, match="interrupted"):
+        TraceReader(trace)
+
+
+def test_writing_again_replaces_the_old_trace(sides: Sides, trace: Path) -> None:
+    with TraceWriter(trace, sides.old_meta) as writer:
+        writer.add("only", torch.zeros(1), "x")
+    assert sorted(file.name for file in trace.iterdir()) == [
+        "00000.safetensors",
+        "trace.json",
+    ]
+
+
+def test_foreign_folder_is_not_overwritten(
+    sides: Sides, trace: Path, tmp_path: Path
+) -> None:
+    (trace / "thesis.txt").write_text("mine")
+    with (
+        pytest.raises(MmparityError, match=r"thesis\.txt"),
+        TraceWriter(trace, sides.old_meta),
+    ):
+        pass
+    assert (trace / "trace.json").exists()
+
+
+def _truncate(trace: Path) -> None:
+    file = trace / "00001.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def _flip_a_bit(trace: Path) -> None:
+    file = trace / "00000.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def _link(trace: Path) -> None:
+    file = trace / "00000.safetensors"
+    file.rename(trace.parent / "elsewhere")
+    file.symlink_to(trace.parent / "elsewhere")
+
+
+def _other_tensor(trace: Path) -> None:
+    file = trace / "00000.safetensors"
+    tensors = {name: tensor.flip(0) for name, tensor in load_file(file).items()}
+    save_file(tensors, file)
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "bytes; trace.json says": _truncate,
+    "digest": _flip_a_bit,
+    "does not have the digest": _other_tensor,
+    "missing or not a plain file": lambda t: (t / "00000.safetensors").unlink(),
+    "not a plain file": _link,
+    "cannot be read": lambda t: (t / "trace.json").write_text("{"),
+    "trace_version None": lambda t: (t / "trace.json").write_text("[]"),
+    "trace_version 99": lambda t: edit(t, lambda m: m.update(trace_version=99)),
+    "grid_thw": lambda t: edit(t, lambda m: m["meta"].pop("grid_thw")),
+    "records.0.shape": lambda t: edit(t, lambda m: m["records"][0].update(shape="x")),
+    "not in the list of files": lambda t: edit(
+        t, lambda m: m["records"][0].update(file="/etc/passwd")
+    ),
+    "names the file": lambda t: edit(
+        t, lambda m: m["files"].update({"../../old/00000.safetensors": 1})
+    ),
+    "there twice": lambda t: edit(t, lambda m: m["records"].append(m["records"][0])),
+    "says float32 \\(1, 2\\)": lambda t: edit(
+        t, lambda m: m["records"][1].update(shape=[1, 2])
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_broken_or_hostile_trace_is_refused(trace: Path, message: str) -> None:
+    BROKEN[message](trace)
+    with pytest.raises(MmparityError, match=message):
+        reader = TraceReader(trace)
+        for record in reader.records:
+            reader.read(record.hook_point)
+
+
+def test_not_a_safetensors_file_is_refused(trace: Path) -> None:
+    file = trace / "00000.safetensors"
+    file.write_bytes(b"\x80\x04" + b"x" * (file.stat().st_size - 2))
+    with pytest.raises(MmparityError, match="cannot be read"):
+        TraceReader(trace).read("attn.seqlens")
+
+
+def test_meta_is_known_only_at_the_end(sides: Sides, tmp_path: Path) -> None:
+    meta: TraceMeta = sides.old_meta
+    with TraceWriter(tmp_path / "t", meta) as writer:
+        writer.meta = sides.new_meta
+    assert TraceReader(tmp_path / "t").meta == sides.new_meta

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line. Parses, calls, prints; torch is imported by what needs it."""
+
+from __future__ import annotations
+
+import json as json_module
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmparity.types import ComparisonResult, MmparityError
+
+if TYPE_CHECKING:
+    from mmparity.plan import Options
+
+EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
+FORMATS = ("html", "markdown", "junit", "text")
+DEFAULT_OUT = Path("build/parity")
+EPILOG = "Exit codes: 0 the same / done, 1 differences, 2 bad input or could not run."
+
+
+class _Group(click.Group):
+    """Turns what a user can mend into one message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MmparityError as error:
+            click.echo(f"mmparity: {error}", err=True)
+        except KeyboardInterrupt:
+            click.echo("mmparity: interrupted", err=True)
+        ctx.exit(2)
+
+
+@click.group(cls=_Group, epilog=EPILOG, context_settings={"max_content_width": 88})
+def main() -> None:
+    """Compare vision encoders, layer by layer, across implementations."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    path = click.Path(path_type=Path)
+    options = [
+        click.option("--case", "cases", multiple=True, help="Case; repeat for more."),
+        click.option(
+            "--dtype",
+            "dtypes",
+            multiple=True,
+            help="float32, bfloat16, ...; repeat for more. Default: both.",
+        ),
+        click.option(
+            "--depth", type=click.IntRange(min=2), help="Cut the encoder to N blocks."
+        ),
+        click.option("--tp", type=click.IntRange(min=1), default=1, help="Default: 1."),
+        click.option(
+            "--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu"
+        ),
+        click.option(
+            "--grid", "grids", multiple=True, help="Noise on a patch grid T,H,W."
+        ),
+        click.option(
+            "--checkpoint", type=path, help="Default: seeded weights at real size."
+        ),
+        click.option(
+            "--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR, another tree."
+        ),
+        click.option("--threads", type=click.IntRange(min=1), help="CPU threads."),
+        click.option("--fast", is_flag=True, help="4 blocks instead of all."),
+        click.option(
+            "--out", type=path, default=DEFAULT_OUT, help=f"Default: {DEFAULT_OUT}."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(epilog=EPILOG)
+@click.option("--old", help="Implementation that new is compared with.")
+@click.option("--new", help="Implementation that is judged.")
+@_case_options
+@click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
+@click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
+def run(as_json: bool, **given: Any) -> None:
+    """Capture the sides and the oracle, compare, and report.
+
+    Without --old and --new: the released Ascend encoders against the unified one
+    with Ascend's operators, and vLLM's encoder against the unified one.
+    """
+    from mmparity.plan import make_plan
+    from mmparity.progress import ProgressDisplay, steps_of
+    from mmparity.run import execute
+
+    plan = make_plan(_options(given), _implementations())
+    with ProgressDisplay(steps_of(plan)) as display:
+        result = execute(plan, display)
+    _finish(result, plan.options.out, as_json)
+
+
+@main.command(epilog=EPILOG)
+@click.argument("implementation")
+@_case_options
+def capture(implementation: str, **given: Any) -> None:
+    """Capture one implementation's traces, to compare here or elsewhere."""
+    from mmparity.plan import make_capture_plan
+    from mmparity.progress import ProgressDisplay
+    from mmparity.run import capture as capture_one
+    from mmparity.run import prepare
+
+    plan = make_capture_plan(_options(given), implementation, _implementations())
+    steps = len(plan.cases) * len(plan.dtypes_of(implementation))
+    with ProgressDisplay(steps) as display:
+        capture_one(plan, prepare(plan), implementation, display)
+    click.echo(str(plan.options.out / "traces" / implementation))
+
+
+@main.command(epilog=EPILOG)
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--oracle", type=click.Path(path_type=Path), help="float64 traces.")
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT)
+@click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
+def compare(
+    old: Path, new: Path, oracle: Path | None, out: Path, as_json: bool
+) -> None:
+    """Compare traces that `capture` or `run --keep-traces` made."""
+    from mmparity.offline import compare_folders
+
+    _finish(compare_folders(old, new, oracle, out), out, as_json)
+
+
+@main.command(epilog=EPILOG)
+@click.argument("directory", type=click.Path(path_type=Path), default=DEFAULT_OUT)
+@click.option(
+    "--format",
+    "formats",
+    default=",".join(FORMATS[:3]),
+    help="html, markdown, junit, text; several with commas. Default: all files.",
+)
+def report(directory: Path, formats: str) -> None:
+    """Render a comparison.json again; exits with its verdict."""
+    from mmparity.plan import known
+    from mmparity.report import terminal_summary, write_reports
+    from mmparity.result import read_result
+
+    names = [known("format", name.strip(), FORMATS) for name in formats.split(",")]
+    result = read_result(directory)
+    folder = directory if directory.is_dir() else directory.parent
+    if "text" in names:
+        click.echo(terminal_summary(result))
+    files = [name for name in names if name != "text"]
+    for path in write_reports(result, folder, files).values() if files else ():
+        click.echo(str(path))
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+@main.command(name="list")
+@click.argument("what", type=click.Choice(["cases", "implementations", "hook-points"]))
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_names(what: str, as_json: bool) -> None:
+    """List cases, implementations or hook points."""
+    rows = {
+        "cases": _case_rows,
+        "implementations": _implementation_rows,
+        "hook-points": _hook_point_rows,
+    }[what]()
+    if as_json:
+        click.echo(json_module.dumps(dict(rows), indent=2))
+        return
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        click.echo(f"{name:{width}}  {text}".rstrip())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def doctor(as_json: bool) -> None:
+    """Say what this machine can run, and what is missing."""
+    from mmparity.doctor import main as doctor_main
+
+    sys.exit(doctor_main(as_json))
+
+
+def _options(given: dict[str, Any]) -> Options:
+    from mmparity.plan import Options
+
+    return Options(**given)
+
+
+def _implementations() -> dict[str, Any]:
+    from mmparity.implementations import IMPLEMENTATIONS
+
+    return IMPLEMENTATIONS
+
+
+def _finish(result: ComparisonResult, out: Path, as_json: bool) -> None:
+    """Writes the reports, prints the verdict, exits with it."""
+    from mmparity.report import terminal_summary, write_reports
+    from mmparity.result import to_json
+
+    paths = write_reports(result, out, list(FORMATS[:3]))
+    if as_json:
+        click.echo(to_json(result), nl=False)
+    else:
+        click.echo(terminal_summary(result))
+        click.echo(f"Report: {paths['html']}")
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+def _case_rows() -> list[tuple[str, str]]:
+    from mmparity.cases import CASES
+
+    return [(case.name, case.description) for case in CASES.values()]
+
+
+def _implementation_rows() -> list[tuple[str, str]]:
+    return [(name, item.title) for name, item in _implementations().items()]
+
+
+def _hook_point_rows() -> list[tuple[str, str]]:
+    from mmparity.encoders import HOOK_POINTS
+
+    return list(HOOK_POINTS.items())

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a run is, on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import TimeElapsedColumn
+
+from mmparity.jobs import Event
+from mmparity.plan import Plan
+from mmparity.types import CaseComparison
+
+
+class ProgressDisplay:
+    """A Watcher of run.execute; a context manager."""
+
+    def __init__(self, steps: int, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("preparing", total=steps)
+        self._started = time.monotonic()
+
+    def __enter__(self) -> ProgressDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def event(self, implementation: str, event: Event) -> None:
+        """One line per finished step of a worker."""
+        what = " ".join(filter(None, (event.case, event.dtype)))
+        self._bar.update(
+            self._task, description=f"{implementation} {what or event.event}"
+        )
+        if event.event == "loaded":
+            self._line(f"{implementation}: loaded{_seconds(event.seconds)}")
+        if event.event == "captured":
+            self._line(f"{implementation}: {what} captured{_seconds(event.seconds)}")
+            self._bar.advance(self._task)
+
+    def compared(self, case: CaseComparison, seconds: float) -> None:
+        """One line per judged case."""
+        reason = f": {case.reason}" if case.reason else ""
+        self._bar.update(self._task, description=f"comparing {case.id}")
+        self._line(f"{case.verdict.upper():5} {case.id}{_seconds(seconds)}{reason}")
+        self._bar.advance(self._task)
+
+    def failed(self, message: str) -> None:
+        """Something could not run."""
+        self._console.print(message, style="red", markup=False, soft_wrap=True)
+
+    def _line(self, text: str) -> None:
+        spent = int(time.monotonic() - self._started)
+        stamp = f"{spent // 60:02}:{spent % 60:02}"
+        self._console.print(f"{stamp}  {text}", markup=False, soft_wrap=True)
+
+
+def steps_of(plan: Plan) -> int:
+    """Captures and comparisons of a plan."""
+    names = {name for pair in plan.pairs for name in pair}
+    captures = len(plan.dtypes_of("hf")) + len(names - {"hf"}) * len(plan.dtypes)
+    return len(plan.cases) * (captures + len(plan.pairs) * len(plan.dtypes))
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f" in {value:.1f} s"

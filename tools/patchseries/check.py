@@ -41,10 +41,11 @@ def check(project: Project, name: str) -> list[Finding]:
         base = Git(pristine)("rev-parse", "HEAD")
         before = Git(pristine).states(base, series.paths)
         result = classify(git, series, before)
-        findings = [*inventory, *lint_series(series), *_applies(result)]
+        headers = lint_series(series, _others(project, name))
+        findings = [*inventory, *headers, *_applies(result)]
         if result.state == "not-applied":
             findings += _exported(git, base, result)
-            findings += _content(git, pristine, result)
+            findings += _content(git, base, result)
     findings += _edited(project, series)
     return findings
 
@@ -74,6 +75,15 @@ def _inventory(project: Project, name: str) -> Iterator[Finding]:
             yield Finding(name, path.name, "extra", "belongs to no series")
 
 
+def _others(project: Project, name: str) -> list[str]:
+    return [
+        f"{other}/{line.slug}"
+        for other in series_names(project)
+        if other != name
+        for line in read_lines(project.patches / other)[0]
+    ]
+
+
 def _applies(result: Classification) -> Iterator[Finding]:
     for verdict in result.verdicts:
         if verdict.outcome != "exact":
@@ -90,10 +100,9 @@ def _exported(git: Git, base: str, result: Classification) -> Iterator[Finding]:
             yield Finding(result.series.name, patch.slug, "content", detail)
 
 
-def _content(git: Git, pristine: object, result: Classification) -> Iterator[Finding]:
+def _content(git: Git, base: str, result: Classification) -> Iterator[Finding]:
     """Upstream's own rules, where the tree has the hook for them."""
-    hook = git.maybe("cat-file", "-t", f"{Git(pristine)('rev-parse', 'HEAD')}:{_SPDX_HOOK}")
-    if hook != "blob":
+    if git.states(base, [_SPDX_HOOK])[_SPDX_HOOK] is None:
         return
     for patch in result.series.patches:
         files = {

@@ -21,7 +21,7 @@ _STATUS = re.compile(
     r"Pending$|(Submitted|Backport|Denied|Inappropriate) \[[^\]]+\]$"
     r"|Inactive-Upstream \[[^\]]+\]$"
 )
-_RELATED = re.compile(r"[\w.-]+/[\w.-]+#\d+|none, because \S|none \(\S|https://\S")
+_RELATED = re.compile(r"[\w.-]+/[\w.-]+#\d+|none, \S|https://\S")
 _BREAKS_MAIL = re.compile(r"^(---|diff -|Index: |>From )", re.MULTILINE)
 
 
@@ -40,10 +40,14 @@ class Finding:
     detail: str
 
 
-def lint_series(series: Series) -> list[Finding]:
-    """Every finding in headers and dependencies."""
+def lint_series(series: Series, others: Sequence[str] = ()) -> list[Finding]:
+    """Every finding in headers and dependencies.
+
+    Args:
+        others: patches of other series, as `<series>/<slug>`.
+    """
     findings = []
-    earlier: list[str] = []
+    earlier = list(others)
     for patch in series.patches:
         findings += [
             Finding(series.name, patch.slug, "header", text)
@@ -76,14 +80,12 @@ def _header(patch: Patch) -> Iterator[str]:
         yield f"Upstream-Status: {status!r} is not Pending, Submitted [URL], ..."
     related = patch.trailer("Related")
     if related and not _RELATED.search(related):
-        yield f"Related: {related!r} is neither owner/repo#N nor `none, because ...`"
+        yield f"Related: {related!r} is neither owner/repo#N nor `none, <why>`"
     if patch.trailer("Signed-off-by"):
         yield "is signed off: whoever sends it signs it (`apply --signoff`)"
-    size = sum(
-        c.added + c.removed for c in patch.changes if not c.path.startswith("tests/")
-    )
+    size = sum(c.added for c in patch.changes if not c.path.startswith("tests/"))
     if size > RFC_LINES:
-        yield f"changes {size} lines outside of tests/, at most {RFC_LINES}"
+        yield f"adds {size} lines outside of tests/, at most {RFC_LINES}"
 
 
 def depends_on(patch: Patch) -> list[str]:
@@ -95,7 +97,7 @@ def depends_on(patch: Patch) -> list[str]:
 def _depends(patch: Patch, earlier: Sequence[str]) -> Iterator[str]:
     for slug in depends_on(patch):
         if slug not in earlier:
-            yield f"Depends-on: {slug} is no earlier patch of this series"
+            yield f"Depends-on: {slug} is neither an earlier patch nor <series>/<slug>"
 
 
 def lint_content(patch: Patch, files: dict[str, bytes]) -> Iterator[str]:

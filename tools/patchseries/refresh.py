@@ -48,7 +48,7 @@ def refresh(
     with held(target):
         recover(target)
         _require_committed(target)
-        name = name or choose_series(project, target, None, read_receipt(target)).name
+        name = name or _recognise(project, target)
         start = find_base(project, target, name, base)
         commits = commits_after(target.git, start, target.head)
         if not commits:
@@ -60,6 +60,18 @@ def refresh(
         with scratch(*target.objects) as git:
             files = export(git, start, commits)
             return write_series(project, git, name, commits, files)
+
+
+def _recognise(project: Project, target: GitTarget) -> str:
+    """The series that a tree's commits are: by its base, else by its files."""
+    receipt = read_receipt(target)
+    if receipt:
+        return receipt.series
+    trees = set(target.git("log", "--first-parent", "--format=%T", "HEAD").split())
+    for name, source in read_sources(project.pins).items():
+        if trees & {archive.tree for archive in source.archives}:
+            return name
+    return choose_series(project, target, None, None).name
 
 
 def find_base(

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results made by hand, with numbers that look like a real encoder's."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+
+from mmparity.types import (
+    CaseComparison,
+    ComparisonResult,
+    FirstDivergence,
+    LayerComparison,
+    Metrics,
+    Summary,
+    Tolerance,
+    TraceMeta,
+    Unmatched,
+)
+
+BLOCK = (
+    "norm1",
+    "attn.q",
+    "attn.k",
+    "attn.v",
+    "attn.q_rotated",
+    "attn.k_rotated",
+    "attn.context",
+    "attn.proj",
+    "norm2",
+    "mlp.gate_up",
+    "mlp.act",
+    "mlp.down",
+    "",
+)
+BEFORE = ("grid_thw", "window_index", "cos", "sin", "patch_embed")
+AFTER = ("merger.ln_q", "merger.mlp.0", "merger.mlp.2", "output")
+NOISE = {"bfloat16": 2.6e-3, "float32": 2.1e-7}
+EMULATED = ("npu_rotary_mul", "_npu_flash_attention_unpad", "npu_format_cast")
+
+
+def hook_points(depth: int) -> list[tuple[str, int | None]]:
+    blocks = [
+        (f"blocks.{n}.{name}".rstrip("."), n) for n in range(depth) for name in BLOCK
+    ]
+    return [*((n, None) for n in BEFORE), *blocks, *((n, None) for n in AFTER)]
+
+
+def make_metrics(rng: random.Random, error: float, noise: float) -> Metrics:
+    equal = error == 0
+    old = rng.uniform(-2, 2)
+    return Metrics(
+        numel=432 * 1280,
+        bit_equal=equal,
+        max_abs_diff=error * 9.3,
+        mean_abs_diff=error * 0.4,
+        normalized_l2_error=error,
+        cosine_similarity=1 - error**2,
+        min_token_cosine=1 - 4 * error**2,
+        min_token_cosine_index=rng.randrange(432),
+        max_token_error=error * 2.5,
+        max_token_error_index=rng.randrange(432),
+        worst_index=(rng.randrange(432), rng.randrange(1280)),
+        old_at_worst=old,
+        new_at_worst=old + error * 9.3,
+        max_element_error=error * 3,
+        old_max_abs=7.25,
+        old_oracle_error=noise,
+        new_oracle_error=math.hypot(noise, error) if error > noise else noise * 1.02,
+        old_oracle_max_token_error=noise * 3,
+        new_oracle_max_token_error=noise * 3.1,
+        old_oracle_max_abs_diff=noise * 11,
+        new_oracle_max_abs_diff=noise * 11.4,
+    )
+
+
+def make_layer(
+    rng: random.Random, order: int, name: str, block: int | None, dtype: str, bad: float
+) -> LayerComparison:
+    exact = name in ("grid_thw", "window_index")
+    growth = 1.0 + 2.2 * (0 if block is None else block) / 32
+    kind = 0.35 + 0.8 * ((order * 7) % 13) / 13
+    noise = NOISE[dtype] * growth * kind * rng.uniform(0.9, 1.1)
+    near = noise * 0.3 if order % 3 else 0.0
+    error = 0.0 if exact else bad or near
+    tolerance = Tolerance(
+        normalized_l2_error=NOISE[dtype] * 4 * growth,
+        max_token_error=NOISE[dtype] * 12 * growth,
+        max_element_error=NOISE[dtype] * 40 * growth,
+        oracle_error=NOISE[dtype] * 8 * growth,
+        oracle_factor=1.5,
+        exact=exact,
+        reason=f"{dtype}: 4 times the noise floor of this block",
+    )
+    failed = bool(bad)
+    return LayerComparison(
+        hook_point=name,
+        order=order,
+        block=block,
+        verdict="fail" if failed else "pass",
+        old_path=f"visual.{name}",
+        new_path=f"visual.{name.replace('attn.', 'attn.attn.')}",
+        old_transforms=("split_qkv[q]", "unpad_head[128→80]") if "attn" in name else (),
+        new_transforms=(),
+        shape=(432, 16, 80) if "attn" in name else (432, 1280),
+        old_dtype=dtype,
+        new_dtype=dtype,
+        metrics=make_metrics(rng, error, 0.0 if exact else noise),
+        tolerance=tolerance,
+        reason=(
+            f"normalized L2 error {error:.3g} is more than the "
+            f"{tolerance.normalized_l2_error:.3g} allowed"
+            if failed
+            else ""
+        ),
+        exceeded="normalized_l2_error" if failed else None,
+        value=error if failed else None,
+        allowed=tolerance.normalized_l2_error if failed else None,
+    )
+
+
+def make_meta(implementation: str, case: str, dtype: str, depth: int) -> TraceMeta:
+    ascend = implementation.startswith("ascend")
+    return TraceMeta(
+        implementation=implementation,
+        case=case,
+        dtype=dtype,
+        device="cpu",
+        weights_digest="5f1d" * 16,
+        pixels_digest="a07c" * 16,
+        grid_thw=((1, 24, 18),),
+        depth=depth,
+        emulated=EMULATED if ascend else (),
+        seconds=8.4 if ascend else 6.9,
+        sources={"vllm": ("b41e" if ascend else "90cc") * 10},
+        versions={"torch": "2.9.1", "vllm": "0.11.0" if ascend else "0.12.0"},
+    )
+
+
+STRUCTURE = {
+    "values_changed": {
+        "root['hyper_parameters']['attention_class']": {
+            "old_value": "AscendQwen2_5_VisionAttention",
+            "new_value": "Qwen2_5_VisionAttention",
+        },
+        "root['parameters']['blocks.*.attn.qkv.weight'][0]": {
+            "old_value": [6144, 1280],
+            "new_value": [3840, 1280],
+        },
+    },
+    "dictionary_item_added": ["root['hyper_parameters']['scale']"],
+}
+
+
+def make_case(
+    name: str,
+    dtype: str,
+    pair: tuple[str, str],
+    depth: int,
+    fault: int | None,
+    seed: int,
+    points: list[tuple[str, int | None]] | None = None,
+) -> CaseComparison:
+    rng = random.Random(seed)
+    points = points or hook_points(depth)
+    layers = []
+    for order, (point, block) in enumerate(points):
+        bad = 0.0
+        if fault is not None and order >= fault:
+            bad = min(0.9, 0.04 * 1.006 ** (order - fault)) * rng.uniform(0.5, 1)
+        layers.append(make_layer(rng, order, point, block, dtype, bad))
+    failed = sum(layer.verdict != "pass" for layer in layers)
+    case_id = f"{name}/{dtype}/{pair[0]}:{pair[1]}"
+    return CaseComparison(
+        id=case_id,
+        name=name,
+        dtype=dtype,
+        old=pair[0],
+        new=pair[1],
+        oracle="hf",
+        verdict="fail" if failed else "pass",
+        reason=f"{failed} of {len(layers)} rows failed" if failed else "",
+        description="one photograph, 24x18 patches",
+        grid_thw=((1, 24, 18),),
+        layers=tuple(layers),
+        unmatched=(
+            Unmatched("visual.rotary_pos_emb", "old", "computed before the blocks"),
+        ),
+        structure=STRUCTURE,
+        old_meta=make_meta(pair[0], name, dtype, depth),
+        new_meta=make_meta(pair[1], name, dtype, depth),
+        repeat=f"mmparity run --case {name} --dtype {dtype} "
+        f"--old {pair[0]} --new {pair[1]}",
+    )
+
+
+def first_divergence(cases: list[CaseComparison]) -> FirstDivergence | None:
+    for case in cases:
+        for n, layer in enumerate(case.layers):
+            if layer.verdict == "pass":
+                continue
+            later = case.layers[n + 1 :]
+            m = layer.metrics
+            return FirstDivergence(
+                case=case.id,
+                hook_point=layer.hook_point,
+                reason=layer.reason,
+                exceeded=layer.exceeded,
+                value=layer.value,
+                allowed=layer.allowed,
+                worst_index=m.worst_index if m else None,
+                old_at_worst=m.old_at_worst if m else None,
+                new_at_worst=m.new_at_worst if m else None,
+                last_passing=case.layers[n - 1].hook_point if n else None,
+                later_failing=sum(row.verdict != "pass" for row in later),
+                later_total=len(later),
+            )
+    return None
+
+
+def assemble(cases: list[CaseComparison], **provenance: object) -> ComparisonResult:
+    layers = [layer for case in cases for layer in case.layers]
+    items = [item for case in cases for item in case.unmatched]
+    passed = sum(layer.verdict == "pass" for layer in layers)
+    undeclared = sum(not item.explained for item in items)
+    verdicts = {case.verdict for case in cases}
+    verdict = next((v for v in ("error", "fail") if v in verdicts), "pass")
+    return ComparisonResult(
+        verdict=verdict if cases else "error",
+        summary=Summary(
+            passed=passed,
+            failed=len(layers) - passed + undeclared,
+            unmatched=len(items) - undeclared,
+            total=len(layers) + len(items),
+        ),
+        first_divergence=first_divergence(cases),
+        cases=tuple(cases),
+        provenance={
+            "created": "2025-12-01T10:00:00Z",
+            "command": "mmparity run",
+            "seconds": 211.4,
+            "peak_memory_bytes": 6_442_450_944,
+            "machine": {"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 25_769_803_776},
+            "versions": {"torch": "2.9.1", "transformers": "4.57.6"},
+            "sources": {
+                "vllm-0.12.0": {
+                    "version": "0.12.0",
+                    "sha256": "dc2863be" * 8,
+                    "tree": "90cc" * 10,
+                    "patches": ["mm-encoder-attention", "apply-rotary-emb"],
+                }
+            },
+            "emulated": list(EMULATED),
+            "errors": [],
+            **provenance,
+        },
+    )
+
+
+PAIRS = (
+    ("ascend-0.11.0", "unified"),
+    ("ascend-0.12.0rc1", "unified-ascend"),
+    ("vllm-0.12.0", "unified"),
+)
+NAMES = ("image", "two-images", "video", "ragged")
+
+
+def synthetic(
+    names: tuple[str, ...] = ("image",),
+    dtypes: tuple[str, ...] = ("bfloat16",),
+    pairs: tuple[tuple[str, str], ...] = PAIRS[:1],
+    depth: int = 32,
+    faults: dict[int, int] | None = None,
+) -> ComparisonResult:
+    """A result of names x dtypes x pairs cases; `faults`: case -> first bad row."""
+    cases: list[CaseComparison] = []
+    for name in names:
+        for dtype in dtypes:
+            for pair in pairs:
+                number = len(cases)
+                fault = (faults or {}).get(number)
+                cases.append(make_case(name, dtype, pair, depth, fault, number))
+    return assemble(cases)
+
+
+def errored() -> ComparisonResult:
+    """One case that could not run, and nothing else."""
+    ran = make_case("image", "bfloat16", PAIRS[0], 1, None, 0)
+    reason = "ascend-0.11.0 stopped: missing operator npu_rotary_mul"
+    fields = {
+        **ran.__dict__,
+        "verdict": "error",
+        "reason": reason,
+        "layers": (),
+        "unmatched": (),
+        "structure": {},
+        "old_meta": None,
+    }
+    return assemble([CaseComparison(**fields)], errors=[reason])
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., ComparisonResult]:
+    return synthetic
+
+
+@pytest.fixture(scope="session")
+def passing() -> ComparisonResult:
+    return synthetic(depth=2)
+
+
+@pytest.fixture(scope="session")
+def failing() -> ComparisonResult:
+    return synthetic(names=("image", "video"), depth=2, faults={1: 12})
+
+
+@pytest.fixture(scope="session")
+def error() -> ComparisonResult:
+    return errored()

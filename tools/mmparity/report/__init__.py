@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports: pure renderings of a ComparisonResult; the same input, the same bytes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmparity.report import html, junit, markdown, text, view
+from mmparity.types import ComparisonResult, MmparityError
+
+FILES = {
+    "html": "report.html",
+    "markdown": "report.md",
+    "junit": "report.xml",
+    "text": "report.txt",
+}
+"""Format -> name of its file."""
+
+
+def render(result: ComparisonResult, formats: Sequence[str]) -> dict[str, str]:
+    """Returns format -> text, for the formats asked for.
+
+    Raises:
+        MmparityError: a format is not one of `FILES`.
+    """
+    unknown = [name for name in formats if name not in FILES]
+    if unknown:
+        raise MmparityError(
+            f"--format {','.join(unknown)}: no such report. Allowed: {', '.join(FILES)}"
+        )
+    shown = view.build(result)
+    renderers = {
+        "html": lambda: html.render(shown, result),
+        "markdown": lambda: markdown.render(shown),
+        "junit": lambda: junit.render(shown),
+        "text": lambda: text.render(shown),
+    }
+    return {name: renderers[name]() for name in dict.fromkeys(formats)}
+
+
+def write_reports(
+    result: ComparisonResult, out: Path, formats: Sequence[str]
+) -> dict[str, Path]:
+    """Writes one file per format into `out`, each of them whole or not at all.
+
+    Returns:
+        format -> path of its file.
+    """
+    texts = render(result, formats)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return {name: _write(out / FILES[name], body) for name, body in texts.items()}
+    except OSError as error:
+        raise MmparityError(
+            f"{out}: the report could not be written ({error.strerror}). "
+            "Name another folder with --out"
+        ) from error
+
+
+def terminal_summary(result: ComparisonResult, color: bool = False) -> str:
+    """Returns the verdict and where it was decided, in at most 15 lines."""
+    return text.summary(view.build(result), color)
+
+
+def _write(path: Path, body: str) -> Path:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(body)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path

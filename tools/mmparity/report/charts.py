@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Error by order of execution on a log axis, as an SVG that needs no script.
+
+New against old is a dot per hook point. Each side against the oracle is a line
+through the largest error of each block: two lines through every hook point would
+hide each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup, escape
+
+from mmparity.report import labels, rows
+from mmparity.types import CaseComparison, LayerComparison
+
+WIDTH, HEIGHT = 720, 250
+LEFT, RIGHT, TOP, BOTTOM = 40, 96, 10, 42
+ZERO_LANE = 20
+MAX_DECADES = 12
+SERIES = (
+    ("old-oracle", "old vs oracle", "old_oracle_error"),
+    ("new-oracle", "new vs oracle", "new_oracle_error"),
+    ("new-old", "new vs old", "normalized_l2_error"),
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The vertical scale: decades from `low` to `high`, and a lane below for zero."""
+
+    low: int
+    high: int
+
+    @property
+    def floor(self) -> float:
+        """The line on which the lowest decade stands."""
+        return HEIGHT - BOTTOM - ZERO_LANE
+
+    def y(self, value: float) -> float:
+        """Returns the height of an error; zero and not-finite have their own."""
+        if not math.isfinite(value):
+            return TOP
+        if value <= 0:
+            return self.floor + ZERO_LANE - 6
+        share = (math.log10(value) - self.low) / (self.high - self.low)
+        return self.floor - max(0.0, min(1.0, share)) * (self.floor - TOP)
+
+
+@dataclass
+class Labels:
+    """Direct labels at the right edge, moved apart where their lines end close."""
+
+    wanted: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def add(self, y: float, css: str, text: str) -> None:
+        """Asks for a label at a height."""
+        self.wanted.append((y, css, text))
+
+    def svg(self) -> str:
+        """Returns the labels, none over another and none outside."""
+        out, free = [], TOP + 4.0
+        waiting = sorted(self.wanted)
+        for place, (y, css, text) in enumerate(waiting):
+            last = HEIGHT - BOTTOM - 14 * (len(waiting) - 1 - place)
+            free = min(max(free, y + 4), last)
+            out.append(_text(WIDTH - RIGHT + 8, free, text, f"label {css}"))
+            free += 14
+        return "".join(out)
+
+
+def error_chart(case: CaseComparison, name: str) -> Markup:
+    """Returns the chart of one case; `name` makes its ids unique in a page."""
+    layers = case.layers
+    if not layers:
+        return Markup("")
+    axis = _axis(layers)
+    step = (WIDTH - LEFT - RIGHT) / max(1, len(layers) - 1)
+    xs = [LEFT + step * i for i in range(len(layers))]
+    tags = Labels()
+    body = [_grid(axis), _blocks(layers, xs), _tolerance(layers, xs, axis, tags)]
+    for css, label, field_name in SERIES:
+        values = _values(layers, field_name)
+        if css != "new-old":
+            values = _largest_of_block(layers, values)
+        points = [
+            (x, axis.y(v)) for x, v in zip(xs, values, strict=True) if v is not None
+        ]
+        if not points:
+            continue
+        draw = _dots if css == "new-old" else _line
+        body.append(draw(points, css))
+        tags.add(points[-1][1], css, label)
+    body += [_failures(layers, xs, axis), tags.svg()]
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-labelledby="{name}-t {name}-d">'
+        f'<title id="{name}-t">{escape(_title(case))}</title>'
+        f'<desc id="{name}-d">{escape(message(case))}</desc>{"".join(body)}</svg>'
+    )
+
+
+def message(case: CaseComparison) -> str:
+    """Returns what the chart shows, as sentences."""
+    failed = [layer for layer in case.layers if layer.verdict != "pass"]
+    metrics = [layer.metrics for layer in case.layers if layer.metrics]
+    worst = rows.largest(metrics, lambda m: m.normalized_l2_error)
+    parts = [
+        f"{labels.count(len(case.layers), 'hook point')} in order of execution.",
+        f"Largest normalized L2 error of new against old: {labels.scientific(worst)}.",
+    ]
+    for side, pick in (
+        ("old", lambda m: m.old_oracle_error),
+        ("new", lambda m: m.new_oracle_error),
+    ):
+        value = rows.largest(metrics, pick)
+        if value is not None:
+            shown = labels.scientific(value)
+            parts.append(f"Largest of {side} against the oracle: {shown}.")
+    if failed:
+        first = labels.clean(failed[0].hook_point)
+        parts.append(f"{len(failed):,} failed, the first at {first}.")
+    else:
+        parts.append("None failed.")
+    return " ".join(parts)
+
+
+def _title(case: CaseComparison) -> str:
+    return f"Normalized L2 error by hook point, {labels.clean(case.id)}"
+
+
+def _values(layers: Sequence[LayerComparison], name: str) -> list[float | None]:
+    return [getattr(row.metrics, name) if row.metrics else None for row in layers]
+
+
+def _axis(layers: Sequence[LayerComparison]) -> Axis:
+    found = [v for _, _, name in SERIES for v in _values(layers, name)]
+    found += [row.tolerance.normalized_l2_error for row in layers if row.tolerance]
+    positive = [v for v in found if v is not None and 0 < v < math.inf]
+    if not positive:
+        return Axis(-8, 0)
+    high = math.ceil(math.log10(max(positive)))
+    low = math.floor(math.log10(min(positive)))
+    return Axis(max(low, high - MAX_DECADES), max(high, low + 1))
+
+
+def _largest_of_block(
+    layers: Sequence[LayerComparison], values: Sequence[float | None]
+) -> list[float | None]:
+    """Keeps one value per block, the largest, where it is; the others become None."""
+    places: dict[str, int] = {}
+    for i, (group, value) in enumerate(
+        zip(rows.group_names(layers), values, strict=True)
+    ):
+        best = values[places[group]] if group in places else None
+        # `not <=`: NaN is larger than everything.
+        if value is not None and (best is None or not value <= best):
+            places[group] = i
+    kept = set(places.values())
+    return [value if i in kept else None for i, value in enumerate(values)]
+
+
+def _grid(axis: Axis) -> str:
+    every = 1 if axis.high - axis.low <= 6 else 2
+    lines, texts = [], []
+    for decade in range(axis.low, axis.high + 1, every):
+        y = axis.y(10.0**decade)
+        lines.append(f"M{LEFT} {_n(y)}H{WIDTH - RIGHT}")
+        texts.append(_text(LEFT - 6, y + 4, f"1e{decade}", "tick end"))
+    texts.append(_text(LEFT - 6, axis.y(0) + 5, "0", "tick end"))
+    return f'<path class="grid" d="{"".join(lines)}"/>{"".join(texts)}'
+
+
+def _blocks(layers: Sequence[LayerComparison], xs: list[float]) -> str:
+    """Block numbers under the axis, as many as have room."""
+    starts: dict[int, float] = {}
+    for x, layer in zip(xs, layers, strict=True):
+        if layer.block is not None:
+            starts.setdefault(layer.block, x)
+    every = max(1, math.ceil(len(starts) / 16))
+    ticks, texts = [], []
+    for place, (block, x) in enumerate(starts.items()):
+        if place % every:
+            continue
+        ticks.append(f"M{_n(x)} {HEIGHT - BOTTOM}v4")
+        texts.append(_text(x, HEIGHT - BOTTOM + 17, str(block), "tick mid"))
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    caption = "block, in order of execution" if starts else "order of execution"
+    texts.append(_text(middle, HEIGHT - 10, caption, "tick mid"))
+    base = f"M{LEFT} {HEIGHT - BOTTOM}H{WIDTH - RIGHT}"
+    return f'<path class="axis" d="{base}{"".join(ticks)}"/>{"".join(texts)}'
+
+
+def _tolerance(
+    layers: Sequence[LayerComparison], xs: list[float], axis: Axis, tags: Labels
+) -> str:
+    """What new is allowed against old, as steps; exact rows have no line."""
+    parts: list[str] = []
+    y = None
+    for x, layer in zip(xs, layers, strict=True):
+        allowed = layer.tolerance
+        if not allowed or allowed.exact or not 0 < allowed.normalized_l2_error < 1e9:
+            y = None
+            continue
+        level = axis.y(allowed.normalized_l2_error)
+        if y is None:
+            parts.append(f"M{_n(x)} {_n(level)}")
+        elif _n(level) != _n(y):
+            parts.append(f"H{_n(x)}V{_n(level)}")
+        y = level
+    if y is None:
+        return ""
+    tags.add(y, "allowed", "allowed")
+    return f'<path class="line allowed" d="{"".join(parts)}H{_n(xs[-1])}"/>'
+
+
+def _line(points: list[tuple[float, float]], css: str) -> str:
+    pairs = " ".join(f"{_n(x)} {_n(y)}" for x, y in points)
+    return f'<path class="line {css}" d="M{pairs}"/>'
+
+
+def _dots(points: list[tuple[float, float]], css: str) -> str:
+    """Zero-length strokes with round caps, from one to the next: the shortest way."""
+    steps, x, y = [], 0.0, 0.0
+    for to_x, to_y in points:
+        move = f"{_n(to_x - x)} {_n(to_y - y)}".replace(" -", "-")
+        steps.append(f"m{move}h0")
+        x, y = x + round(to_x - x, 1), y + round(to_y - y, 1)
+    return f'<path class="dots {css}" d="{"".join(steps)}"/>'
+
+
+def _failures(layers: Sequence[LayerComparison], xs: list[float], axis: Axis) -> str:
+    """Failing rows get another shape, so that the colour is not all that tells."""
+    marks = []
+    for x, layer in zip(xs, layers, strict=True):
+        if layer.verdict == "pass":
+            continue
+        by_oracle = "oracle" in (layer.exceeded or "")
+        m = layer.metrics
+        error = None
+        if m is not None:
+            error = m.new_oracle_error if by_oracle else m.normalized_l2_error
+        y = axis.y(math.inf if error is None else error)
+        marks.append(f"M{_n(x - 2.5)} {_n(y - 2.5)}l5 5m0-5l-5 5")
+    return f'<path class="failed" d="{"".join(marks)}"/>' if marks else ""
+
+
+def _text(x: float, y: float, text: str, css: str) -> str:
+    return f'<text x="{_n(x)}" y="{_n(y)}" class="{css}">{escape(text)}</text>'
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".rstrip("0").rstrip(".")

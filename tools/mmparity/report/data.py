@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every row as compact JSON for the page's script: 10,000 rows in about 1 MiB.
+
+Columns, not rows: a column that another case has already (hook points, paths, old's
+error against the oracle) is written once, and a constant one as a single value.
+Numbers keep the digits that a reader sees; comparison.json holds them in full.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from mmparity.report import labels, rows
+from mmparity.types import CaseComparison, LayerComparison, Metrics
+
+DIGITS = 3
+ELEMENT_DIGITS = 6
+DETAILS = (
+    "old_oracle_max_token_error",
+    "new_oracle_max_token_error",
+    "old_oracle_max_abs_diff",
+    "new_oracle_max_abs_diff",
+)
+"""Left out of rows that pass: a quarter of the page for what nobody asks of them."""
+COSINES = ("cosine_similarity", "min_token_cosine")
+ELEMENTS = ("old_at_worst", "new_at_worst")
+TEXTS: tuple[tuple[str, Callable[[LayerComparison], str]], ...] = (
+    ("hook_point", lambda row: row.hook_point),
+    ("verdict", lambda row: row.verdict),
+    ("reason", lambda row: row.reason),
+    ("old_path", lambda row: row.old_path),
+    ("new_path", lambda row: row.new_path),
+    ("old_transforms", lambda row: rows.transforms(row.old_transforms)),
+    ("new_transforms", lambda row: rows.transforms(row.new_transforms)),
+    ("shape", lambda row: labels.shape(row.shape)),
+    ("old_dtype", lambda row: row.old_dtype),
+    ("new_dtype", lambda row: row.new_dtype),
+    ("allowed", lambda row: rows.tolerance(row.tolerance)),
+)
+
+
+def pack(cases: Mapping[str, CaseComparison]) -> str:
+    """Returns the rows of `cases`, keyed by anchor, safe inside a script element."""
+    store = _Store()
+    packed = {anchor: _case(store, case) for anchor, case in cases.items()}
+    parts = {
+        "columns": _json([[c.title, c.field] for c in rows.COLUMNS]),
+        "labels": _json({f.name: labels.METRIC_NAMES[f.name] for f in fields(Metrics)}),
+        "texts": _json([name for name, _ in TEXTS] + ["id", "group"]),
+        "strings": _json(list(store.strings)),
+        "vectors": f"[{','.join(store.vectors)}]",
+        "cases": _json(packed),
+    }
+    return in_script("{" + ",".join(f'"{k}":{v}' for k, v in parts.items()) + "}")
+
+
+@dataclass
+class _Store:
+    """Strings and columns, each written once and then named by its number."""
+
+    strings: dict[str, int] = field(default_factory=dict)
+    vectors: dict[str, int] = field(default_factory=dict)
+
+    def texts(self, values: Iterable[str]) -> int:
+        """Returns the number of a column of strings."""
+        cleaned = (labels.clean(value, 400) for value in values)
+        return self.vector(
+            str(self.strings.setdefault(text, len(self.strings))) for text in cleaned
+        )
+
+    def vector(self, tokens: Iterable[str]) -> int:
+        """Returns the number of a column; a constant one is stored as one value."""
+        listed = list(tokens)
+        constant = len(set(listed)) == 1
+        text = listed[0] if constant else f"[{','.join(listed)}]"
+        return self.vectors.setdefault(text, len(self.vectors))
+
+
+def _case(store: _Store, case: CaseComparison) -> dict[str, Any]:
+    layers = case.layers
+    columns = {name: store.texts(map(read, layers)) for name, read in TEXTS}
+    columns["id"] = store.texts(rows.slugs(layers))
+    columns["group"] = store.texts(rows.group_names(layers))
+    for metric in fields(Metrics):
+        tokens = (_token(metric.name, layer) for layer in layers)
+        columns[metric.name] = store.vector(tokens)
+    return {"rows": len(layers), "columns": columns}
+
+
+def _token(name: str, layer: LayerComparison) -> str:
+    skipped = layer.verdict == "pass" and name in DETAILS
+    value = getattr(layer.metrics, name) if layer.metrics and not skipped else None
+    if isinstance(value, tuple):
+        return _json(list(value))
+    if value is None or isinstance(value, (bool, int)):
+        return _json(value)
+    if name in COSINES:
+        value = 1 - value
+    return number(value, ELEMENT_DIGITS if name in ELEMENTS else DIGITS)
+
+
+def number(value: float, digits: int) -> str:
+    """Returns the shortest JSON for `digits` significant digits; NaN is a string."""
+    if not math.isfinite(value):
+        return f'"{labels.scientific(value)}"'
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    whole, _, part = mantissa.partition(".")
+    part = part.rstrip("0")
+    power = int(exponent) - len(part)
+    as_power = f"{whole}{part}e{power}" if power else f"{whole}{part}"
+    plain = f"{value:.{digits}g}"
+    return min(as_power, plain, key=len) if "e" not in plain else as_power
+
+
+def in_script(text: str) -> str:
+    """Returns JSON that can close no element and opens no comment in HTML."""
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

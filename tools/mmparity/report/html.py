@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""report.html: one file, no request, readable without its script and on paper."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mmparity.report import charts, data, labels, rows
+from mmparity.report.view import CaseView, ReportView
+from mmparity.types import CaseComparison, ComparisonResult
+
+HARD_LIMIT = 2 * 1024 * 1024
+RESERVE = 4 * 1024
+"""Room for the sentence that says what was cut."""
+STATIC_ROWS = 300
+"""Failing rows that the whole page shows without its script."""
+HERE = Path(__file__).parent
+
+
+def render(view: ReportView, result: ComparisonResult) -> str:
+    """Returns the page, never larger than the limit; what is cut is announced."""
+    environment = _environment()
+    order = sorted(
+        range(len(view.cases)), key=lambda i: view.cases[i].verdict == "pass"
+    )
+    briefs = {i: _section(environment, view, result, i, full=False) for i in order}
+    bare = len(_page(environment, view, result, briefs, "", ()).encode())
+    room = HARD_LIMIT - RESERVE - bare
+    sections = dict(briefs)
+    for i in order:
+        full = _section(environment, view, result, i, full=True)
+        room -= len(full.encode()) - len(briefs[i].encode())
+        if room < 0:
+            break
+        sections[i] = full
+    whole = [i for i in order if sections[i] is not briefs[i]]
+    text, packed = _pack(view, result, whole, max(0, room))
+    cuts = _cuts(view, whole, packed)
+    return _page(environment, view, result, sections, text, cuts)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        columns=rows.COLUMNS, verdicts=labels.VERDICTS, symbols=labels.SYMBOLS
+    )
+    environment.filters["count"] = labels.count
+    return environment
+
+
+def _page(
+    environment: Environment,
+    view: ReportView,
+    result: ComparisonResult,
+    sections: Mapping[int, str],
+    text: str,
+    cuts: tuple[str, ...],
+) -> str:
+    style, script = _asset("report.css"), _asset("report.js")
+    featured = view.featured
+    chart = None
+    if featured is not None:
+        chart = charts.error_chart(result.cases[featured], "chart")
+    return environment.get_template("page.html.j2").render(
+        view=view,
+        sections=[Markup(sections[i]) for i in range(len(view.cases))],
+        chart=chart,
+        featured=None if featured is None else view.cases[featured],
+        rows=Markup(text or '{"cases":{}}'),
+        cuts=cuts,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def _section(
+    environment: Environment,
+    view: ReportView,
+    result: ComparisonResult,
+    number: int,
+    full: bool,
+) -> str:
+    case = view.cases[number]
+    failing = sum(bool(c.failing) for c in view.cases)
+    limit = max(10, STATIC_ROWS // max(1, failing))
+    return environment.get_template("case.html.j2").render(
+        case=case,
+        full=full,
+        chart=charts.error_chart(result.cases[number], f"{case.anchor}-chart")
+        if full
+        else "",
+        failing=case.failing[:limit],
+        failing_cut=case.failed - len(case.failing[:limit]),
+    )
+
+
+def _pack(
+    view: ReportView, result: ComparisonResult, order: list[int], room: int
+) -> tuple[str, list[int]]:
+    """Packs as many cases as there is room for, in the order given."""
+    kept = order
+    while kept:
+        chosen: dict[str, CaseComparison] = {
+            view.cases[i].anchor: result.cases[i] for i in sorted(kept)
+        }
+        text = data.pack(chosen)
+        if len(text) <= room:
+            return text, kept
+        kept = kept[: min(len(kept) - 1, len(kept) * room // len(text))]
+    return "", []
+
+
+def _cuts(view: ReportView, whole: list[int], packed: list[int]) -> tuple[str, ...]:
+    cuts = []
+    for noun, kept in (("chart and blocks", whole), ("rows that pass", packed)):
+        missing = [c for i, c in enumerate(view.cases) if i not in kept and c.rows]
+        if missing:
+            cuts.append(f"{noun} of {_named(missing)}")
+    return tuple(cuts)
+
+
+def _named(cases: list[CaseView]) -> str:
+    if len(cases) > 3:
+        return labels.count(len(cases), "case")
+    return " and ".join(case.id for case in cases)
+
+
+def _asset(name: str) -> str:
+    return (HERE / "assets" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""report.xml: one test case per case, as CI systems read JUnit's XML."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from mmparity.report import labels, rows
+from mmparity.report.rows import RowView
+from mmparity.report.view import CaseView, ReportView
+
+SUITE = "mmparity"
+
+
+def render(view: ReportView) -> str:
+    """Returns the XML document; a verdict that is not a pass is never green."""
+    root = ElementTree.Element("testsuites", name=SUITE)
+    suite = ElementTree.SubElement(root, "testsuite", name=SUITE)
+    properties = ElementTree.SubElement(suite, "properties")
+    for name, value in view.provenance:
+        ElementTree.SubElement(properties, "property", name=name, value=value)
+    for case in view.cases:
+        _add_case(suite, case)
+    if view.verdict != "pass" and all(c.verdict == "pass" for c in view.cases):
+        whole = ElementTree.SubElement(
+            suite, "testcase", classname=SUITE, name="comparison"
+        )
+        _problem(whole, view.verdict, view.headline, "\n".join(view.errors))
+    for element in (root, suite):
+        for name, tag in (
+            ("tests", "testcase"),
+            ("failures", "failure"),
+            ("errors", "error"),
+        ):
+            element.set(name, str(len(suite.findall(f".//{tag}"))))
+        element.set("skipped", "0")
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _add_case(suite: ElementTree.Element, case: CaseView) -> None:
+    element = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=f"{SUITE}.{case.old} to {case.new}",
+        name=f"{case.name} {case.dtype}",
+    )
+    if case.verdict != "pass":
+        message = f"{case.counts}. {case.reason}".strip()
+        _problem(element, case.verdict, message, _body(case))
+    output = ElementTree.SubElement(element, "system-out")
+    output.text = f"{case.description}\n{case.counts}\nrepeat: {case.repeat}"
+
+
+def _problem(
+    parent: ElementTree.Element, verdict: str, message: str, body: str
+) -> None:
+    tag = "error" if verdict == "error" else "failure"
+    kind = "could not be judged" if verdict == "error" else "difference"
+    problem = ElementTree.SubElement(parent, tag, message=message, type=kind)
+    problem.text = body
+
+
+def _body(case: CaseView) -> str:
+    lines = [text for row in case.failing for text in _row(row)]
+    if case.failing_cut:
+        lines.append(f"cut: {labels.count(case.failing_cut, 'more failing row')}")
+    return "\n".join(lines)
+
+
+def _row(row: RowView) -> tuple[str, ...]:
+    return (
+        f"{row.hook_point}: {row.reason}",
+        f"  worst at {row.worst_index}: old {row.old_at_worst}, new {row.new_at_worst}",
+        f"  {rows.numbers(row)}",
+    )

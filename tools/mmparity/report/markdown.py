@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""report.md: fits a pull-request comment on GitHub, whatever the result holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from mmparity.report import labels, rows
+from mmparity.report.view import CaseView, DivergenceView, ReportView
+
+LIMIT = 65_536
+"""Characters that GitHub takes in one comment."""
+RESERVE = 600
+"""Room for saying what was cut."""
+SHOWN_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part that is kept or cut as a whole; table lines are cut from the end."""
+
+    name: str
+    head: str
+    lines: tuple[str, ...] = ()
+    tail: str = ""
+
+
+def render(view: ReportView) -> str:
+    """Returns the report, most important first; what does not fit is counted."""
+    out: list[str] = []
+    cuts: list[str] = []
+    room = LIMIT - RESERVE
+    for section in _sections(view):
+        text, left_out = _fit(section, room)
+        out.append(text)
+        room -= len(text)
+        if left_out:
+            cuts.append(f"{section.name}: {left_out}")
+    if cuts:
+        out.append(
+            f"> **Cut to fit {LIMIT:,} characters.** {'; '.join(cuts)[:400]}. "
+            "All of it is in report.html and comparison.json.\n"
+        )
+    return "\n".join(part for part in out if part)
+
+
+def _fit(section: Section, room: int) -> tuple[str, str]:
+    frame = len(section.head) + len(section.tail) + 2
+    if frame > room:
+        return "", labels.count(len(section.lines), "line") if section.lines else "all"
+    kept, used = [], frame
+    for line in section.lines:
+        used += len(line) + 1
+        if used > room:
+            break
+        kept.append(line)
+    cut = len(section.lines) - len(kept)
+    text = "\n".join([section.head, *kept, section.tail]).rstrip("\n") + "\n"
+    return text, labels.count(cut, "line") if cut else ""
+
+
+def _sections(view: ReportView) -> Iterator[Section]:
+    word = f"{labels.SYMBOLS[view.verdict]} {labels.VERDICTS[view.verdict]}"
+    counts = ", ".join(f"{number} {name}" for name, number in view.counts)
+    yield Section("verdict", f"## {word}: {view.headline}\n\n{counts}.")
+    if view.divergence:
+        yield Section("first divergence", "\n".join(_divergence(view.divergence)))
+    elif view.margin:
+        m = view.margin
+        yield Section(
+            "nearest to a limit",
+            f"Nearest to a limit: {code(m.hook_point)} in {code(view.margin_case)}, "
+            f"{m.metric} {m.value} of {m.allowed} allowed "
+            f"({m.used_text}).",
+        )
+    if view.errors:
+        yield Section(
+            "errors",
+            "### Could not be judged\n",
+            tuple(f"- {code(text)}" for text in view.errors),
+        )
+    for side in view.emulated:
+        names = ", ".join(code(name) for name in side.operators)
+        yield Section(
+            "emulated",
+            f"**Emulated, not the device's own** for {code(side.implementation)}: "
+            f"{names}.",
+        )
+    yield _matrix(view)
+    for case in view.cases:
+        if case.failing:
+            yield _failing(case)
+    yield from _unmatched(view)
+    yield from _structures(view)
+    yield from (_blocks(case) for case in view.cases if case.groups)
+    yield _repeats(view.cases)
+    yield Section(
+        "provenance",
+        "<details><summary>Provenance</summary>\n\n| what | value |\n|---|---|",
+        tuple(f"| {cell(name)} | {cell(value)} |" for name, value in view.provenance),
+        "\n</details>",
+    )
+
+
+def _divergence(d: DivergenceView) -> Iterator[str]:
+    yield f"### First divergence: {code(d.hook_point)}\n"
+    yield f"{code(d.reason)}\n"
+    yield "| | |"
+    yield "|---|---|"
+    yield f"| case | {cell(d.case)} |"
+    yield f"| {d.metric or 'value'} | {d.value}, allowed {d.allowed} |"
+    yield f"| worst element {d.worst_index} | old {d.old}, new {d.new} |"
+    yield f"| last passing before it | {cell(d.last_passing) or 'none'} |"
+    yield f"| after it | {d.later} |"
+
+
+def _matrix(view: ReportView) -> Section:
+    pairs = view.matrix.pairs
+    head = "### Cases\n\n| case | dtype | " + " | ".join(cell(p) for p in pairs)
+    head += " |\n|---|---|" + "---|" * len(pairs)
+    lines = []
+    for name, dtype, cells in view.matrix.lines:
+        texts = (
+            f"{labels.SYMBOLS[c.verdict]} {labels.VERDICTS[c.verdict]}, {c.counts}, "
+            f"max {c.worst}"
+            if c
+            else "not run"
+            for c in cells
+        )
+        lines.append(f"| {cell(name)} | {cell(dtype)} | {' | '.join(texts)} |")
+    tail = (
+        "\nmax: the largest normalized L2 error of new against old in the case.\n"
+        if lines
+        else "No case ran.\n"
+    )
+    return Section("cases", head, tuple(lines), tail)
+
+
+def _failing(case: CaseView) -> Section:
+    names = " | ".join(column.title for column in rows.COLUMNS)
+    head = (
+        f"### {code(case.id)}: {case.counts}\n\n{code(case.reason)}\n\n"
+        f"| hook point | why | {names} |\n|---|---|" + "---:|" * len(rows.COLUMNS)
+    )
+    lines = tuple(
+        f"| {cell(row.hook_point)} | {cell(row.reason)} | {' | '.join(row.cells)} |"
+        for row in case.failing[:SHOWN_ROWS]
+    )
+    more = case.failed - len(lines)
+    tail = f"\nand {labels.count(more, 'more failing row')} in report.html.\n"
+    return Section(f"rows of {case.id}", head, lines, tail if more else "")
+
+
+def _unmatched(view: ReportView) -> Iterator[Section]:
+    if not view.unmatched:
+        return
+    head = (
+        "<details><summary>Unmatched: "
+        f"{labels.count(len(view.unmatched), 'path')}</summary>\n\n"
+        "| path | side | where | reason |\n|---|---|---|---|"
+    )
+    lines = (
+        f"| {cell(item.path)} | {item.side} | {cell(item.cases)} | "
+        f"{'' if item.explained else '**undeclared** '}{cell(item.reason)} |"
+        for item in view.unmatched
+    )
+    yield Section("unmatched", head, tuple(lines), "\n</details>")
+
+
+def _structures(view: ReportView) -> Iterator[Section]:
+    for item in view.structures:
+        lines = tuple(
+            f"| {cell(c.kind)} | {cell(c.path)} | {cell(c.old)} | {cell(c.new)} |"
+            for c in item.changes
+        )
+        head = (
+            "<details><summary>Structural differences: "
+            f"{_html(item.title)}</summary>\n\n"
+            "| | path | old | new |\n|---|---|---|---|"
+        )
+        cut = f"\ncut: {labels.count(item.cut, 'more line')}\n" if item.cut else ""
+        yield Section("structure", head, lines, f"{cut}\n</details>")
+
+
+def _blocks(case: CaseView) -> Section:
+    names = " | ".join(column.title for column in rows.COLUMNS)
+    head = (
+        f"<details><summary>{labels.VERDICTS[case.verdict]} {_html(case.id)}, "
+        f"worst of each block</summary>\n\n"
+        f"| block | verdict | worst hook point | {names} |\n|---|---|---|"
+        + "---:|"
+        * len(rows.COLUMNS)
+    )
+    lines = tuple(
+        f"| {group.name} | {labels.VERDICTS[group.verdict]} "
+        f"{group.rows - group.failed}/{group.rows} | "
+        f"{cell(group.worst_hook_point)} | {' | '.join(group.cells)} |"
+        for group in case.groups
+    )
+    return Section(f"blocks of {case.id}", head, lines, "\n</details>")
+
+
+def _repeats(cases: Iterable[CaseView]) -> Section:
+    commands: Sequence[str] = list(dict.fromkeys(c.repeat for c in cases if c.repeat))
+    lines = tuple(f"- {code(command)}" for command in commands)
+    return Section(
+        "repeat commands",
+        "<details><summary>Repeat one case</summary>\n",
+        lines,
+        "\n</details>",
+    )
+
+
+def code(text: str) -> str:
+    """Returns a code span that no content can leave.
+
+    In a code span nothing is a mention, a link or HTML.
+    """
+    if not text:
+        return ""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def cell(text: str) -> str:
+    """Returns a code span for a table, which is split at pipes before all else."""
+    return code(text.replace("\\|", "\\ |").replace("|", "\\|"))
+
+
+def _html(text: str) -> str:
+    """Returns text for inside <summary>, where Markdown's spans are not reliable."""
+    entities = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;", "#": "&#35;"}
+    escaped = "".join(entities.get(char, char) for char in text)
+    return re.sub(r"([\\`*_\[\]|~:])", lambda m: f"&#{ord(m[1])};", escaped)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The terminal's 15 lines, and report.txt."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from mmparity.report import labels, rows
+from mmparity.report.view import CaseView, ReportView
+
+WIDTH = 88
+SUMMARY_LINES = 15
+_COLORS = {"pass": "\x1b[32m", "fail": "\x1b[31m", "error": "\x1b[33m"}
+
+
+def summary(view: ReportView, color: bool = False) -> str:
+    """Returns the verdict and where it was decided, in at most 15 lines."""
+    lines = [_headline(view, color)]
+    lines.append("  " + ", ".join(f"{number} {name}" for name, number in view.counts))
+    lines += _finding(view)
+    if view.emulated:
+        lines += [_short(f"emulated: {_emulated(view)}")]
+    room = SUMMARY_LINES - len(lines)
+    lines += _case_lines(view.cases, room)
+    return "\n".join(lines[:SUMMARY_LINES]) + "\n"
+
+
+def render(view: ReportView) -> str:
+    """Returns report.txt: the summary, then every case with its failing rows."""
+    out = [*_finding_page(view), ""]
+    for case in view.cases:
+        out += [*_case_page(case), ""]
+    if view.unmatched:
+        out.append("Unmatched")
+        for item in view.unmatched:
+            mark = "" if item.explained else "UNDECLARED "
+            text = f"{mark}{item.path} ({item.side}, {item.cases}): {item.reason}"
+            out += _wrapped(text)
+        out.append("")
+    for structure in view.structures:
+        out.append(f"Structure, {structure.title}")
+        for change in structure.changes:
+            values = " -> ".join(v for v in (change.old, change.new) if v)
+            out += _wrapped(f"{change.kind}: {change.path} {values}".rstrip())
+        if structure.cut:
+            out.append(f"  cut: {labels.count(structure.cut, 'more line')}")
+        out.append("")
+    out.append("Provenance")
+    for name, value in view.provenance:
+        out += _wrapped(f"{name}: {value}")
+    return "\n".join(out) + "\n"
+
+
+def _headline(view: ReportView, color: bool) -> str:
+    word = labels.VERDICTS[view.verdict]
+    shown = f"{_COLORS[view.verdict]}{word}\x1b[0m" if color else word
+    return f"{shown}  {view.headline}"
+
+
+def _finding(view: ReportView) -> list[str]:
+    d = view.divergence
+    if d:
+        return [
+            _short(f"first divergence: {d.hook_point}  in {d.case}"),
+            _short(f"  {d.reason}"),
+            _short(f"  {d.metric or 'value'}: {d.value}, allowed {d.allowed}"),
+            _short(f"  worst at {d.worst_index}: old {d.old}, new {d.new}"),
+            _short(f"  last passing: {d.last_passing or 'none'}. {d.later}"),
+        ]
+    if view.errors:
+        return [_short(f"error: {text}") for text in view.errors[:4]]
+    if view.margin:
+        m = view.margin
+        return [
+            _short(f"nearest to a limit: {m.hook_point}"),
+            _short(
+                f"  {m.metric} {m.value}, allowed {m.allowed} "
+                f"({m.used_text} of it)  in {view.margin_case}"
+            ),
+        ]
+    return []
+
+
+def _finding_page(view: ReportView) -> list[str]:
+    """The finding again, without shortening."""
+    lines = [_headline(view, color=False), ""]
+    d = view.divergence
+    if d:
+        lines.append(f"First divergence: {d.hook_point}")
+        for name, value in (
+            ("case", d.case),
+            ("reason", d.reason),
+            (d.metric or "value", f"{d.value}, allowed {d.allowed}"),
+            ("worst element", f"{d.worst_index}: old {d.old}, new {d.new}"),
+            ("last passing", d.last_passing or "none"),
+            ("after it", d.later),
+        ):
+            lines += _wrapped(f"{name}: {value}")
+    else:
+        lines += _finding(view)
+    for text in view.errors if d is None else ():
+        lines += _wrapped(f"error: {text}")
+    for side in view.emulated:
+        names = ", ".join(side.operators)
+        lines += _wrapped(f"emulated for {side.implementation}: {names}")
+    return lines
+
+
+def _case_lines(cases: Sequence[CaseView], room: int) -> list[str]:
+    """One line per case, those that are not a pass first, as far as there is room."""
+    order = sorted(cases, key=lambda case: case.verdict == "pass")
+    shown = order if len(order) <= room else order[: max(0, room - 1)]
+    width = max((len(case.id) for case in shown), default=0)
+    lines = [
+        _short(f"  {labels.VERDICTS[c.verdict]:5} {c.id:{width}}  {c.counts}")
+        for c in shown
+    ]
+    rest = order[len(shown) :]
+    if rest:
+        passed = sum(case.verdict == "pass" for case in rest)
+        more = labels.count(len(rest), "more case")
+        lines.append(f"  and {more}, {passed:,} of them PASS")
+    return lines
+
+
+def _case_page(case: CaseView) -> Iterator[str]:
+    yield f"{labels.VERDICTS[case.verdict]}  {case.id}"
+    yield from _wrapped(case.description)
+    yield f"  {case.counts}, {case.bit_equal:,} bit-equal; grid {case.grids}"
+    yield f"  one forward: old {case.seconds[0]}, new {case.seconds[1]}"
+    if case.spark:
+        yield f"  normalized L2 error by block, log scale: {case.spark}"
+    if case.reason:
+        yield from _wrapped(case.reason)
+    for row in case.failing:
+        yield f"  {labels.VERDICTS[row.verdict]} {row.hook_point}"
+        yield from _wrapped(row.reason, 6)
+        yield f"      worst at {row.worst_index}: old {row.old_at_worst}, " + (
+            f"new {row.new_at_worst}"
+        )
+        yield from _wrapped(rows.numbers(row), 6)
+    if case.failing_cut:
+        yield f"  cut: {labels.count(case.failing_cut, 'more failing row')}"
+    yield f"  repeat: {case.repeat}"
+
+
+def _emulated(view: ReportView) -> str:
+    return ", ".join(
+        dict.fromkeys(name for side in view.emulated for name in side.operators)
+    )
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+def _wrapped(text: str, indent: int = 2) -> list[str]:
+    space = " " * indent
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=space,
+        subsequent_indent=space + "  ",
+        break_on_hyphens=False,
+    )

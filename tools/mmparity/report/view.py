@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ComparisonResult -> what a report shows, in words; every format renders this."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmparity.report import differences, labels, rows
+from mmparity.report.rows import GroupView, Margin, RowView
+from mmparity.types import (
+    CaseComparison,
+    ComparisonResult,
+    FirstDivergence,
+    LayerComparison,
+    Verdict,
+)
+
+FAILING_LIMIT = 60
+"""Failing rows of one case that every format shows in full."""
+
+
+@dataclass(frozen=True)
+class DivergenceView:
+    """The first divergence, ready to print."""
+
+    case: str
+    case_anchor: str
+    row_anchor: str
+    hook_point: str
+    reason: str
+    metric: str
+    value: str
+    allowed: str
+    worst_index: str
+    old: str
+    new: str
+    last_passing: str
+    last_passing_anchor: str
+    later: str
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """One case without its passing rows, which only the HTML report carries."""
+
+    anchor: str
+    id: str
+    name: str
+    dtype: str
+    old: str
+    new: str
+    oracle: str
+    verdict: Verdict
+    reason: str
+    description: str
+    grids: str
+    counts: str
+    rows: int
+    failed: int
+    bit_equal: int
+    worst: str
+    spark: str
+    groups: tuple[GroupView, ...]
+    failing: tuple[RowView, ...]
+    failing_cut: int
+    unmatched: int
+    unexplained: int
+    seconds: tuple[str, str]
+    sides: tuple[differences.SideView, ...]
+    repeat: str
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One cell of the matrix."""
+
+    anchor: str
+    verdict: Verdict
+    counts: str
+    worst: str
+
+
+@dataclass(frozen=True)
+class MatrixView:
+    """Cases by pairs; a cell is None where that case did not run."""
+
+    pairs: tuple[str, ...]
+    lines: tuple[tuple[str, str, tuple[CellView | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """Everything but the charts and the passing rows."""
+
+    verdict: Verdict
+    headline: str
+    counts: tuple[tuple[str, str], ...]
+    divergence: DivergenceView | None
+    margin: Margin | None
+    margin_case: str
+    margin_anchor: str
+    errors: tuple[str, ...]
+    featured: int | None
+    matrix: MatrixView
+    cases: tuple[CaseView, ...]
+    unmatched: tuple[differences.UnmatchedView, ...]
+    unmatched_cut: int
+    structures: tuple[differences.StructureView, ...]
+    emulated: tuple[differences.EmulationView, ...]
+    provenance: tuple[tuple[str, str], ...]
+    created: str
+    command: str
+    schema_version: int
+
+
+def build(result: ComparisonResult) -> ReportView:
+    """Returns the view of a result; the same result always gives the same view."""
+    cases = tuple(_case(case, n) for n, case in enumerate(result.cases, 1))
+    margins = [rows.margin(case.layers) for case in result.cases]
+    featured = _featured(result, margins)
+    nearest = max(
+        (m for m in margins if m), key=lambda margin: margin.used, default=None
+    )
+    place = margins.index(nearest) if nearest else 0
+    unmatched = differences.unmatched(result.cases)
+    return ReportView(
+        verdict=result.verdict,
+        headline=_headline(result),
+        counts=_counts(result, cases),
+        divergence=_divergence(result),
+        margin=nearest,
+        margin_case=cases[place].id if nearest else "",
+        margin_anchor=_row_anchor(result.cases[place], place, nearest.position)
+        if nearest
+        else "",
+        errors=_errors(result),
+        featured=featured,
+        matrix=_matrix(cases),
+        cases=cases,
+        unmatched=unmatched[: differences.LIST_LIMIT],
+        unmatched_cut=max(0, len(unmatched) - differences.LIST_LIMIT),
+        structures=differences.structures(result.cases),
+        emulated=differences.emulated(result),
+        provenance=differences.provenance(result.provenance),
+        created=labels.plain(result.provenance.get("created", "unknown")),
+        command=labels.plain(result.provenance.get("command", ""), 2000),
+        schema_version=result.schema_version,
+    )
+
+
+def _headline(result: ComparisonResult) -> str:
+    s = result.summary
+    if result.verdict == "pass":
+        return (
+            f"the same: {s.passed:,} of {s.passed + s.failed:,} rows within tolerance"
+        )
+    if result.verdict == "fail":
+        return f"different: {s.failed:,} of {s.passed + s.failed:,} rows failed"
+    erred = sum(case.verdict == "error" for case in result.cases)
+    if not result.cases:
+        return "could not be judged: no case ran"
+    total = labels.count(len(result.cases), "case")
+    return f"could not be judged: {erred:,} of {total} ended in an error"
+
+
+def _counts(
+    result: ComparisonResult, cases: Sequence[CaseView]
+) -> tuple[tuple[str, str], ...]:
+    s = result.summary
+    return (
+        ("passed", f"{s.passed:,}"),
+        ("failed", f"{s.failed:,}"),
+        ("declared unmatched", f"{s.unmatched:,}"),
+        ("bit-equal", f"{sum(case.bit_equal for case in cases):,}"),
+        ("case" if len(cases) == 1 else "cases", f"{len(cases):,}"),
+    )
+
+
+def _errors(result: ComparisonResult) -> tuple[str, ...]:
+    erred = [case for case in result.cases if case.verdict == "error"]
+    texts = [f"{case.id}: {case.reason}" for case in erred]
+    recorded = result.provenance.get("errors") or ()
+    more = [recorded] if isinstance(recorded, str) else map(str, recorded)
+    texts += [text for text in more if not any(text in known for known in texts)]
+    return tuple(labels.clean(text, 600) for text in dict.fromkeys(texts))
+
+
+def _featured(result: ComparisonResult, margins: Sequence[Margin | None]) -> int | None:
+    """The case on the first screen: where it diverges, else nearest to a limit."""
+    drawable = [i for i, case in enumerate(result.cases) if case.layers]
+    if not drawable:
+        return None
+    first = result.first_divergence
+    for i in drawable:
+        if first and result.cases[i].id == first.case:
+            return i
+    return max(drawable, key=lambda i: m.used if (m := margins[i]) else 0.0)
+
+
+def _case(case: CaseComparison, number: int) -> CaseView:
+    anchor = f"case-{number}"
+    row_anchors = rows.anchors(anchor, case.layers)
+    failed = sum(layer.verdict != "pass" for layer in case.layers)
+    failing = rows.failing(case.layers, row_anchors, FAILING_LIMIT)
+    metrics = [layer.metrics for layer in case.layers if layer.metrics]
+    worst = rows.largest(metrics, lambda m: m.normalized_l2_error)
+    metas = (case.old_meta, case.new_meta)
+    return CaseView(
+        anchor=anchor,
+        id=labels.clean(case.id),
+        name=labels.clean(case.name),
+        dtype=labels.clean(case.dtype, 40),
+        old=labels.clean(case.old, 80),
+        new=labels.clean(case.new, 80),
+        oracle=labels.clean(case.oracle or "none", 80),
+        verdict=case.verdict,
+        reason=labels.clean(case.reason, 600),
+        description=labels.clean(case.description, 400),
+        grids=labels.clean(labels.grids(case.grid_thw)),
+        counts=_case_counts(case, failed),
+        rows=len(case.layers),
+        failed=failed,
+        bit_equal=sum(m.bit_equal for m in metrics),
+        worst=labels.scientific(worst),
+        spark=_spark(case.layers),
+        groups=rows.groups(case.layers, row_anchors),
+        failing=failing,
+        failing_cut=failed - len(failing),
+        unmatched=len(case.unmatched),
+        unexplained=sum(not item.explained for item in case.unmatched),
+        seconds=(
+            labels.seconds(metas[0].seconds if metas[0] else None),
+            labels.seconds(metas[1].seconds if metas[1] else None),
+        ),
+        sides=differences.sides(case),
+        repeat=labels.clean(case.repeat, 2000),
+    )
+
+
+def _row_anchor(case: CaseComparison, place: int, position: int) -> str:
+    return rows.anchors(f"case-{place + 1}", case.layers)[position]
+
+
+def _case_counts(case: CaseComparison, failed: int) -> str:
+    if not case.layers:
+        return "no rows"
+    unexplained = sum(not item.explained for item in case.unmatched)
+    extra = f", {unexplained} undeclared" if unexplained else ""
+    if failed:
+        return f"{failed:,} of {len(case.layers):,} failed{extra}"
+    return f"{len(case.layers):,} rows{extra}"
+
+
+def _matrix(cases: Sequence[CaseView]) -> MatrixView:
+    pairs = tuple(dict.fromkeys(f"{c.old} → {c.new}" for c in cases))
+    cells = {
+        (c.name, c.dtype, f"{c.old} → {c.new}"): CellView(
+            c.anchor, c.verdict, c.counts, c.worst
+        )
+        for c in cases
+    }
+    lines = dict.fromkeys((c.name, c.dtype) for c in cases)
+    return MatrixView(
+        pairs,
+        tuple(
+            (name, dtype, tuple(cells.get((name, dtype, pair)) for pair in pairs))
+            for name, dtype in lines
+        ),
+    )
+
+
+def _divergence(result: ComparisonResult) -> DivergenceView | None:
+    first = result.first_divergence
+    if first is None:
+        return None
+    ids = [case.id for case in result.cases]
+    number = ids.index(first.case) + 1 if first.case in ids else 0
+    anchor = f"case-{number}"
+    layers = result.cases[number - 1].layers if number else ()
+    by_name = dict(
+        zip(
+            (layer.hook_point for layer in layers),
+            rows.anchors(anchor, layers),
+            strict=True,
+        )
+    )
+    return DivergenceView(
+        case=labels.clean(first.case),
+        case_anchor=anchor if number else "cases",
+        row_anchor=by_name.get(first.hook_point, anchor if number else "cases"),
+        hook_point=labels.clean(first.hook_point),
+        reason=labels.clean(first.reason, 400),
+        metric=labels.metric(first.exceeded),
+        value=labels.scientific(first.value),
+        allowed=labels.bound(first.allowed),
+        worst_index=labels.index(first.worst_index),
+        old=labels.exact(first.old_at_worst),
+        new=labels.exact(first.new_at_worst),
+        last_passing=labels.clean(first.last_passing or ""),
+        last_passing_anchor=by_name.get(first.last_passing or "", ""),
+        later=_later(first),
+    )
+
+
+def _later(first: FirstDivergence) -> str:
+    if not first.later_total:
+        return "It is the last row of its case."
+    total = labels.count(first.later_total, "row")
+    return f"{first.later_failing:,} of the {total} after it failed as well."
+
+
+def _spark(layers: Sequence[LayerComparison]) -> str:
+    """Error by block as eight heights on a log scale; ``✗`` where a row failed."""
+    worst: dict[str, float] = {}
+    failed: Counter[str] = Counter()
+    for name, layer in zip(rows.group_names(layers), layers, strict=True):
+        error = layer.metrics.normalized_l2_error if layer.metrics else math.inf
+        worst[name] = max(worst.get(name, 0.0), math.inf if error != error else error)
+        failed[name] += layer.verdict != "pass"
+    logs = [math.log10(v) for v in worst.values() if 0 < v < math.inf]
+    low, high = (min(logs), max(logs)) if logs else (0.0, 0.0)
+    marks = "▁▂▃▄▅▆▇█"
+    span = max(high - low, 1.0)
+    return "".join(
+        "✗"
+        if failed[name]
+        else "·"
+        if value == 0
+        else marks[min(7, int((math.log10(min(value, 1e300)) - low) / span * 8))]
+        for name, value in worst.items()
+    )

@@ -254,7 +254,7 @@ def check_cuda() -> Check:
     if torch_build() == "no CUDA":
         fix = "make setup DEVICE=cuda"
         return Check("cuda", "absent", f"{detail}, but torch has no CUDA", fix)
-    return Check("cuda", "ok", f"{detail}; mmparity run --device cuda")
+    return Check("cuda", "ok", f"{detail}; see docs/running-on-gpu.md")
 
 
 def check_npu() -> Check:
@@ -275,7 +275,7 @@ def check_npu() -> Check:
         fix = "make setup DEVICE=npu"
         return Check("npu", "absent", f"{detail}, but torch_npu is not installed", fix)
     return Check(
-        "npu", "ok", f"{detail}, torch_npu {version}; mmparity run --device npu"
+        "npu", "ok", f"{detail}, torch_npu {version}; see docs/running-on-npu.md"
     )
 
 

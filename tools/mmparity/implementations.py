@@ -23,7 +23,9 @@ class Implementation:
         name: what the command line calls it.
         title: one line that says what runs.
         family: the module of ``mmparity.encoders`` with its hook points.
-        encoder: where its class is, as ``module:class``.
+        module: where its classes are.
+        tower: class of the vision tower.
+        model: class of the model around it, whose input processing is run.
         trees: source -> its folder inside the folder of source trees.
         ascend: vllm-ascend's operators are registered before it is built.
         oracle: it runs in float64, whatever dtype is asked for.
@@ -32,7 +34,9 @@ class Implementation:
     name: str
     title: str
     family: Family
-    encoder: str
+    module: str
+    tower: str
+    model: str
     trees: dict[str, str] = field(default_factory=dict)
     ascend: bool = False
     oracle: bool = False
@@ -43,8 +47,11 @@ class Implementation:
         return self.ascend
 
 
-_SHARED = "vllm.model_executor.models.qwen2_5_vl:Qwen2_5_VLForConditionalGeneration"
-_OLD = "vllm_ascend.models.qwen2_5_vl"
+_SHARED = {
+    "module": "vllm.model_executor.models.qwen2_5_vl",
+    "tower": "Qwen2_5_VisionTransformer",
+    "model": "Qwen2_5_VLForConditionalGeneration",
+}
 _OLD_TREES = {"vllm": "vllm-0.11.0", "vllm-ascend": "vllm-ascend-0.11.0"}
 _PATCHED_VLLM = "patched/vllm-0.12.0"
 _PATCHED_ASCEND = "patched/vllm-ascend-0.12.0rc1"
@@ -56,7 +63,9 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="ascend-0.11.0",
             title="vllm-ascend 0.11.0's own encoder class, weights padded at load",
             family="ascend_0_11",
-            encoder=f"{_OLD}:AscendQwen2_5_VLForConditionalGeneration",
+            module="vllm_ascend.models.qwen2_5_vl",
+            tower="AscendQwen2_5_VisionTransformer",
+            model="AscendQwen2_5_VLForConditionalGeneration",
             trees=_OLD_TREES,
             ascend=True,
         ),
@@ -64,10 +73,9 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="ascend-0.11.0-nopad",
             title="vllm-ascend 0.11.0's own encoder class without padding",
             family="ascend_0_11",
-            encoder=(
-                f"{_OLD}_without_padding:"
-                "AscendQwen2_5_VLForConditionalGeneration_Without_Padding"
-            ),
+            module="vllm_ascend.models.qwen2_5_vl_without_padding",
+            tower="AscendQwen2_5_VisionTransformer_Without_Padding",
+            model="AscendQwen2_5_VLForConditionalGeneration_Without_Padding",
             trees=_OLD_TREES,
             ascend=True,
         ),
@@ -75,7 +83,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="ascend-0.12.0rc1",
             title="vLLM 0.12.0's encoder with vllm-ascend 0.12.0rc1's monkey patches",
             family="vllm_0_12",
-            encoder=_SHARED,
+            **_SHARED,
             trees={"vllm": "vllm-0.12.0", "vllm-ascend": "vllm-ascend-0.12.0rc1"},
             ascend=True,
         ),
@@ -83,21 +91,21 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="vllm-0.12.0",
             title="vLLM 0.12.0's encoder as released",
             family="vllm_0_12",
-            encoder=_SHARED,
+            **_SHARED,
             trees={"vllm": "vllm-0.12.0"},
         ),
         Implementation(
             name="unified",
             title="vLLM 0.12.0 with this series, native operators",
             family="unified",
-            encoder=_SHARED,
+            **_SHARED,
             trees={"vllm": _PATCHED_VLLM},
         ),
         Implementation(
             name="unified-ascend",
             title="vLLM and vllm-ascend with both series, Ascend operators",
             family="unified",
-            encoder=_SHARED,
+            **_SHARED,
             trees={"vllm": _PATCHED_VLLM, "vllm-ascend": _PATCHED_ASCEND},
             ascend=True,
         ),
@@ -105,10 +113,9 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="hf",
             title="transformers' encoder in float64, the oracle",
             family="hf",
-            encoder=(
-                "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl:"
-                "Qwen2_5_VisionTransformerPretrainedModel"
-            ),
+            module="transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+            tower="Qwen2_5_VisionTransformerPretrainedModel",
+            model="Qwen2_5_VLModel",
             oracle=True,
         ),
     )

@@ -4,11 +4,12 @@
 ``install()`` puts a ``torch_npu`` module into ``sys.modules`` whose operators
 are registered under the real schemas. Only the operators of the encoders are
 there; the use of any other one is an error that names it. It is never installed
-where the real torch_npu can be imported.
+where the real torch_npu can be imported, and stays for the whole process.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import importlib.util
 import sys
@@ -24,7 +25,16 @@ from mmparity.types import MmparityError
 EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
 """Names of the emulated operators, for a trace's ``emulated``."""
 
-_SUBMODULES = ("npu", "npu.streams", "npu.npu_config", "op_plugin", "op_plugin.atb")
+_MODULES = (
+    "torch_npu.npu",
+    "torch_npu.npu.streams",
+    "torch_npu.npu.npu_config",
+    "torch_npu.op_plugin",
+    "torch_npu.op_plugin.atb",
+    "torchair",  # torch_npu brings it along
+    "torchair.scope",
+)
+_NPU_KEY = "PrivateUse1"
 _libraries: list[torch.library.Library] = []
 
 
@@ -57,8 +67,9 @@ def install() -> types.ModuleType:
         )
     torch_npu = _module("torch_npu")
     _register(torch_npu)
-    for name in _SUBMODULES:
-        _module(f"torch_npu.{name}")
+    for name in _MODULES:
+        _module(name)
+    _serve_npu_key_on_cpu()
     npu = sys.modules["torch_npu.npu"]
     npu.is_available = lambda: False  # type: ignore[attr-defined]
     npu.device_count = lambda: 0  # type: ignore[attr-defined]
@@ -89,6 +100,21 @@ def _register(torch_npu: types.ModuleType) -> None:
             library.impl(name, kernel, "CompositeExplicitAutograd")
         _libraries.append(library)
         setattr(torch_npu, name, getattr(getattr(torch.ops, namespace), name))
+
+
+def _serve_npu_key_on_cpu() -> None:
+    """What a framework registers for NPU tensors is found for CPU tensors too."""
+    register = torch.library.Library.impl
+
+    @functools.wraps(register)
+    def impl(
+        self: torch.library.Library, op: Any, fn: Any, dispatch_key: str = "", **kw: Any
+    ) -> None:
+        register(self, op, fn, dispatch_key, **kw)
+        if dispatch_key == _NPU_KEY:
+            register(self, op, fn, "CPU", **kw)
+
+    torch.library.Library.impl = impl  # type: ignore[method-assign]
 
 
 def _unusable(name: str) -> type:

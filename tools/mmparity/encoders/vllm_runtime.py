@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vLLM, with or without vllm-ascend, from source trees and without an engine.
+
+Everything that a worker of vLLM does before it loads a model and that an
+encoder can notice is done here by the tree's own functions; nothing in a tree
+is replaced, and nothing is written into it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import types
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, Qwen2_5_VLConfig
+
+from mmparity import npu_emulation, platforms
+from mmparity.encoders import Encoder, hook_map
+from mmparity.implementations import Implementation
+from mmparity.types import MmparityError
+
+_ENVIRONMENT = {
+    "VLLM_PLUGINS": "",  # an installed plugin must not choose the platform
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+NORM_EPS = 1e-6
+"""transformers hard-codes it; vLLM reads it from the language model."""
+_BACKENDS = {"cpu": "gloo", "cuda": "gloo", "npu": "hccl"}
+
+
+class VllmRuntime:
+    """An imported vLLM with its one-process distributed environment."""
+
+    def __init__(self, implementation: Implementation, device: str) -> None:
+        self.implementation = implementation
+        self.device = torch.device(device)
+        emulate = implementation.ascend and device != "npu"
+        self.emulated = npu_emulation.EMULATED if emulate else ()
+        self.platform = platforms.install(device, ascend=implementation.ascend)
+        self._stack = ExitStack()
+        self.vllm_config = _vllm_config(implementation.ascend)
+        self._stack.enter_context(_current(self.vllm_config))
+        _init_distributed(self._stack, _BACKENDS[device])
+
+    def build(
+        self,
+        config: PretrainedConfig,
+        dtype: torch.dtype,
+        weights: Iterable[tuple[str, torch.Tensor]],
+    ) -> Encoder:
+        """Builds the tower as vLLM's model loader does."""
+        self.vllm_config.model_config = _model_config(config, dtype)
+        # It holds the layers of the encoder that was built before.
+        self.vllm_config.compilation_config.static_forward_context.clear()
+        if self.implementation.ascend:
+            _init_ascend(self.vllm_config)
+        module = import_module(self.implementation.module)
+        with _default_dtype(dtype), self.device:
+            build = getattr(module, self.implementation.tower)
+            tower = build(config, norm_eps=NORM_EPS, prefix="visual")
+        _load(tower, weights)
+        self._process_weights(tower)
+        tower.requires_grad_(False).eval()
+        return Encoder(
+            model=tower,
+            hook_map=hook_map(self.implementation),
+            forward=self._forward_of(tower, module),
+            hyper_parameters=_hyper_parameters(tower, self.platform),
+        )
+
+    def close(self) -> None:
+        """Takes the distributed environment down."""
+        self._stack.close()
+
+    def _process_weights(self, tower: nn.Module) -> None:
+        loader = import_module("vllm.model_executor.model_loader.utils")
+        model_config = self.vllm_config.model_config
+        loader.process_weights_after_loading(tower, model_config, self.device)
+
+    def _forward_of(self, tower: nn.Module, module: types.ModuleType) -> Any:
+        """The model's own way from pixels to embeddings, context and all.
+
+        Its method is called on what it reads of the model, so that a whole
+        language model need not be built around the tower.
+        """
+        model = types.SimpleNamespace(
+            visual=tower, vllm_config=self.vllm_config, use_data_parallel=False
+        )
+        process = getattr(module, self.implementation.model)._process_image_input
+
+        def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> None:
+            process(
+                model,
+                {
+                    "type": "pixel_values",
+                    "pixel_values": pixel_values.to(self.device),
+                    "image_grid_thw": grid_thw,
+                },
+            )
+
+        return forward
+
+
+def start(
+    implementation: Implementation, trees: dict[str, str], device: str
+) -> VllmRuntime:
+    """Imports vLLM from ``trees``; once per process."""
+    import transformers.modeling_utils  # noqa: F401  it looks for a real torch_npu
+
+    os.environ.update(_ENVIRONMENT)
+    _keep_trees_clean()
+    folders = [str(Path(trees[source]).resolve()) for source in implementation.trees]
+    sys.path[:0] = folders
+    if implementation.ascend and device != "npu":
+        npu_emulation.install()
+        _provide_build_info()
+    return VllmRuntime(implementation, device)
+
+
+def _keep_trees_clean() -> None:
+    """Compiled modules go beside the user's caches and not into the trees."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    sys.pycache_prefix = str(Path(cache) / "mmparity" / "pycache")
+
+
+def _provide_build_info() -> None:
+    """The module that vllm-ascend's build writes, for an Atlas A2."""
+    name = "vllm_ascend._build_info"
+    module = types.ModuleType(name)
+    module.__device_type__ = "_910B"  # type: ignore[attr-defined]
+    module.__soc_version__ = "ASCEND910B1"  # type: ignore[attr-defined]
+    module.__sleep_mode_enabled__ = False  # type: ignore[attr-defined]
+    sys.modules[name] = module
+    import_module("vllm_ascend")._build_info = module
+
+
+def _vllm_config(ascend: bool) -> Any:
+    """vLLM's defaults; NPUPlatform turns every custom operator on."""
+    from vllm.config import CompilationConfig, VllmConfig
+
+    if ascend:
+        return VllmConfig(compilation_config=CompilationConfig(custom_ops=["all"]))
+    return VllmConfig()
+
+
+@contextmanager
+def _current(vllm_config: Any) -> Iterator[None]:
+    from vllm.config import set_current_vllm_config
+
+    with set_current_vllm_config(vllm_config):
+        yield
+
+
+def _init_distributed(stack: ExitStack, backend: str) -> None:
+    from vllm.distributed import parallel_state
+
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmparity-"))
+    meeting_point = f"file://{folder}/rendezvous"
+    parallel_state.init_distributed_environment(1, 0, meeting_point, 0, backend)
+    stack.callback(parallel_state.destroy_distributed_environment)
+    parallel_state.initialize_model_parallel(1, backend=backend)
+    stack.callback(parallel_state.destroy_model_parallel)
+
+
+def _model_config(config: PretrainedConfig, dtype: torch.dtype) -> Any:
+    """What the encoder's code reads of vLLM's ModelConfig."""
+    hf_config = Qwen2_5_VLConfig(vision_config=config.to_dict())
+    return types.SimpleNamespace(
+        hf_config=hf_config,
+        hf_text_config=hf_config.text_config,
+        dtype=dtype,
+        quantization=None,
+        multimodal_config=None,
+        enforce_eager=True,
+    )
+
+
+def _init_ascend(vllm_config: Any) -> None:
+    """What vllm-ascend's worker does before it loads a model."""
+    from vllm_ascend import utils
+    from vllm_ascend.ascend_config import init_ascend_config
+
+    utils.adapt_patch()
+    utils.register_ascend_customop(vllm_config)
+    init_ascend_config(vllm_config)
+    if hasattr(utils, "_ENABLE_NZ"):  # 0.11.0 remembers the first configuration
+        utils.is_enable_nz(vllm_config=vllm_config)
+
+
+def _load(tower: nn.Module, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    loaded = tower.load_weights(weights)
+    missing = sorted(set(dict(tower.named_parameters())) - set(loaded))
+    if missing:
+        raise MmparityError(
+            f"the checkpoint left {len(missing)} parameters of {type(tower).__name__} "
+            f"unset, the first is {missing[0]}."
+        )
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _hyper_parameters(tower: nn.Module, platform: str) -> dict[str, Any]:
+    block = tower.blocks[0]
+    attention = block.attn
+    operator = getattr(attention, "attn", None)
+    backend = getattr(attention, "attn_backend", getattr(operator, "attn_backend", None))
+    return {
+        "tower_class": type(tower).__name__,
+        "attention_class": type(attention).__name__,
+        "attention_operator_class": type(operator).__name__ if operator else None,
+        "norm_class": type(block.norm1).__name__,
+        "activation_class": type(block.mlp.act_fn).__name__,
+        "linear_class": type(attention.qkv).__name__,
+        "backend": getattr(backend, "name", None),
+        "platform": platform,
+        "norm_eps": block.norm1.variance_epsilon,
+        "num_heads": tower.num_heads,
+        "head_size": tower.hidden_size // tower.num_heads,
+        "window_size": tower.window_size,
+        "full_attention_blocks": list(tower.fullatt_block_indexes),
+        "spatial_merge_size": tower.spatial_merge_size,
+    }

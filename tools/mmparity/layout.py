@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an implementation's layout to the canonical one, by named transforms.
+
+Each transform is planned on shapes first, so that a layout that nobody foresaw
+is an error with both shapes in it and not a tensor that happens to broadcast.
+Nothing is dropped unseen: lanes that are cut off must be exactly zero, halves
+that are folded must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+Shape = tuple[int, ...]
+
+
+class LayoutError(ValueError):
+    """The tensor cannot be brought to its canonical layout."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the transforms need to know of an encoder."""
+
+    num_heads: int
+    head_size: int
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A step towards the canonical layout.
+
+    Attributes:
+        plan: shape before -> shape after; raises LayoutError where it cannot.
+        apply: the tensor and its planned shape -> the transformed tensor;
+            raises LayoutError where it would lose something.
+    """
+
+    plan: Callable[[Shape, Geometry], Shape]
+    apply: Callable[[torch.Tensor, Shape], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A transform with the shape it will give."""
+
+    name: str
+    shape: Shape
+
+
+def plan(names: tuple[str, ...], shape: Shape, geometry: Geometry) -> tuple[Step, ...]:
+    """The steps that change something, in order."""
+    steps = []
+    for name in names:
+        planned = TRANSFORMS[name].plan(shape, geometry)
+        if planned != shape or name in ALWAYS:
+            steps.append(Step(name, planned))
+        shape = planned
+    return tuple(steps)
+
+
+def execute(tensor: torch.Tensor, steps: tuple[Step, ...]) -> torch.Tensor:
+    """Applies planned steps."""
+    for step in steps:
+        tensor = TRANSFORMS[step.name].apply(tensor, step.shape)
+        assert tuple(tensor.shape) == step.shape, (step, tensor.shape)
+    return tensor
+
+
+def _reshape(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return tensor.reshape(shape)
+
+
+def _plan_squeeze(dim: int) -> Callable[[Shape, Geometry], Shape]:
+    def plan_squeeze(shape: Shape, geometry: Geometry) -> Shape:
+        if len(shape) <= dim or shape[dim] != 1:
+            raise LayoutError(f"dimension {dim} of {list(shape)} is not 1")
+        return shape[:dim] + shape[dim + 1 :]
+
+    return plan_squeeze
+
+
+def _plan_split(parts: int) -> Callable[[Shape, Geometry], Shape]:
+    """[T, parts * h * d] -> [T, parts, h, d], without ``parts`` where it is 1."""
+
+    def plan_split(shape: Shape, geometry: Geometry) -> Shape:
+        count = parts * geometry.num_heads
+        if len(shape) != 2 or shape[1] % count:
+            raise LayoutError(f"{list(shape)} is not [T, {count} * head size]")
+        head = (geometry.num_heads, shape[1] // count)
+        return (shape[0], parts, *head) if parts > 1 else (shape[0], *head)
+
+    return plan_split
+
+
+def _plan_unpad(shape: Shape, geometry: Geometry) -> Shape:
+    if shape[-1] < geometry.head_size:
+        raise LayoutError(f"{list(shape)} has heads below {geometry.head_size}")
+    return (*shape[:-1], geometry.head_size)
+
+
+def _unpad_tail(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """head | pad"""
+    size = shape[-1]
+    _check_zero(tensor[..., size:])
+    return tensor[..., :size]
+
+
+def _unpad_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    """first half | pad | second half | pad, so that rotation pairs stay paired."""
+    half = shape[-1] // 2
+    halves = tensor.unflatten(-1, (2, -1))
+    _check_zero(halves[..., half:])
+    return halves[..., :half].flatten(-2)
+
+
+def _check_zero(lanes: torch.Tensor) -> None:
+    wrong = lanes.count_nonzero().item()
+    if wrong:
+        worst = lanes.abs().max().item()
+        raise LayoutError(
+            f"{wrong} of {lanes.numel()} padded lanes are not zero; "
+            f"the largest is {worst:.3e}"
+        )
+
+
+def _plan_half(shape: Shape, geometry: Geometry) -> Shape:
+    if shape[-1] % 2:
+        raise LayoutError(f"{list(shape)} has no two halves")
+    return (*shape[:-1], shape[-1] // 2)
+
+
+def _fold_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    first, second = tensor.chunk(2, dim=-1)
+    if not torch.equal(first, second):
+        raise LayoutError("the two halves of a duplicated cos or sin differ")
+    return first
+
+
+def _plan_diff(shape: Shape, geometry: Geometry) -> Shape:
+    if len(shape) != 1 or shape[0] < 2:
+        raise LayoutError(f"{list(shape)} is not a list of offsets")
+    return (shape[0] - 1,)
+
+
+def _diff(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    if tensor[0] != 0:
+        raise LayoutError(f"the first offset is {tensor[0].item()}, not 0")
+    return torch.diff(tensor)
+
+
+def _plan_tokens_first(shape: Shape, geometry: Geometry) -> Shape:
+    if len(shape) != 3 or shape[0] != geometry.num_heads:
+        raise LayoutError(f"{list(shape)} is not [{geometry.num_heads}, T, d]")
+    return (shape[1], shape[0], shape[2])
+
+
+def _plan_length(shape: Shape, geometry: Geometry) -> Shape:
+    return (1,)
+
+
+def _length(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return torch.tensor([tensor.shape[0]], dtype=torch.int32)
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "squeeze.0": Transform(_plan_squeeze(0), _reshape),
+    "squeeze.1": Transform(_plan_squeeze(1), _reshape),
+    "squeeze.2": Transform(_plan_squeeze(2), _reshape),
+    "split_heads": Transform(_plan_split(1), _reshape),
+    "split_qkv": Transform(_plan_split(3), _reshape),
+    "unpad_tail": Transform(_plan_unpad, _unpad_tail),
+    "unpad_halves": Transform(_plan_unpad, _unpad_halves),
+    "fold_halves": Transform(_plan_half, _fold_halves),
+    "offsets_to_lengths": Transform(_plan_diff, _diff),
+    "tokens_first": Transform(_plan_tokens_first, lambda x, _: x.transpose(0, 1)),
+    "length": Transform(_plan_length, _length),
+}
+ALWAYS = frozenset({"tokens_first", "length"})
+"""Transforms that may change a tensor and not its shape."""

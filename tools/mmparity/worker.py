@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker process: builds one implementation's encoder and captures it.
+
+``python -m mmparity.worker JOB.json``. Its real standard output carries event
+lines only; whatever the frameworks print goes to standard error. One dtype's
+encoder is in memory at a time.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from mmparity import checkpoint, encoders
+from mmparity.capture import capturing
+from mmparity.implementations import Implementation, get
+from mmparity.inputs import Inputs, read_inputs
+from mmparity.jobs import EXIT_DONE, EXIT_ERROR, CaptureJob, Event, Job
+from mmparity.tracefile import TraceWriter
+from mmparity.types import MmparityError, TraceMeta
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+CHEAP_OPERATIONS = 2e11
+"""Forwards of up to so many operations are run once more without capture."""
+PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
+
+Emit = Callable[[Event], None]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the job file that is the only argument; returns the exit code."""
+    with _event_stream() as emit:
+        try:
+            run(Job.read(Path(arguments[0])), emit)
+        except MmparityError as error:
+            emit(Event("error", kind="input", message=str(error)))
+            return EXIT_ERROR
+        except torch.OutOfMemoryError as error:
+            emit(Event("error", kind="input", message=_no_memory(error)))
+            return EXIT_ERROR
+        except Exception as error:
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}"
+            emit(Event("error", kind="internal", message=message))
+            return EXIT_ERROR
+        emit(Event("done", peak_memory_bytes=_peak_memory()))
+    return EXIT_DONE
+
+
+def run(job: Job, emit: Emit) -> None:
+    """Runs every capture of the job, one dtype after the other."""
+    implementation = get(job.implementation)
+    _check_device(job.device, implementation)
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    directory = Path(job.checkpoint)
+    full = checkpoint.read_vision_config(directory)
+    config = checkpoint.with_depth(full, job.depth)
+    emit(Event("loading"))
+    runtime = encoders.start(implementation, job.trees, job.device)
+    base = _base_meta(job, config, runtime.emulated)
+    try:
+        captures = sorted(job.captures, key=lambda capture: capture.dtype)
+        for name, group in itertools.groupby(captures, key=lambda item: item.dtype):
+            weights = checkpoint.vision_weights(directory, config)
+            started = time.perf_counter()
+            emit(Event("loading", dtype=name))
+            encoder = runtime.build(config, DTYPES[name], weights)
+            emit(Event("loaded", dtype=name, seconds=time.perf_counter() - started))
+            for item in group:
+                _capture(encoder, item, replace(base, dtype=name), emit)
+            del encoder
+            gc.collect()
+    finally:
+        runtime.close()
+
+
+def _capture(
+    encoder: encoders.Encoder, item: CaptureJob, meta: TraceMeta, emit: Emit
+) -> None:
+    inputs = read_inputs(Path(item.inputs))
+    emit(Event("capturing", case=item.case, dtype=item.dtype))
+    meta = replace(
+        meta,
+        case=item.case,
+        pixels_digest=inputs.pixels_digest,
+        grid_thw=inputs.grid_thw,
+        parameters=_parameters(encoder),
+    )
+    seconds = _seconds(encoder, inputs, meta.device) if _cheap(encoder, inputs) else None
+    with TraceWriter(Path(item.out), meta) as writer:
+        with capturing(encoder, meta.depth, writer) as report:
+            captured = _seconds(encoder, inputs, meta.device)
+        hyper_parameters = {
+            **encoder.hyper_parameters,
+            "scale": report.scale,
+            "padded_head_size": report.padded_head_size,
+        }
+        writer.meta = replace(
+            meta,
+            seconds=captured - report.seconds if seconds is None else seconds,
+            hyper_parameters=hyper_parameters,
+        )
+    emit(
+        Event(
+            "captured",
+            case=item.case,
+            dtype=item.dtype,
+            seconds=captured,
+            peak_memory_bytes=_peak_memory(),
+        )
+    )
+
+
+def _seconds(encoder: encoders.Encoder, inputs: Inputs, device: str) -> float:
+    """Runs one forward and returns its wall time."""
+    grid = torch.tensor(inputs.grid_thw)
+    started = time.perf_counter()
+    with torch.inference_mode():
+        encoder.forward(inputs.pixel_values, grid)
+    if device != "cpu":
+        getattr(torch, device).synchronize()
+    return time.perf_counter() - started
+
+
+def _cheap(encoder: encoders.Encoder, inputs: Inputs) -> bool:
+    weights = sum(parameter.numel() for parameter in encoder.model.parameters())
+    return 2.0 * weights * len(inputs.pixel_values) <= CHEAP_OPERATIONS
+
+
+def _parameters(encoder: encoders.Encoder) -> dict[str, list[Any]]:
+    return {
+        name: [list(parameter.shape), str(parameter.dtype).removeprefix("torch.")]
+        for name, parameter in encoder.model.named_parameters()
+    }
+
+
+def _base_meta(job: Job, config: Any, emulated: tuple[str, ...]) -> TraceMeta:
+    return TraceMeta(
+        implementation=job.implementation,
+        case="",
+        dtype="",
+        device=job.device,
+        weights_digest=checkpoint.weights_digest(Path(job.checkpoint), config),
+        pixels_digest="",
+        grid_thw=(),
+        depth=config.depth,
+        emulated=emulated,
+        sources={name: _tree_id(Path(tree)) for name, tree in job.trees.items()},
+        versions=_versions(),
+    )
+
+
+def _tree_id(tree: Path) -> str:
+    """The id of the tree that git sees, marked where files were changed since."""
+    if not (tree / ".git").exists():
+        return "unversioned"
+    tree_id = _git(tree, "rev-parse", "HEAD^{tree}")
+    return f"{tree_id}-modified" if _git(tree, "status", "--porcelain") else tree_id
+
+
+def _git(tree: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(tree), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = getattr(error, "stderr", "") or error
+        raise MmparityError(f"git cannot read {tree}: {detail}") from error
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _check_device(device: str, implementation: Implementation) -> None:
+    if device == "npu":
+        try:
+            import torch_npu  # noqa: F401
+        except ImportError as error:
+            raise MmparityError(
+                f"--device npu: torch_npu cannot be imported ({error}). Install it and "
+                "source CANN's set_env.sh; see docs/running-on-npu.md."
+            ) from error
+    if device != "cpu" and not getattr(torch, device).is_available():
+        raise MmparityError(
+            f"--device {device}: torch {torch.__version__} finds no such device. "
+            "`mmparity doctor` says what this machine can run."
+        )
+    if device == "cuda" and implementation.ascend:
+        raise MmparityError(
+            f"{implementation.name} runs on cpu (emulated) or npu, not on cuda."
+        )
+
+
+def _peak_memory() -> int:
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return host * (1 if sys.platform == "darwin" else 1024)
+
+
+def _no_memory(error: Exception) -> str:
+    return f"not enough memory: {error}. Run with a smaller --depth or fewer cases."
+
+
+@contextmanager
+def _event_stream() -> Iterator[Emit]:
+    """Keeps the real standard output for events and sends the rest to stderr."""
+    stream: TextIO = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def emit(event: Event) -> None:
+        stream.write(event.to_line() + "\n")
+
+    try:
+        yield emit
+    finally:
+        stream.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

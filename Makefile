@@ -45,9 +45,9 @@ trees: sources
 test: trees ## every test that needs no accelerator (ARGS="-k name")
 	$(BIN)/pytest $(ARGS)
 test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
-	$(BIN)/pytest --device cuda -m gpu $(ARGS)
+	$(BIN)/pytest --device=cuda -m gpu $(ARGS)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
-	$(BIN)/pytest --device npu -m npu $(ARGS)
+	$(BIN)/pytest --device=npu -m npu $(ARGS)
 bench: sources ## time apply against bare git am, and the quick commands
 	$(BIN)/python parity_tests/bench.py
 lint: setup ## ruff, mypy, typos and the project's own rules

@@ -80,6 +80,13 @@ def test_one_checkout_only(verb: str) -> None:
     assert planned(verb, "ASCEND=/c") == expected
 
 
+@pytest.mark.parametrize(("marker", "device"), [("gpu", "cuda"), ("npu", "npu")])
+def test_device_tests_name_their_device(marker: str, device: str) -> None:
+    # With a space, pytest takes the device for a folder and never reads our option.
+    expected = f".venv/bin/pytest --device={device} -m {marker}"
+    assert planned(f"test-{marker}")[-1] == expected
+
+
 def test_continuous_integration_runs_the_readmes_test_command() -> None:
     assert "```\nmake test\n```" in (ROOT / "README.md").read_text()
     assert (ROOT / ".ci/run").read_text().rstrip().endswith("\nmake test")

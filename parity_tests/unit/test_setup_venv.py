@@ -39,7 +39,9 @@ def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(setup_venv, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(setup_venv, "STAMP", tmp_path / ".venv/setup.json")
     (tmp_path / ".venv/bin").mkdir(parents=True)
-    (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    python = tmp_path / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
     monkeypatch.setattr(setup_venv, "find_uv", lambda: "uv")
     monkeypatch.setattr(setup_venv, "build", lambda *_: None)
     setup_venv.setup("cpu", None)

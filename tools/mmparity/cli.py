@@ -222,6 +222,6 @@ def _implementation_rows() -> list[tuple[str, str]]:
 
 
 def _hook_point_rows() -> list[tuple[str, str]]:
-    from mmparity.encoders import HOOK_POINTS
+    from mmparity.hook_points import HOOK_POINTS
 
-    return list(HOOK_POINTS.items())
+    return [(point.name, f"{point.layout} {point.about}") for point in HOOK_POINTS]

@@ -8,15 +8,20 @@ everything else is a failed row with its reason, never a skipped one.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from mmparity.align import Pair, align, check_comparable
+from mmparity.hook_points import block_number
 from mmparity.metrics import measure, non_finite
-from mmparity.tolerances import Exceeded, first_exceeded, tolerance_for
+from mmparity.tolerances import (
+    Exceeded,
+    first_exceeded,
+    is_integral,
+    tolerance_for,
+)
 from mmparity.tracefile import TraceReader
 from mmparity.types import (
     CaseComparison,
@@ -28,7 +33,6 @@ from mmparity.types import (
     Verdict,
 )
 
-BLOCK = re.compile(r"blocks\.(\d+)\.")
 METRIC_NAMES = {
     "normalized_l2_error": "normalized L2 error",
     "max_token_error": "worst token's L2 error",
@@ -107,12 +111,11 @@ def _layer(pair: Pair, order: int, readers: _Readers) -> LayerComparison:
     assert present is not None
     tolerance = tolerance_for(pair.hook_point, present.dtype, readers.old.meta.dtype)
     outcome = _judge(pair, readers, tolerance)
-    block = BLOCK.match(pair.hook_point)
     exceeded = outcome.exceeded
     return LayerComparison(
         hook_point=pair.hook_point,
         order=order,
-        block=int(block[1]) if block else None,
+        block=block_number(pair.hook_point),
         verdict=outcome.verdict,
         old_path=pair.old.path if pair.old else "",
         new_path=pair.new.path if pair.new else "",
@@ -166,7 +169,7 @@ def _unusable(pair: Pair, readers: _Readers, tolerance: Tolerance) -> str | None
             return f"{side} is empty: shape {record.shape}"
     if pair.old.shape != pair.new.shape:
         return f"shape differs: old {pair.old.shape}, new {pair.new.shape}"
-    if _is_integral(pair.old.dtype) != _is_integral(pair.new.dtype):
+    if is_integral(pair.old.dtype) != is_integral(pair.new.dtype):
         return f"dtype differs: old {pair.old.dtype}, new {pair.new.dtype}"
     if readers.oracle is None or tolerance.exact:
         return None
@@ -199,10 +202,6 @@ def _measured(
         counts = f"{mismatched} / {metrics.numel} ({mismatched / metrics.numel:.1%})"
         text = f"mismatched elements: {counts}; {text}"
     return _Outcome("fail", text, metrics, exceeded)
-
-
-def _is_integral(dtype: str) -> bool:
-    return dtype == "bool" or dtype.lstrip("u").startswith("int")
 
 
 def _case_verdict(

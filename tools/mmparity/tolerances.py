@@ -16,7 +16,7 @@ from mmparity.types import Metrics, MmparityError, Tolerance
 
 _Bound = tuple[str, Any, float]
 
-CONTROL_SUFFIXES = (".seqlens", ".window_index", ".reverse_index", ".grid_thw")
+CONTROL = {"seqlens", "window_index"}
 EPSILON = {
     "float64": 2.0**-52,
     "float32": 2.0**-23,
@@ -40,11 +40,15 @@ _ORACLE_FACTOR = 3.0
 
 def kind_of(hook_point: str, dtype: str) -> str:
     """``control``, ``table`` (rotary cos and sin) or ``layer``."""
-    integral = dtype == "bool" or dtype.lstrip("u").startswith("int")
-    if integral or hook_point.endswith(CONTROL_SUFFIXES):
-        return "control"
     last = hook_point.rsplit(".", 1)[-1]
+    if last in CONTROL or is_integral(dtype):
+        return "control"
     return "table" if last in {"cos", "sin"} else "layer"
+
+
+def is_integral(dtype: str) -> bool:
+    """Whether values of this dtype are compared exactly."""
+    return dtype == "bool" or dtype.lstrip("u").startswith("int")
 
 
 def tolerance_for(hook_point: str, tensor_dtype: str, run_dtype: str) -> Tolerance:

@@ -222,5 +222,5 @@ def test_corrupt_or_absent_safetensors_are_explained(tiny: Path) -> None:
         weights_digest(tiny, config)
     for file in tiny.glob("*.safetensors"):
         file.unlink()
-    with pytest.raises(MmparityError, match="no \\*.safetensors"):
+    with pytest.raises(MmparityError, match=r"no \*\.safetensors"):
         weights_digest(tiny, config)

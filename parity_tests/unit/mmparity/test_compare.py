@@ -56,6 +56,13 @@ def test_single_changed_element_is_located(sides: Sides, oracle: bool) -> None:
     assert layer.metrics.worst_index == (7, 2, 3)
     assert "at index (7, 2, 3)" in layer.reason
     assert layer.block == 1
+    assert [row.block for row in compare(sides).layers] == [
+        None,
+        None,
+        *4 * [0],
+        *4 * [1],
+        None,
+    ]
 
 
 def test_one_element_among_a_million_beside_an_outlier_channel(sides: Sides) -> None:

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stands in for mmparity.worker: a real process and real events, ready-made traces.
+
+What it does wrong is asked for by the name of the implementation. It starts
+without torch, so that a run of many workers takes no time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mmparity.jobs import CaptureJob, Event, Job
+
+
+def say(event: Event) -> None:
+    sys.stdout.write(event.to_line() + "\n")
+    sys.stdout.flush()
+
+
+def copy_trace(implementation: str, item: CaptureJob) -> None:
+    differs = implementation == "differs" and item.case == "ragged"
+    kind = "differs" if differs else "same"
+    ready = Path(os.environ["FAKE_WORKER_TRACES"]) / kind / f"{item.case}-{item.dtype}"
+    shutil.copytree(ready, item.out)
+    manifest = Path(item.out) / "trace.json"
+    content = json.loads(manifest.read_text())
+    content["meta"]["implementation"] = implementation
+    manifest.write_text(json.dumps(content))
+
+
+def main() -> None:
+    job = Job.read(Path(sys.argv[1]))
+    sys.stdout.write("a line that is no event\n")
+    sys.stderr.write(f"log of {job.implementation}\n")
+    say(Event("loading"))
+    if job.implementation == "refuses":
+        say(Event("error", kind="input", message="the tree has no encoder"))
+        sys.exit(2)
+    if job.implementation == "crashes":
+        raise RuntimeError("planted crash")
+    if job.implementation == "dies":
+        os.kill(os.getpid(), 9)
+    if job.implementation == "quits":
+        sys.exit(0)
+    if job.implementation == "hangs":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        Path(os.environ["FAKE_WORKER_PIDS"]).write_text(f"{os.getpid()} {child.pid}")
+        say(Event("capturing", "image", "float32"))
+        time.sleep(600)
+    say(Event("loaded", seconds=0.1, peak_memory_bytes=1000))
+    for item in job.captures:
+        copy_trace(job.implementation, item)
+        say(Event("captured", item.case, item.dtype, 0.1, 2000))
+    say(Event("done"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: exit codes, messages, and what goes to which stream."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from mmparity.cli import main
+
+if TYPE_CHECKING:
+    from conftest import Sides
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def compare(sides: Sides, *more: object) -> Result:
+    old, new, oracle = sides.write()
+    out = sides.root / "out"
+    return invoke("compare", old, new, "--oracle", oracle, "--out", out, *more)
+
+
+def test_equal_traces_exit_0_and_leave_every_report(sides: Sides) -> None:
+    result = compare(sides)
+    assert result.exit_code == 0, result.output
+    assert "PASS" in result.stdout
+    written = {file.name for file in (sides.root / "out").iterdir()}
+    assert {"comparison.json", "report.html", "report.md", "report.xml"} <= written
+
+
+def test_difference_exits_1_and_names_the_place(sides: Sides) -> None:
+    sides.new["blocks.1.attn.k"][0, 0, 0] += 1
+    result = compare(sides)
+    assert result.exit_code == 1, result.output
+    assert "blocks.1.attn.k" in result.stdout
+
+
+def test_json_alone_is_on_stdout(sides: Sides) -> None:
+    result = compare(sides, "--json")
+    assert json.loads(result.stdout)["verdict"] == "pass"
+
+
+def test_different_weights_exit_2_with_one_message(sides: Sides) -> None:
+    sides.new_meta = replace(sides.new_meta, weights_digest="other")
+    result = compare(sides)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("mmparity: old (old) and new (new) are not traces")
+    assert "Traceback" not in result.output
+    assert not (sides.root / "out").exists()
+
+
+def test_folders_with_several_traces_are_paired_by_case_and_dtype(
+    sides: Sides, tmp_path: Path
+) -> None:
+    for case in ("image", "video"):
+        sides.root = tmp_path / "traces"
+        for side in ("old", "new", "oracle"):
+            meta = replace(getattr(sides, f"{side}_meta"), case=case)
+            setattr(sides, f"{side}_meta", meta)
+        old, new, oracle = sides.write()
+        for folder in (old, new, oracle):
+            target = tmp_path / folder.name / case
+            target.parent.mkdir(exist_ok=True)
+            folder.rename(target)
+    folders = tmp_path / "old", tmp_path / "new"
+    out = tmp_path / "out"
+    result = invoke("compare", *folders, "--oracle", tmp_path / "oracle", "--out", out)
+    assert result.exit_code == 0, result.output
+    cases = json.loads((out / "comparison.json").read_text())["cases"]
+    assert [case["name"] for case in cases] == ["image", "video"]
+    (tmp_path / "new" / "video" / "trace.json").unlink()
+    result = invoke("compare", *folders, "--out", out)
+    assert result.exit_code == 2
+    assert "only one of" in result.stderr
+    assert "video-float32" in result.stderr
+
+
+def test_report_renders_again_and_keeps_the_verdict(sides: Sides) -> None:
+    sides.new["merger"] += 1
+    compare(sides)
+    out = sides.root / "out"
+    (out / "report.html").unlink()
+    result = invoke("report", out, "--format", "html,text")
+    assert result.exit_code == 1
+    assert (out / "report.html").exists()
+    result = invoke("report", out, "--format", "htm")
+    assert result.exit_code == 2
+    assert "Closest: 'html'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "no-such", "no-such", "--out", "x"),
+        ("report", "no-such"),
+        ("run", "--old", "ascend"),
+        ("run", "--case", "no-such"),
+        ("run", "--depth", "1"),
+        ("run", "--device", "tpu"),
+        ("capture", "unify", "--out", "x"),
+        ("run", "--grid", "1,3,3"),
+        ("no-such-command",),
+    ],
+)
+def test_bad_input_exits_2_without_a_traceback(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("what", ["cases", "implementations", "hook-points"])
+def test_lists_are_readable_by_people_and_programs(what: str) -> None:
+    expected = {"cases": "ragged", "implementations": "unified-ascend"}
+    name = expected.get(what, "blocks.{i}.attn.q")
+    assert name in invoke("list", what).stdout
+    assert name in json.loads(invoke("list", what, "--json").stdout)
+
+
+def test_help_and_lists_need_no_torch() -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from mmparity.cli import main\n"
+        "main(sys.argv[1:], standalone_mode=False)"
+    )
+    for arguments in (["--help"], ["run", "--help"], ["list", "implementations"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            capture_output=True,
+            text=True,
+            env={
+                "PYTHONPATH": str(Path(main.callback.__code__.co_filename).parents[1])
+            },
+        )
+        assert done.returncode == 0, done.stderr

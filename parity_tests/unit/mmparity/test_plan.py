@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options become a checked plan, or one message that says what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmparity import plan as plan_module
+from mmparity.cases import CASES
+from mmparity.implementations import IMPLEMENTATIONS
+from mmparity.plan import (
+    DEFAULT_PAIRS,
+    Options,
+    Plan,
+    make_capture_plan,
+    make_plan,
+    peak_trace_bytes,
+)
+from mmparity.types import MmparityError
+
+
+@pytest.fixture(autouse=True)
+def _trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "SOURCES", tmp_path)
+    for item in IMPLEMENTATIONS.values():
+        for folder in item.trees.values():
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+
+
+def make(**given: Any) -> Plan:
+    return make_plan(Options(out=Path("out"), **given), IMPLEMENTATIONS)
+
+
+def test_default_plan_is_three_pairs_four_cases_two_dtypes() -> None:
+    plan = make()
+    assert plan.pairs == DEFAULT_PAIRS
+    assert [case.name for case in plan.cases] == list(CASES)
+    assert plan.dtypes == ("float32", "bfloat16")
+    assert plan.depth is None
+    assert set(plan.trees) == {"hf", *(side for pair in DEFAULT_PAIRS for side in pair)}
+
+
+def test_default_cases_are_about_1100_patches() -> None:
+    assert 1_000 <= sum(case.patches for case in CASES.values()) <= 1_200
+
+
+@pytest.mark.parametrize(
+    ("given", "pairs"),
+    [
+        ({"old": "vllm-0.12.0"}, (("vllm-0.12.0", "unified"),)),
+        ({"new": "unified-ascend"}, DEFAULT_PAIRS[:2]),
+        ({"old": "unified", "new": "vllm-0.12.0"}, (("unified", "vllm-0.12.0"),)),
+    ],
+)
+def test_one_given_side_selects_its_default_pairs(
+    given: dict[str, str], pairs: object
+) -> None:
+    assert make(**given).pairs == pairs
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"old": "ascend-0.11"}, "unknown implementation.*Closest: 'ascend-0.11.0'"),
+        ({"cases": ("vidoe",)}, "unknown case 'vidoe'.*Closest: 'video'"),
+        ({"new": "ascend-0.11.0"}, "in no default pair: give --old too"),
+        ({"dtypes": ("int4",)}, "does not run in 'int4'. Allowed: float32, bfloat16"),
+        ({"old": "hf", "new": "unified"}, "hf does not run in 'float32'"),
+        ({"tp": 2}, "Allowed: --tp 1"),
+        ({"grids": ("1,16",)}, "not T,H,W"),
+        ({"grids": ("1,15,25",)}, "Nearest allowed: 1,16,24"),
+        ({"grids": ("0,2,2",)}, "at least 1"),
+        ({"trees": ("unified=x",)}, "not IMPL:SOURCE=DIR"),
+        ({"trees": ("unifed:vllm=/",)}, "Closest: 'unified'"),
+        ({"trees": ("unified:vllm-ascend=/",)}, "Allowed: vllm"),
+        ({"trees": ("unified:vllm=/no/such",)}, "is not a folder"),
+    ],
+)
+def test_wrong_options_are_explained(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MmparityError, match=message):
+        make(**given)
+
+
+def test_missing_tree_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "patched" / "vllm-0.12.0").rmdir()
+    with pytest.raises(MmparityError, match="Run `make apply`"):
+        make(old="vllm-0.12.0", new="unified")
+    (tmp_path / "vllm-0.12.0").rmdir()
+    with pytest.raises(MmparityError, match="Run `make sources`"):
+        make(old="vllm-0.12.0", new="vllm-0.12.0")
+
+
+def test_given_tree_replaces_the_default_of_its_implementation_only(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "fork").mkdir()
+    plan = make(trees=(f"unified:vllm={tmp_path / 'fork'}",))
+    assert plan.trees["unified"]["vllm"] == str(tmp_path / "fork")
+    assert plan.trees["unified-ascend"]["vllm"].endswith("patched/vllm-0.12.0")
+
+
+def test_grids_alone_replace_the_default_cases() -> None:
+    assert [case.name for case in make(grids=("1,4,6", "2,8,8")).cases] == [
+        "grid-1x4x6+2x8x8"
+    ]
+    both = make(grids=("1,4,6",), cases=("image", "image"))
+    assert [case.name for case in both.cases] == ["image", "grid-1x4x6"]
+
+
+def test_repeat_command_names_what_differs_from_the_defaults() -> None:
+    plan = make(grids=("1,4,6",), fast=True, device="cuda")
+    assert plan.repeat("a", "b", plan.cases[0], "float32") == (
+        "mmparity run --old a --new b --grid 1,4,6 --dtype float32 --depth 4 "
+        "--device cuda"
+    )
+
+
+def test_disk_estimate_counts_what_is_there_at_once() -> None:
+    plan = make(dtypes=("float32",))
+    one = peak_trace_bytes(
+        make_capture_plan(plan.options, "unified", IMPLEMENTATIONS), 32
+    )
+    assert peak_trace_bytes(plan, 32) == pytest.approx(3 * one, rel=1e-6)
+    keeping = replace(plan, options=replace(plan.options, keep_traces=True))
+    assert peak_trace_bytes(keeping, 32) == pytest.approx(6 * one, rel=1e-6)
+
+
+def test_capture_plan_of_the_oracle_is_float64() -> None:
+    plan = make_capture_plan(Options(out=Path("out")), "hf", IMPLEMENTATIONS)
+    assert plan.dtypes_of("hf") == ("float64",)
+    assert plan.pairs == ()
+    assert set(plan.trees) == {"hf"}

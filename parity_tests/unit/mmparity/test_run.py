@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs with worker processes that misbehave in known ways."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from mmparity import implementations
+from mmparity import plan as plan_module
+from mmparity.jobs import Event
+from mmparity.plan import Options, Plan, make_plan
+from mmparity.result import read_result
+from mmparity.run import execute
+from mmparity.tracefile import TraceWriter
+from mmparity.types import CaseComparison, MmparityError
+
+if TYPE_CHECKING:
+    from conftest import Sides
+
+COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
+NAMES = ("good", "new", "differs", "refuses", "crashes", "dies", "quits", "hangs")
+HF = implementations.IMPLEMENTATIONS["hf"]
+IMPLEMENTATIONS = {name: replace(HF, name=name, oracle=False) for name in NAMES}
+IMPLEMENTATIONS["hf"] = HF
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.cases: list[CaseComparison] = []
+        self.failures: list[str] = []
+
+    def event(self, implementation: str, event: Event) -> None:
+        self.events.append((implementation, event.event))
+
+    def compared(self, case: CaseComparison, seconds: float) -> None:
+        self.cases.append(case)
+
+    def failed(self, message: str) -> None:
+        self.failures.append(message)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    config = {"model_type": "qwen2_5_vl", "vision_config": {"depth": 2}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _ready_traces(tmp_path_factory: pytest.TempPathFactory, sides: Sides) -> None:
+    """Traces that the fake workers hand out, made once."""
+    root = tmp_path_factory.getbasetemp() / "ready"
+    os.environ["FAKE_WORKER_TRACES"] = str(root)
+    if root.exists():
+        return
+    for case in ("image", "ragged"):
+        for kind in ("same", "differs"):
+            for dtype in ("float32", "float64"):
+                meta = replace(sides.old_meta, case=case, dtype=dtype)
+                with TraceWriter(root / kind / f"{case}-{dtype}", meta) as writer:
+                    for name, tensor in sides.oracle.items():
+                        tensor = tensor.clone()
+                        if kind == "differs" and name == "patch_embed":
+                            tensor[3, 5] += 1
+                        writer.add(name, tensor.to(getattr(torch, dtype)), "x")
+
+
+def make(checkpoint: Path, old: str = "good", new: str = "new", **given: Any) -> Plan:
+    given = {"cases": ("image", "ragged"), "dtypes": ("float32",), **given}
+    options = Options(
+        out=checkpoint.parent / "out", old=old, new=new, checkpoint=checkpoint, **given
+    )
+    return make_plan(options, IMPLEMENTATIONS)
+
+
+def test_same_implementations_pass_and_leave_no_traces(checkpoint: Path) -> None:
+    plan, watcher = make(checkpoint), Recorder()
+    result = execute(plan, watcher, COMMAND)
+    out = plan.options.out
+    assert result.verdict == "pass"
+    assert result.summary.passed == result.summary.total == 22
+    assert read_result(out) == result
+    assert not (out / "traces").exists()
+    assert "log of good" in (out / "logs" / "good.log").read_text()
+    finished = [name for name, event in watcher.events if event == "done"]
+    assert finished == ["hf", "new", "good"]
+    assert result.provenance["peak_memory_by_process"]["good"] == 2000
+    assert result.cases[0].repeat == (
+        "mmparity run --old good --new new --case image --dtype float32 "
+        f"--checkpoint {checkpoint}"
+    )
+
+
+def test_difference_is_found_in_its_case_only(checkpoint: Path) -> None:
+    result = execute(make(checkpoint, new="differs"), Recorder(), COMMAND)
+    assert result.verdict == "fail"
+    assert [case.verdict for case in result.cases] == ["pass", "fail"]
+    assert result.first_divergence is not None
+    assert result.first_divergence.case == "ragged/float32/good:differs"
+    assert result.first_divergence.hook_point == "patch_embed"
+    assert result.first_divergence.worst_index == (3, 5)
+
+
+def test_traces_are_kept_when_asked(checkpoint: Path) -> None:
+    plan = make(checkpoint, keep_traces=True, cases=("ragged",))
+    execute(plan, Recorder(), COMMAND)
+    kept = (plan.options.out / "traces").rglob("trace.json")
+    assert sorted(file.parent.parent.name for file in kept) == ["good", "hf", "new"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("refuses", "refuses could not run: the tree has no encoder"),
+        ("crashes", "planted crash"),
+        ("dies", "dies was ended by SIGKILL"),
+        ("quits", "quits ended after 'loading' with exit status 0"),
+    ],
+)
+def test_broken_worker_makes_its_cases_errors(
+    checkpoint: Path, broken: str, message: str
+) -> None:
+    watcher = Recorder()
+    result = execute(make(checkpoint, new=broken), watcher, COMMAND)
+    assert result.verdict == "error"
+    assert [case.verdict for case in result.cases] == ["error", "error"]
+    assert broken in result.cases[0].reason
+    assert message in watcher.failures[0]
+    assert f"{broken}.log" in watcher.failures[0]
+    assert result.provenance["errors"][0].startswith(f"{broken}: ")
+    assert read_result(checkpoint.parent / "out").verdict == "error"
+
+
+def test_other_pairs_still_run(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = (("crashes", "new"), ("good", "new"))
+    monkeypatch.setattr(plan_module, "DEFAULT_PAIRS", pairs)
+    plan = make(checkpoint, old=None, new=None, cases=("ragged",))  # type: ignore[arg-type]
+    result = execute(plan, Recorder(), COMMAND)
+    assert [case.verdict for case in result.cases] == ["error", "pass"]
+    assert result.verdict == "error"
+
+
+def test_stale_result_does_not_survive_a_run_that_cannot_start(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make(checkpoint)
+    plan.options.out.mkdir()
+    (plan.options.out / "comparison.json").write_text("{}")
+    monkeypatch.setattr(plan_module, "BYTES_PER_PATCH_AND_BLOCK", 1e15)
+    with pytest.raises(MmparityError, match="GiB free"):
+        execute(plan, Recorder(), COMMAND)
+    assert not (plan.options.out / "comparison.json").exists()
+
+
+def test_interrupt_ends_the_workers_and_keeps_what_is_known(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = checkpoint.parent / "pids"
+    monkeypatch.setenv("FAKE_WORKER_PIDS", str(pids))
+
+    class Interrupter(Recorder):
+        def event(self, implementation: str, event: Event) -> None:
+            if event.event == "capturing":
+                raise KeyboardInterrupt
+
+    result = execute(make(checkpoint, old="hangs"), Interrupter(), COMMAND)
+    assert result.verdict == "error"
+    assert {case.reason for case in result.cases} == {"the run was interrupted"}
+    assert len(result.cases) == 2
+    assert read_result(checkpoint.parent / "out") == result
+    deadline = time.monotonic() + 5
+    remaining = {int(pid) for pid in pids.read_text().split()}
+    while remaining and time.monotonic() < deadline:
+        remaining = {pid for pid in remaining if _runs(pid)}
+    assert not remaining
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from mmparity import launch, cli, implementations, run\n"
+        "import test_run\n"
+        "run.execute.__defaults__ = (test_run.COMMAND,)\n"
+        "implementations.IMPLEMENTATIONS.update(test_run.IMPLEMENTATIONS)\n"
+        "cli.main(sys.argv[2:])\n"
+    )
+    out, pids = checkpoint.parent / "out", checkpoint.parent / "pids"
+    arguments = ["run", "--old", "hangs", "--new", "new", "--dtype", "float32"]
+    arguments += [
+        "--case",
+        "ragged",
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(out),
+    ]
+    tools = Path(plan_module.__file__).parents[1]
+    here = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(here), *arguments],
+        env={**os.environ, "PYTHONPATH": str(tools), "FAKE_WORKER_PIDS": str(pids)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def interrupt() -> None:
+        while not pids.exists() and process.poll() is None:
+            time.sleep(0.1)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    assert read_result(out).verdict == "error"

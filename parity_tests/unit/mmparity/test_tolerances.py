@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which bound catches what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mmparity.hook_points import HOOK_POINTS
+from mmparity.plan import DTYPES
+from mmparity.tolerances import first_exceeded, tolerance_for
+from mmparity.types import Metrics, MmparityError
+
+CLOSE = Metrics(
+    numel=8,
+    bit_equal=False,
+    max_abs_diff=1e-7,
+    mean_abs_diff=1e-7,
+    normalized_l2_error=1e-7,
+    cosine_similarity=1.0,
+    min_token_cosine=1.0,
+    min_token_cosine_index=0,
+    max_token_error=1e-7,
+    max_token_error_index=0,
+    worst_index=(0,),
+    old_at_worst=1.0,
+    new_at_worst=1.0,
+    max_element_error=1e-7,
+    old_max_abs=4.0,
+    old_oracle_error=2e-7,
+    new_oracle_error=2e-7,
+    old_oracle_max_token_error=2e-7,
+    new_oracle_max_token_error=2e-7,
+    old_oracle_max_abs_diff=1e-6,
+    new_oracle_max_abs_diff=1e-6,
+)
+TOLERANCE = tolerance_for("blocks.0.attn.proj", "float32", "float32")
+
+
+def test_close_metrics_pass() -> None:
+    assert first_exceeded(CLOSE, TOLERANCE) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("normalized_l2_error", 2e-5),
+        ("max_token_error", 2e-4),
+        ("max_element_error", 2e-3),
+        ("new_oracle_error", 7e-7),
+        ("new_oracle_max_token_error", 7e-7),
+        ("new_oracle_max_abs_diff", 4e-6),
+        ("normalized_l2_error", float("nan")),
+        ("normalized_l2_error", float("inf")),
+    ],
+)
+def test_each_bound_catches_its_metric_alone(metric: str, value: float) -> None:
+    exceeded = first_exceeded(replace(CLOSE, **{metric: value}), TOLERANCE)
+    assert exceeded is not None
+    assert exceeded.metric == metric
+    assert not exceeded.value <= exceeded.allowed
+
+
+def test_new_may_be_better_than_old_and_old_exact_by_chance() -> None:
+    better = replace(CLOSE, old_oracle_error=9e-7, new_oracle_error=1e-9)
+    assert first_exceeded(better, TOLERANCE) is None
+    lucky = replace(CLOSE, old_oracle_error=0.0, new_oracle_error=1e-7)
+    assert first_exceeded(lucky, TOLERANCE) is None
+
+
+def test_both_far_from_the_oracle_fail_though_they_agree() -> None:
+    wrong = replace(CLOSE, old_oracle_error=0.1, new_oracle_error=0.1)
+    exceeded = first_exceeded(wrong, TOLERANCE)
+    assert exceeded is not None
+    assert exceeded.metric == "new_oracle_error"
+
+
+def test_bit_equal_passes_and_exact_needs_no_difference() -> None:
+    wrong = replace(CLOSE, bit_equal=True, new_oracle_error=1.0)
+    assert first_exceeded(wrong, TOLERANCE) is None
+    exact = tolerance_for("blocks.0.seqlens", "int32", "float32")
+    assert first_exceeded(CLOSE, exact) is not None
+    assert first_exceeded(replace(CLOSE, max_abs_diff=0.0), exact) is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_hook_point_has_a_tolerance_in_every_dtype(dtype: str) -> None:
+    for point in HOOK_POINTS:
+        stored = "int64" if point.kind == "integer" else dtype
+        tolerance = tolerance_for(point.name, stored, dtype)
+        assert tolerance.exact == (point.kind == "integer")
+        assert tolerance.reason
+
+
+def test_unknown_dtype_is_refused() -> None:
+    with pytest.raises(MmparityError, match="no tolerance for dtype 'float8'"):
+        tolerance_for("x", "float8", "float8")

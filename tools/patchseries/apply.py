@@ -52,8 +52,7 @@ def apply(
     Raises:
         PatchseriesError: it was refused, and nothing was changed.
     """
-    target = open_target(path)
-    with held(target):
+    with held(path) as target:
         notes = [note] if (note := recover(target)) else []
         receipt = read_receipt(target)
         fitting = receipt if receipt and receipt.fits(target) else None
@@ -72,10 +71,11 @@ def apply(
 
 
 @contextmanager
-def held(target: Target) -> Iterator[None]:
-    """Hold the target against other patchseries commands."""
+def held(path: Path) -> Iterator[Target]:
+    """The target at `path`, held against other patchseries commands."""
+    target = open_target(path)
     with locked(target.git_dir if isinstance(target, GitTarget) else target.root):
-        yield
+        yield open_target(path)  # again: it may have changed while we waited
 
 
 def _apply_new(

@@ -118,7 +118,7 @@ def _receive(client: Any, url: str, part: Path, shown: str) -> None:
             have = 0
         total = int(response.headers.get("Content-Length", 0)) + have or None
         with part.open("ab" if have else "wb") as file, _bar(shown, total, have) as bar:
-            for chunk in response.iter_raw(_CHUNK):
+            for chunk in response.iter_raw():
                 file.write(chunk)
                 bar(len(chunk))
 

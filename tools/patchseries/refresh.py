@@ -26,7 +26,7 @@ from patchseries.series import (
 from patchseries.sources import Archive, read_sources
 from patchseries.switch import recover
 from patchseries.tables import write_tables
-from patchseries.target import GitTarget, open_target
+from patchseries.target import GitTarget
 
 
 def refresh(
@@ -40,12 +40,11 @@ def refresh(
     Returns:
         What changed, one line each.
     """
-    target = open_target(path)
-    if not isinstance(target, GitTarget):
-        raise PatchseriesError(
-            "not-git", f"{path} has no git of its own", "edit in vllm_src/patched/"
-        )
-    with held(target):
+    with held(path) as target:
+        if not isinstance(target, GitTarget):
+            raise PatchseriesError(
+                "not-git", f"{path} has no git of its own", "edit in vllm_src/patched/"
+            )
         recover(target)
         _require_committed(target)
         name = name or _recognise(project, target)

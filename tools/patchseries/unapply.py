@@ -22,7 +22,7 @@ from patchseries.switch import (
     staging_index,
     target_states,
 )
-from patchseries.target import GitTarget, Target, open_target
+from patchseries.target import GitTarget, Target
 
 
 def unapply(project: Project, path: Path, name: str | None) -> list[str]:
@@ -34,8 +34,7 @@ def unapply(project: Project, path: Path, name: str | None) -> list[str]:
     Raises:
         PatchseriesError: it was refused, and nothing was changed.
     """
-    target = open_target(path)
-    with held(target):
+    with held(path) as target:
         notes = [note] if (note := recover(target)) else []
         receipt = read_receipt(target)
         if receipt and receipt.fits(target) and name in (None, receipt.series):

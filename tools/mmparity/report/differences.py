@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmparity.report import labels
@@ -109,49 +109,62 @@ def _cases(ids: list[str], total: int) -> str:
 
 def structures(cases: Iterable[CaseComparison]) -> tuple[StructureView, ...]:
     """Returns the differences of each pair, equal ones once."""
-    titles: dict[tuple[tuple[ChangeView, ...], str], int] = {}
+    found: dict[tuple[str, tuple[ChangeView, ...]], int] = {}
     for case in cases:
-        changes = tuple(_changes(case.structure))
+        changes = _merge_blocks(_changes("", case.structure))
         pair = f"{labels.clean(case.old, 80)} → {labels.clean(case.new, 80)}"
-        key = (changes, pair)
         if changes:
-            titles[key] = titles.get(key, 0) + 1
+            found[pair, changes] = found.get((pair, changes), 0) + 1
     return tuple(
         StructureView(
             title=f"{pair}, {labels.count(number, 'case')}",
             changes=changes[:LIST_LIMIT],
             cut=max(0, len(changes) - LIST_LIMIT),
         )
-        for (changes, pair), number in titles.items()
+        for (pair, changes), number in found.items()
     )
 
 
-def _changes(structure: Mapping[str, Any]) -> Iterator[ChangeView]:
-    """Reads deepdiff's dictionary: kind of change -> path -> values."""
-    for kind, content in structure.items():
-        name = KINDS.get(kind, labels.clean(kind).replace("_", " "))
-        side = "new" if name == "only in new" else "old"
-        if isinstance(content, Mapping):
+def _merge_blocks(changes: Iterable[ChangeView]) -> tuple[ChangeView, ...]:
+    """Says once what is so in many blocks; 32 equal lines hide the 33rd."""
+    found: dict[ChangeView, list[ChangeView]] = {}
+    for change in changes:
+        pattern = re.sub(r"\bblocks\.\d+\.", "blocks.*.", change.path)
+        found.setdefault(replace(change, path=pattern), []).append(change)
+    return tuple(
+        members[0]
+        if len(members) == 1
+        else replace(merged, path=f"{merged.path} ({len(members)} times)")
+        for merged, members in found.items()
+    )
+
+
+def _changes(part: str, structure: Mapping[str, Any]) -> Iterator[ChangeView]:
+    """Reads deepdiff's dictionaries, kind -> path -> values, one for each part."""
+    for key, content in structure.items():
+        if key not in KINDS and isinstance(content, Mapping):
+            yield from _changes(f"{part}{labels.clean(key)}: ", content)
+        elif isinstance(content, Mapping):
             for path, value in content.items():
-                yield _change(name, path, value, side)
-        elif isinstance(content, (list, tuple, set, frozenset)):
-            paths = content if isinstance(content, (list, tuple)) else sorted(content)
-            for path in paths:
-                yield ChangeView(name, _path(path), "", "")
+                yield _change(key, f"{part}{_path(path)}", value)
+        elif isinstance(content, (list, tuple)):
+            for path in content:
+                yield ChangeView(_kind(key), f"{part}{_path(path)}", "", "")
         else:
-            yield ChangeView(name, "", "", labels.plain(content))
+            yield ChangeView(_kind(key), part, "", labels.plain(content))
 
 
-def _change(kind: str, path: object, value: Any, side: str) -> ChangeView:
-    if isinstance(value, Mapping) and {"old_value", "new_value"} & value.keys():
-        old, new = (
-            labels.plain(value[key]) if key in value else labels.plain(value.get(other))
-            for key, other in (("old_value", "old_type"), ("new_value", "new_type"))
-        )
-        return ChangeView(kind, _path(path), old, new)
-    shown = labels.plain(value)
-    old, new = (shown, "") if side == "old" else ("", shown)
-    return ChangeView(kind, _path(path), old, new)
+def _kind(key: str) -> str:
+    return KINDS.get(key, labels.clean(key).replace("_", " "))
+
+
+def _change(key: str, path: str, value: Any) -> ChangeView:
+    if isinstance(value, Mapping) and "old_value" in value:
+        old, new = (labels.plain(value.get(f"{side}_value")) for side in ("old", "new"))
+    else:
+        shown = labels.plain(value)
+        old, new = ("", shown) if key.endswith("_added") else (shown, "")
+    return ChangeView(_kind(key), path, old, new)
 
 
 def _path(path: object) -> str:

@@ -18,6 +18,8 @@ from mmparity.types import CaseComparison, ComparisonResult
 HARD_LIMIT = 2 * 1024 * 1024
 RESERVE = 4 * 1024
 """Room for the sentence that says what was cut."""
+SECTION_SHARE = 0.5
+"""Of the room: all rows of the first cases are worth more than charts of the last."""
 STATIC_ROWS = 300
 """Failing rows that the whole page shows without its script."""
 HERE = Path(__file__).parent
@@ -31,16 +33,17 @@ def render(view: ReportView, result: ComparisonResult) -> str:
     )
     briefs = {i: _section(environment, view, result, i, full=False) for i in order}
     bare = len(_page(environment, view, result, briefs, "", ()).encode())
-    room = HARD_LIMIT - RESERVE - bare
-    sections = dict(briefs)
+    room = max(0, HARD_LIMIT - RESERVE - bare)
+    sections, whole, used = dict(briefs), [], 0
     for i in order:
         full = _section(environment, view, result, i, full=True)
-        room -= len(full.encode()) - len(briefs[i].encode())
-        if room < 0:
+        used += len(full.encode()) - len(briefs[i].encode())
+        if used > room * SECTION_SHARE:
             break
         sections[i] = full
-    whole = [i for i in order if sections[i] is not briefs[i]]
-    text, packed = _pack(view, result, whole, max(0, room))
+        whole.append(i)
+    spent = sum(len(sections[i].encode()) - len(briefs[i].encode()) for i in whole)
+    text, packed = _pack(view, result, whole, room - spent)
     cuts = _cuts(view, whole, packed)
     return _page(environment, view, result, sections, text, cuts)
 
@@ -126,7 +129,7 @@ def _pack(
 
 def _cuts(view: ReportView, whole: list[int], packed: list[int]) -> tuple[str, ...]:
     cuts = []
-    for noun, kept in (("chart and blocks", whole), ("rows that pass", packed)):
+    for noun, kept in (("chart and blocks", whole), ("rows", packed)):
         missing = [c for i, c in enumerate(view.cases) if i not in kept and c.rows]
         if missing:
             cuts.append(f"{noun} of {_named(missing)}")

@@ -69,9 +69,8 @@ def _body(case: CaseView) -> str:
     return "\n".join(lines)
 
 
-def _row(row: RowView) -> tuple[str, ...]:
-    return (
-        f"{row.hook_point}: {row.reason}",
-        f"  worst at {row.worst_index}: old {row.old_at_worst}, new {row.new_at_worst}",
-        f"  {rows.numbers(row)}",
-    )
+def _row(row: RowView) -> list[str]:
+    lines = [f"{row.hook_point}: {row.reason}"]
+    if row.worst_index:
+        lines += [f"  {rows.elements(row)}", f"  {rows.numbers(row)}"]
+    return lines

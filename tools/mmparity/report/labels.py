@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,15 +27,12 @@ METRIC_NAMES = {
     "new_at_worst": "new there",
     "max_element_error": "largest element error",
     "old_max_abs": "largest magnitude of old",
-    "old_oracle_error": "normalized L2 error, old",
-    "new_oracle_error": "normalized L2 error, new",
-    "old_oracle_max_token_error": "largest token error, old",
-    "new_oracle_max_token_error": "largest token error, new",
-    "old_oracle_max_abs_diff": "largest difference, old",
-    "new_oracle_max_abs_diff": "largest difference, new",
-    "oracle_error": "error of new against the oracle",
-    "oracle_factor": "times old's error against the oracle",
-    "oracle_floor": "old's error counts as at least",
+    "old_oracle_error": "normalized L2 error of old",
+    "new_oracle_error": "normalized L2 error of new",
+    "old_oracle_max_token_error": "largest token error of old",
+    "new_oracle_max_token_error": "largest token error of new",
+    "old_oracle_max_abs_diff": "largest difference of old",
+    "new_oracle_max_abs_diff": "largest difference of new",
 }
 
 
@@ -46,10 +42,17 @@ def clean(text: object, limit: int = NAME_LIMIT) -> str:
     Escape sequences, bidirectional overrides and lone surrogates would change what
     a terminal, an XML parser or a reader makes of the rest of the report.
     """
-    raw = str(text)
+    raw = " ".join(str(text).split("\n"))
     cut = raw[:limit]
     shown = "".join(c if c.isprintable() else _escaped(c) for c in cut)
     return shown if len(raw) <= limit else f"{shown}… (+{len(raw) - limit} characters)"
+
+
+def paragraph(text: object, limit: int) -> str:
+    """Returns `text` with its line breaks and otherwise clean, for an error's log."""
+    raw = str(text)
+    kept = "\n".join(clean(line, limit) for line in raw[:limit].split("\n"))
+    return kept if len(raw) <= limit else f"{kept}… (+{len(raw) - limit} characters)"
 
 
 def _escaped(char: str) -> str:
@@ -135,9 +138,8 @@ def metric(name: str | None) -> str:
     """Returns a metric's name in words; an unknown one is shown as it is."""
     if name is None:
         return ""
-    if name in ("old_oracle_error", "new_oracle_error"):
-        return f"error of {name[:3]} against the oracle"
-    return METRIC_NAMES.get(name, clean(name).replace("_", " "))
+    words = METRIC_NAMES.get(name, clean(name).replace("_", " "))
+    return f"{words} vs oracle" if "_oracle_" in name else words
 
 
 def plain(value: Any, limit: int = NAME_LIMIT) -> str:

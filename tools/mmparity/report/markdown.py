@@ -79,7 +79,7 @@ def _sections(view: ReportView) -> Iterator[Section]:
         yield Section(
             "errors",
             "### Could not be judged\n",
-            tuple(f"- {code(text)}" for text in view.errors),
+            tuple(f"- {code(labels.clean(text, 600))}" for text in view.errors),
         )
     for side in view.emulated:
         names = ", ".join(code(name) for name in side.operators)
@@ -110,8 +110,10 @@ def _divergence(d: DivergenceView) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
     yield f"| case | {cell(d.case)} |"
-    yield f"| {d.metric or 'value'} | {d.value}, allowed {d.allowed} |"
-    yield f"| worst element {d.worst_index} | old {d.old}, new {d.new} |"
+    if d.metric:
+        yield f"| {d.metric} | {d.value}, allowed {d.allowed} |"
+    if d.worst_index:
+        yield f"| worst element {d.worst_index} | old {d.old}, new {d.new} |"
     yield f"| last passing before it | {cell(d.last_passing) or 'none'} |"
     yield f"| after it | {d.later} |"
 

@@ -173,12 +173,19 @@ def row_view(layer: LayerComparison, anchor: str) -> RowView:
         exceeded=labels.metric(layer.exceeded),
         value=labels.scientific(layer.value),
         allowed=labels.bound(layer.allowed),
-        worst_index=labels.index(m.worst_index if m else None),
+        worst_index=labels.index(m.worst_index) if m else "",
         old_at_worst=labels.exact(m.old_at_worst if m else None),
         new_at_worst=labels.exact(m.new_at_worst if m else None),
         cells=tuple(labels.scientific(c.pick(m) if m else None) for c in COLUMNS),
         details=_details(layer),
     )
+
+
+def elements(row: RowView) -> str:
+    """Returns the element that differs most; empty where nothing was measured."""
+    if not row.worst_index:
+        return ""
+    return f"worst at {row.worst_index}: old {row.old_at_worst}, new {row.new_at_worst}"
 
 
 def numbers(row: RowView) -> str:
@@ -232,7 +239,12 @@ def limits(layer: LayerComparison) -> tuple[tuple[str, float, float], ...]:
     if m is None or allowed is None or allowed.exact:
         return ()
     names = ("normalized_l2_error", "max_token_error", "max_element_error")
-    return tuple((name, getattr(m, name), getattr(allowed, name)) for name in names)
+    found = [(name, getattr(m, name), getattr(allowed, name)) for name in names]
+    if m.old_oracle_error is not None and m.new_oracle_error is not None:
+        of_old = max(m.old_oracle_error, allowed.oracle_floor)
+        bound = min(allowed.oracle_error, allowed.oracle_factor * of_old)
+        found.append(("new_oracle_error", m.new_oracle_error, bound))
+    return tuple(found)
 
 
 def margin(layers: Iterable[LayerComparison]) -> Margin | None:

@@ -7,10 +7,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from mmparity.report import labels, rows
-from mmparity.report.view import CaseView, ReportView
+from mmparity.report.view import CaseView, DivergenceView, ReportView
 
 WIDTH = 88
 SUMMARY_LINES = 15
+ERROR_LINES = 6
 _COLORS = {"pass": "\x1b[32m", "fail": "\x1b[31m", "error": "\x1b[33m"}
 
 
@@ -61,15 +62,12 @@ def _headline(view: ReportView, color: bool) -> str:
 def _finding(view: ReportView) -> list[str]:
     d = view.divergence
     if d:
-        return [
-            _short(f"first divergence: {d.hook_point}  in {d.case}"),
-            _short(f"  {d.reason}"),
-            _short(f"  {d.metric or 'value'}: {d.value}, allowed {d.allowed}"),
-            _short(f"  worst at {d.worst_index}: old {d.old}, new {d.new}"),
-            _short(f"  last passing: {d.last_passing or 'none'}. {d.later}"),
-        ]
+        lines = [f"first divergence: {d.hook_point}  in {d.case}"]
+        lines += [f"  {name}: {value}" for name, value in _facts(d)]
+        return [_short(line) for line in lines]
     if view.errors:
-        return [_short(f"error: {text}") for text in view.errors[:4]]
+        firsts = [f"error: {text.splitlines()[0]}" for text in view.errors]
+        return [line for text in firsts for line in _wrapped(text, 0)][:ERROR_LINES]
     if view.margin:
         m = view.margin
         return [
@@ -82,25 +80,30 @@ def _finding(view: ReportView) -> list[str]:
     return []
 
 
+def _facts(d: DivergenceView) -> Iterator[tuple[str, str]]:
+    yield "why", d.reason
+    if d.metric:
+        yield d.metric, f"{d.value}, allowed {d.allowed}"
+    if d.worst_index:
+        yield "worst element", f"{d.worst_index} old {d.old}, new {d.new}"
+    yield "last passing", d.last_passing or "none"
+    yield "after it", d.later
+
+
 def _finding_page(view: ReportView) -> list[str]:
     """The finding again, without shortening."""
     lines = [_headline(view, color=False), ""]
     d = view.divergence
     if d:
         lines.append(f"First divergence: {d.hook_point}")
-        for name, value in (
-            ("case", d.case),
-            ("reason", d.reason),
-            (d.metric or "value", f"{d.value}, allowed {d.allowed}"),
-            ("worst element", f"{d.worst_index}: old {d.old}, new {d.new}"),
-            ("last passing", d.last_passing or "none"),
-            ("after it", d.later),
-        ):
+        for name, value in (("case", d.case), *_facts(d)):
             lines += _wrapped(f"{name}: {value}")
-    else:
+    elif not view.errors:
         lines += _finding(view)
-    for text in view.errors if d is None else ():
-        lines += _wrapped(f"error: {text}")
+    for text in view.errors:
+        lines += [
+            part for line in f"error: {text}".splitlines() for part in _wrapped(line)
+        ]
     for side in view.emulated:
         names = ", ".join(side.operators)
         lines += _wrapped(f"emulated for {side.implementation}: {names}")
@@ -136,10 +139,9 @@ def _case_page(case: CaseView) -> Iterator[str]:
     for row in case.failing:
         yield f"  {labels.VERDICTS[row.verdict]} {row.hook_point}"
         yield from _wrapped(row.reason, 6)
-        yield f"      worst at {row.worst_index}: old {row.old_at_worst}, " + (
-            f"new {row.new_at_worst}"
-        )
-        yield from _wrapped(rows.numbers(row), 6)
+        if row.worst_index:
+            yield f"      {rows.elements(row)}"
+            yield from _wrapped(rows.numbers(row), 6)
     if case.failing_cut:
         yield f"  cut: {labels.count(case.failing_cut, 'more failing row')}"
     yield f"  repeat: {case.repeat}"

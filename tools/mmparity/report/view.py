@@ -35,6 +35,7 @@ class DivergenceView:
     value: str
     allowed: str
     worst_index: str
+    """Empty where there are no elements to show."""
     old: str
     new: str
     last_passing: str
@@ -185,7 +186,7 @@ def _errors(result: ComparisonResult) -> tuple[str, ...]:
     recorded = result.provenance.get("errors") or ()
     more = [recorded] if isinstance(recorded, str) else map(str, recorded)
     texts += [text for text in more if not any(text in known for known in texts)]
-    return tuple(labels.clean(text, 600) for text in dict.fromkeys(texts))
+    return tuple(labels.paragraph(text, 2000) for text in dict.fromkeys(texts))
 
 
 def _featured(result: ComparisonResult, margins: Sequence[Margin | None]) -> int | None:
@@ -296,7 +297,7 @@ def _divergence(result: ComparisonResult) -> DivergenceView | None:
         metric=labels.metric(first.exceeded),
         value=labels.scientific(first.value),
         allowed=labels.bound(first.allowed),
-        worst_index=labels.index(first.worst_index),
+        worst_index=labels.index(first.worst_index) if first.worst_index else "",
         old=labels.exact(first.old_at_worst),
         new=labels.exact(first.new_at_worst),
         last_passing=labels.clean(first.last_passing or ""),

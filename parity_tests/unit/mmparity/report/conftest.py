@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mmparity.hook_points import block_number, expand
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
@@ -21,32 +22,8 @@ from mmparity.types import (
     Unmatched,
 )
 
-BLOCK = (
-    "norm1",
-    "attn.q",
-    "attn.k",
-    "attn.v",
-    "attn.q_rotated",
-    "attn.k_rotated",
-    "attn.context",
-    "attn.proj",
-    "norm2",
-    "mlp.gate_up",
-    "mlp.act",
-    "mlp.down",
-    "",
-)
-BEFORE = ("grid_thw", "window_index", "cos", "sin", "patch_embed")
-AFTER = ("merger.ln_q", "merger.mlp.0", "merger.mlp.2", "output")
 NOISE = {"bfloat16": 2.6e-3, "float32": 2.1e-7}
 EMULATED = ("npu_rotary_mul", "_npu_flash_attention_unpad", "npu_format_cast")
-
-
-def hook_points(depth: int) -> list[tuple[str, int | None]]:
-    blocks = [
-        (f"blocks.{n}.{name}".rstrip("."), n) for n in range(depth) for name in BLOCK
-    ]
-    return [*((n, None) for n in BEFORE), *blocks, *((n, None) for n in AFTER)]
 
 
 def make_metrics(rng: random.Random, error: float, noise: float) -> Metrics:
@@ -78,9 +55,10 @@ def make_metrics(rng: random.Random, error: float, noise: float) -> Metrics:
 
 
 def make_layer(
-    rng: random.Random, order: int, name: str, block: int | None, dtype: str, bad: float
+    rng: random.Random, order: int, name: str, dtype: str, bad: float
 ) -> LayerComparison:
-    exact = name in ("grid_thw", "window_index")
+    exact = name.endswith(("window_index", "seqlens"))
+    block = block_number(name)
     growth = 1.0 + 2.2 * (0 if block is None else block) / 32
     kind = 0.35 + 0.8 * ((order * 7) % 13) / 13
     noise = NOISE[dtype] * growth * kind * rng.uniform(0.9, 1.1)
@@ -141,17 +119,26 @@ def make_meta(implementation: str, case: str, dtype: str, depth: int) -> TraceMe
 
 
 STRUCTURE = {
-    "values_changed": {
-        "root['hyper_parameters']['attention_class']": {
-            "old_value": "AscendQwen2_5_VisionAttention",
-            "new_value": "Qwen2_5_VisionAttention",
-        },
-        "root['parameters']['blocks.*.attn.qkv.weight'][0]": {
-            "old_value": [6144, 1280],
-            "new_value": [3840, 1280],
-        },
+    "parameters": {
+        "values_changed": {
+            f"root['blocks.{n}.attn.qkv.weight'][0][0]": {
+                "old_value": 6144,
+                "new_value": 3840,
+            }
+            for n in range(2)
+        }
     },
-    "dictionary_item_added": ["root['hyper_parameters']['scale']"],
+    "hyper_parameters": {
+        "type_changes": {
+            "root['padded_head_size']": {
+                "old_type": "int",
+                "new_type": "NoneType",
+                "old_value": 128,
+                "new_value": None,
+            }
+        },
+        "dictionary_item_added": {"root['scale']": 0.1118},
+    },
 }
 
 
@@ -162,16 +149,15 @@ def make_case(
     depth: int,
     fault: int | None,
     seed: int,
-    points: list[tuple[str, int | None]] | None = None,
+    points: tuple[str, ...] | None = None,
 ) -> CaseComparison:
     rng = random.Random(seed)
-    points = points or hook_points(depth)
     layers = []
-    for order, (point, block) in enumerate(points):
+    for order, point in enumerate(points or expand(depth)):
         bad = 0.0
         if fault is not None and order >= fault:
             bad = min(0.9, 0.04 * 1.006 ** (order - fault)) * rng.uniform(0.5, 1)
-        layers.append(make_layer(rng, order, point, block, dtype, bad))
+        layers.append(make_layer(rng, order, point, dtype, bad))
     failed = sum(layer.verdict != "pass" for layer in layers)
     case_id = f"{name}/{dtype}/{pair[0]}:{pair[1]}"
     return CaseComparison(

@@ -244,7 +244,9 @@
   // A link to the place where the page already is changes no hash.
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.('a[href^="#"]');
-    if (link && link.getAttribute("href") === location.hash) follow();
+    if (!link || link.getAttribute("href") !== location.hash) return;
+    event.preventDefault();
+    follow();
   });
   let closed = [];
   addEventListener("beforeprint", () => {
@@ -254,4 +256,6 @@
   addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
   choose();
   follow();
+  // Loading ends with the browser's own jump to the fragment, which drops the focus.
+  addEventListener("load", () => setTimeout(follow));
 })();

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""report.html in a real browser, driven over WebDriver's HTTP interface."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmparity.report import write_reports
+from mmparity.types import ComparisonResult
+
+pytestmark = pytest.mark.browser
+
+ENTER, TAB, SPACE = "\ue007", "\ue004", " "
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--window-size=1440,900",
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FIRST = "#case-2.blocks.0.attn.proj"
+
+
+class Browser:
+    """The few commands of the WebDriver protocol that these tests use."""
+
+    def __init__(self, server: str, profile: Path) -> None:
+        self.server = server
+        binary = next(filter(None, map(shutil.which, BROWSERS)))
+        options = {
+            "args": [*FLAGS, f"--user-data-dir={profile}"],
+            "binary": binary,
+        }
+        capabilities = {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
+        value = self.send("POST", "", capabilities={"alwaysMatch": capabilities})
+        self.server += "/" + value["sessionId"]
+
+    def send(self, method: str, path: str, **body: Any) -> Any:
+        request = urllib.request.Request(
+            self.server + path,
+            json.dumps(body).encode() if method == "POST" else None,
+            {"Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(json.load(error)["value"]["message"]) from error
+
+    def open(self, page: Path, fragment: str = "") -> None:
+        self.send("POST", "/url", url="about:blank")
+        self.send("POST", "/url", url=page.as_uri() + fragment)
+
+    def run(self, script: str, *args: Any) -> Any:
+        return self.send("POST", "/execute/sync", script=script, args=list(args))
+
+    def wait(self, expected: Any, script: str) -> None:
+        """Events follow a key press in their own time."""
+        end = time.monotonic() + 10
+        while (found := self.run(script)) != expected and time.monotonic() < end:
+            time.sleep(0.05)
+        assert found == expected
+
+    def press(self, *keys: str) -> None:
+        actions = [
+            {"type": kind, "value": key}
+            for key in keys
+            for kind in ("keyDown", "keyUp")
+        ]
+        source = {"type": "key", "id": "keyboard", "actions": actions}
+        self.send("POST", "/actions", actions=[source])
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        return list(self.send("POST", "/se/log", type=kind))
+
+    def screenshot(self, file: Path) -> None:
+        file.write_bytes(base64.b64decode(self.send("GET", "/screenshot")))
+
+    def text(self, selector: str) -> str:
+        return str(
+            self.run("return document.querySelector(arguments[0]).innerText", selector)
+        )
+
+    def visible_rows(self, case: str) -> list[str]:
+        script = """
+            const rows = document.querySelectorAll(
+                `table[data-case="${arguments[0]}"] tr.row`);
+            return [...rows].filter((row) => row.checkVisibility())
+                .map((row) => row.querySelector("th").innerText);
+        """
+        return list(self.run(script, case))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    driver = shutil.which("chromedriver")
+    if driver is None:
+        pytest.skip("needs chromedriver (apt-get install chromium-driver)")
+    home = tmp_path_factory.mktemp("browser")
+    process = subprocess.Popen(
+        [driver, "--port=0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "HOME": str(home)},
+    )
+    try:
+        assert process.stdout is not None
+        line = next(one for one in process.stdout if "started successfully" in one)
+        port = line.rsplit("on port", 1)[1].strip(" .\n")
+        browser = Browser(f"http://127.0.0.1:{port}/session", home / "profile")
+        yield browser
+        browser.send("DELETE", "")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def page(failing: ComparisonResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("failing")
+    return write_reports(failing, out, ["html"])["html"]
+
+
+def test_first_screen_holds_verdict_divergence_and_chart(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    assert "FAIL" in browser.text("h1")
+    assert "blocks.0.attn.proj" in browser.text(".finding")
+    bottoms = browser.run(
+        """return ["h1", ".finding .card", ".evidence figure", ".sides"].map(
+            (name) => document.querySelector(name).getBoundingClientRect().bottom)"""
+    )
+    assert max(bottoms) <= browser.run("return innerHeight")
+
+
+def test_no_console_message_and_no_request(browser: Browser, page: Path) -> None:
+    browser.log("performance")
+    browser.open(page, FIRST)
+    browser.run("return document.title")
+    messages = [json.loads(m["message"])["message"] for m in browser.log("performance")]
+    urls = [
+        m["params"]["request"]["url"]
+        for m in messages
+        if m["method"] == "Network.requestWillBeSent"
+    ]
+    assert page.as_uri() in " ".join(urls), "the log of requests is empty"
+    assert [
+        u for u in urls if not u.startswith((page.as_uri(), "data:", "about:"))
+    ] == []
+    assert browser.log("browser") == []
+
+
+def test_console_log_would_show_a_blocked_script(browser: Browser, page: Path) -> None:
+    """The two checks above can fail: the policy blocks, and the log tells."""
+    browser.open(page)
+    browser.run(
+        """const script = document.createElement("script");
+        script.textContent = "window.escaped = true";
+        document.body.append(script);"""
+    )
+    assert browser.run("return window.escaped === undefined")
+    assert "Content Security Policy" in browser.log("browser")[0]["message"]
+
+
+def test_deep_link_opens_its_row(browser: Browser, page: Path) -> None:
+    browser.open(page, FIRST)
+    browser.wait(FIRST[1:], "return document.activeElement.closest('tr')?.id")
+    focused = browser.run(
+        """const row = document.activeElement.closest("tr");
+        const box = row.getBoundingClientRect();
+        return [row.id, box.top >= 0 && box.bottom <= innerHeight,
+                document.activeElement.getAttribute("aria-expanded"),
+                row.nextElementSibling.innerText]"""
+    )
+    assert focused[:3] == ["case-2.blocks.0.attn.proj", True, "true"]
+    assert "visual.blocks.0.attn.proj" in focused[3]
+    assert "Against the oracle" in focused[3]
+
+
+def test_link_of_the_first_screen_works_twice(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    for _ in range(2):
+        browser.run("document.querySelector('.where a').focus()")
+        browser.press(ENTER)
+        browser.wait(FIRST[1:], "return document.activeElement.closest('tr')?.id")
+
+
+def test_filter_by_keyboard(browser: Browser, page: Path) -> None:
+    browser.open(page, "#case-2")
+    browser.run("document.getElementById('case-2-filter').focus()")
+    browser.press(*"attn.q")
+    rows = browser.visible_rows("case-2")
+    assert set(rows) == {
+        f"blocks.{n}.attn.{name}" for n in range(2) for name in ("qkv", "q")
+    }
+    assert "4 of 38 rows" in browser.text("#case-2 [role=status]")
+    browser.press(TAB, SPACE)
+    assert set(browser.visible_rows("case-2")) == {
+        "blocks.1.attn.qkv",
+        "blocks.1.attn.q",
+    }
+
+
+def test_sort_by_keyboard_and_back(browser: Browser, page: Path) -> None:
+    browser.open(page, "#case-1")
+    before = browser.text("#case-1 table[data-case]")
+    focus = "document.querySelector('#case-1 th:nth-child(3) button').focus()"
+    sort = "return document.querySelector('#case-1 th:nth-child(3)').ariaSort"
+    column = """return [...document.querySelectorAll(
+        '#case-1 tr.row td:nth-child(3)')].map((cell) => Number(cell.innerText))"""
+    browser.run(focus)
+    browser.press(ENTER)
+    assert browser.run(sort) == "descending"
+    values = browser.run(column)
+    assert len(values) == 38 and values == sorted(values, reverse=True)
+    browser.press(ENTER)
+    assert browser.run(sort) == "ascending"
+    assert browser.run(column) == sorted(values)
+    browser.press(ENTER)
+    assert browser.run(sort) is None
+    assert browser.text("#case-1 table[data-case]") == before
+
+
+def test_block_opens_to_its_rows_in_order(browser: Browser, page: Path) -> None:
+    browser.open(page, "#case-1")
+    browser.run(
+        """[...document.querySelectorAll('#case-1 tr.group button')]
+        .find((one) => one.innerText === 'block 1').focus()"""
+    )
+    browser.press(SPACE)
+    rows = browser.visible_rows("case-1")
+    assert rows[0] == "blocks.1.norm1" and rows[-1] == "blocks.1" and len(rows) == 14
+
+
+def test_chart_of_another_case_can_be_chosen(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    label = "return document.querySelector('.evidence svg').getAttribute('aria-label')"
+    browser.run("document.getElementById('chart-case').focus()")
+    browser.press("\ue013")
+    assert "image/bfloat16" in browser.run(label)
+
+
+def test_failing_case_is_open_and_passing_one_closed(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    assert browser.run(
+        "return [...document.querySelectorAll('details.case')].map((one) => one.open)"
+    ) == [False, True]
+
+
+def test_nothing_is_wider_than_a_phone(browser: Browser, page: Path) -> None:
+    size = browser.send("GET", "/window/rect")
+    try:
+        browser.send("POST", "/window/rect", width=500, height=900)
+        browser.open(page, FIRST)
+        widths = browser.run(
+            "return [document.documentElement.scrollWidth, innerWidth]"
+        )
+        assert widths[0] <= widths[1]
+    finally:
+        browser.send("POST", "/window/rect", **size)
+
+
+def test_large_report_is_ready_soon(
+    browser: Browser, make: Callable[..., ComparisonResult], tmp_path: Path
+) -> None:
+    result = make(
+        names=("image", "two-images", "video", "ragged"),
+        dtypes=("bfloat16", "float32"),
+        pairs=(("a", "b"), ("c", "d"), ("e", "f")),
+    )
+    large = write_reports(result, tmp_path, ["html"])["html"]
+    browser.open(large, "#case-24.blocks.31.mlp.act_fn")
+    browser.wait("blocks.31.mlp.act_fn", "return document.activeElement.innerText")
+    timing = "return performance.getEntriesByType('navigation')[0].domComplete"
+    assert browser.run(timing) < 5000

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""report.html, parsed: what it holds, what it must not hold, how large it is."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import itertools
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from mmparity.report import html, render
+from mmparity.types import ComparisonResult
+
+Make = Callable[..., ComparisonResult]
+FULL = {
+    "names": ("image", "two-images", "video", "ragged"),
+    "dtypes": ("bfloat16", "float32"),
+    "pairs": (
+        ("ascend-0.11.0", "unified"),
+        ("ascend-0.12.0rc1", "unified-ascend"),
+        ("vllm-0.12.0", "unified"),
+    ),
+}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text inside of each kind of tag."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.seen = ""
+        """What is read without the script."""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self.open):
+            self.texts.setdefault(tag, []).append(data)
+        if not {"script", "style"} & set(self.open):
+            self.seen += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    def text(self, tag: str) -> str:
+        return "".join(self.texts.get(tag, []))
+
+
+def page_of(result: ComparisonResult) -> Page:
+    return Page(render(result, ["html"])["html"])
+
+
+@pytest.fixture(params=["passing", "failing", "error"])
+def result(request: pytest.FixtureRequest) -> ComparisonResult:
+    found: ComparisonResult = request.getfixturevalue(request.param)
+    return found
+
+
+def test_asks_for_nothing_and_allows_only_its_own_code(
+    result: ComparisonResult,
+) -> None:
+    text = render(result, ["html"])["html"]
+    page = Page(text)
+    links = [a.get(k) or "" for _, a in page.tags for k in ("src", "href", "action")]
+    assert [x for x in links if x and not x.startswith(("#", "data:,"))] == []
+    assert "url(" not in text and "@import" not in text
+    inline = [k for _, a in page.tags for k in a if k == "style" or k.startswith("on")]
+    assert inline == []
+    policy = next(a["content"] for a in page.all("meta") if "http-equiv" in a)
+    assert policy is not None and policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    code = page.texts["script"][-1]
+    for kind, body in (("script", code), ("style", page.text("style"))):
+        digest = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_is_well_marked_up(result: ComparisonResult) -> None:
+    page = page_of(result)
+    ids = Counter(a["id"] for _, a in page.tags if "id" in a)
+    assert [name for name, number in ids.items() if number > 1] == []
+    assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
+    assert len(page.all("svg")) == len(page.all("title")) - 1 == len(page.all("desc"))
+    assert all(a.get("role") == "img" for a in page.all("svg"))
+    assert page.all("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+def test_links_lead_somewhere_without_the_script(failing: ComparisonResult) -> None:
+    page = page_of(failing)
+    ids = {a.get("id") for _, a in page.tags}
+    targets = {(a.get("href") or "")[1:] for a in page.all("a")}
+    last_passing = f"case-2.{failing.first_divergence.last_passing}"
+    assert targets - ids == {last_passing}, "a passing row needs the script"
+
+
+def test_says_it_all_without_the_script(failing: ComparisonResult) -> None:
+    seen = page_of(failing).seen
+    first = failing.first_divergence
+    assert first is not None
+    for expected in ("FAIL", first.hook_point, first.last_passing, "npu_rotary_mul"):
+        assert str(expected) in seen
+    bad = [r.hook_point for c in failing.cases for r in c.layers if r.verdict != "pass"]
+    assert len(bad) > 20
+    assert [name for name in bad if f"{name}" not in seen] == []
+    for case in failing.cases:
+        assert case.repeat in seen
+    assert "padded_head_size" in seen and "blocks.*.attn.qkv.weight" in seen
+
+
+def test_passing_page_says_how_near_the_limit(passing: ComparisonResult) -> None:
+    seen = page_of(passing).seen
+    assert "PASS" in seen and "FAIL" not in seen.split("What the columns mean")[0]
+    assert "Nearest to a limit" in seen
+
+
+def test_error_is_not_a_pass(error: ComparisonResult) -> None:
+    seen = page_of(error).seen
+    assert "ERROR" in seen and "missing operator npu_rotary_mul" in seen
+
+
+def test_every_row_is_in_the_data(failing: ComparisonResult) -> None:
+    data = json.loads(page_of(failing).texts["script"][0])
+    for number, case in enumerate(failing.cases, 1):
+        packed = data["cases"][f"case-{number}"]
+        assert packed["rows"] == len(case.layers)
+        names = data["vectors"][packed["columns"]["hook_point"]]
+        assert [data["strings"][i] for i in names] == [
+            x.hook_point for x in case.layers
+        ]
+        errors = data["vectors"][packed["columns"]["normalized_l2_error"]]
+        for shown, layer in zip(errors, case.layers, strict=True):
+            assert layer.metrics is not None
+            assert shown == pytest.approx(layer.metrics.normalized_l2_error, rel=5e-3)
+
+
+def test_full_run_fits_without_a_cut(make: Make) -> None:
+    text = render(make(**FULL, faults={4: 100}), ["html"])["html"]
+    assert len(text.encode()) < html.HARD_LIMIT
+    assert "Cut to stay under" not in text
+
+
+def test_typical_run_is_small(make: Make) -> None:
+    pairs = FULL["pairs"][:1]
+    text = render(make(**{**FULL, "pairs": pairs}), ["html"])["html"]
+    assert len(text.encode()) < 700 * 1024
+
+
+def test_what_is_cut_is_announced(make: Make) -> None:
+    large = make(**FULL, faults=dict.fromkeys(range(24), 10))
+    cases = [
+        dataclasses.replace(case, id=f"{case.id}-{n}", name=f"{case.name}-{n}")
+        for n in range(6)
+        for case in large.cases
+    ]
+    result = dataclasses.replace(large, cases=tuple(cases))
+    text = render(result, ["html"])["html"]
+    assert html.HARD_LIMIT * 0.9 < len(text.encode()) <= html.HARD_LIMIT
+    page = Page(text)
+    assert "Cut to stay under 2 MiB" in page.seen
+    packed = json.loads(page.texts["script"][0])["cases"]
+    assert 0 < len(packed) < len(cases)
+    assert f"rows of {len(cases) - len(packed)} cases" in page.seen
+
+
+def test_axis_takes_zero_and_not_a_number(passing: ComparisonResult) -> None:
+    case = passing.cases[0]
+    layers = list(case.layers)
+    metrics = layers[7].metrics
+    assert metrics is not None
+    broken = dataclasses.replace(metrics, normalized_l2_error=float("nan"))
+    layers[7] = dataclasses.replace(layers[7], verdict="fail", metrics=broken)
+    layers[8] = dataclasses.replace(layers[8], verdict="error", metrics=None)
+    worse = dataclasses.replace(case, layers=tuple(layers), verdict="error")
+    text = render(dataclasses.replace(passing, cases=(worse,)), ["html"])["html"]
+    drawing = text[text.index("<svg") : text.index("</svg>")]
+    assert "nan" not in drawing.replace("NaN", "").lower().split("</desc>")[1]
+    assert drawing.count("l5 5m0-5l-5 5") == 2

@@ -217,7 +217,9 @@ class _Recorder:
         scale = named.get(tap.scale) if tap.scale else None
         self.report.scale = query.shape[-1] ** -0.5 if scale is None else scale
 
-    def _record(self, taps: tuple[Tap, ...], call: _Call, when: tuple[str, ...]) -> None:
+    def _record(
+        self, taps: tuple[Tap, ...], call: _Call, when: tuple[str, ...]
+    ) -> None:
         started = time.perf_counter()
         number = hook_points.block_number(call.path)
         for tap in taps:
@@ -318,7 +320,9 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            owner[name] = before
+            del owner[name]
+            if owner.get(name) is not before:
+                owner[name] = before
         return
     before = vars(owner).get(name, _MISSING)
     object.__setattr__(owner, name, value)

@@ -47,11 +47,6 @@ class Implementation:
         return self.ascend
 
 
-_SHARED = {
-    "module": "vllm.model_executor.models.qwen2_5_vl",
-    "tower": "Qwen2_5_VisionTransformer",
-    "model": "Qwen2_5_VLForConditionalGeneration",
-}
 _OLD_TREES = {"vllm": "vllm-0.11.0", "vllm-ascend": "vllm-ascend-0.11.0"}
 _PATCHED_VLLM = "patched/vllm-0.12.0"
 _PATCHED_ASCEND = "patched/vllm-ascend-0.12.0rc1"
@@ -83,7 +78,9 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="ascend-0.12.0rc1",
             title="vLLM 0.12.0's encoder with vllm-ascend 0.12.0rc1's monkey patches",
             family="vllm_0_12",
-            **_SHARED,
+            module="vllm.model_executor.models.qwen2_5_vl",
+            tower="Qwen2_5_VisionTransformer",
+            model="Qwen2_5_VLForConditionalGeneration",
             trees={"vllm": "vllm-0.12.0", "vllm-ascend": "vllm-ascend-0.12.0rc1"},
             ascend=True,
         ),
@@ -91,21 +88,27 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="vllm-0.12.0",
             title="vLLM 0.12.0's encoder as released",
             family="vllm_0_12",
-            **_SHARED,
+            module="vllm.model_executor.models.qwen2_5_vl",
+            tower="Qwen2_5_VisionTransformer",
+            model="Qwen2_5_VLForConditionalGeneration",
             trees={"vllm": "vllm-0.12.0"},
         ),
         Implementation(
             name="unified",
             title="vLLM 0.12.0 with this series, native operators",
             family="unified",
-            **_SHARED,
+            module="vllm.model_executor.models.qwen2_5_vl",
+            tower="Qwen2_5_VisionTransformer",
+            model="Qwen2_5_VLForConditionalGeneration",
             trees={"vllm": _PATCHED_VLLM},
         ),
         Implementation(
             name="unified-ascend",
             title="vLLM and vllm-ascend with both series, Ascend operators",
             family="unified",
-            **_SHARED,
+            module="vllm.model_executor.models.qwen2_5_vl",
+            tower="Qwen2_5_VisionTransformer",
+            model="Qwen2_5_VLForConditionalGeneration",
             trees={"vllm": _PATCHED_VLLM, "vllm-ascend": _PATCHED_ASCEND},
             ascend=True,
         ),

@@ -103,14 +103,14 @@ def _plan_unpad(shape: Shape, geometry: Geometry) -> Shape:
 
 
 def _unpad_tail(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
-    """head | pad"""
+    """Layout: head | pad."""
     size = shape[-1]
     _check_zero(tensor[..., size:])
     return tensor[..., :size]
 
 
 def _unpad_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
-    """first half | pad | second half | pad, so that rotation pairs stay paired."""
+    """Layout: first half | pad | second half | pad, so rotation pairs stay paired."""
     half = shape[-1] // 2
     halves = tensor.unflatten(-1, (2, -1))
     _check_zero(halves[..., half:])

@@ -50,17 +50,15 @@ def main(arguments: list[str]) -> int:
     """Runs the job file that is the only argument; returns the exit code."""
     with _event_stream() as emit:
         try:
+            if len(arguments) != 1:
+                raise MmparityError("usage: python -m mmparity.worker JOB.json")
             run(Job.read(Path(arguments[0])), emit)
         except MmparityError as error:
             emit(Event("error", kind="input", message=str(error)))
             return EXIT_ERROR
-        except torch.OutOfMemoryError as error:
-            emit(Event("error", kind="input", message=_no_memory(error)))
-            return EXIT_ERROR
         except Exception as error:
             traceback.print_exc()
-            message = f"{type(error).__name__}: {error}"
-            emit(Event("error", kind="internal", message=message))
+            emit(_error_event(error))
             return EXIT_ERROR
         emit(Event("done", peak_memory_bytes=_peak_memory()))
     return EXIT_DONE
@@ -75,6 +73,8 @@ def run(job: Job, emit: Emit) -> None:
     directory = Path(job.checkpoint)
     full = checkpoint.read_vision_config(directory)
     config = checkpoint.with_depth(full, job.depth)
+    for capture in job.captures:
+        _check_dtype(capture.dtype, implementation)
     emit(Event("loading"))
     runtime = encoders.start(implementation, job.trees, job.device)
     base = _base_meta(job, config, runtime.emulated)
@@ -106,19 +106,22 @@ def _capture(
         grid_thw=inputs.grid_thw,
         parameters=_parameters(encoder),
     )
-    seconds = _seconds(encoder, inputs, meta.device) if _cheap(encoder, inputs) else None
+    seconds = (
+        _seconds(encoder, inputs, meta.device) if _cheap(encoder, inputs) else None
+    )
     with TraceWriter(Path(item.out), meta) as writer:
         with capturing(encoder, meta.depth, writer) as report:
             captured = _seconds(encoder, inputs, meta.device)
-        hyper_parameters = {
-            **encoder.hyper_parameters,
+        observed = {
             "scale": report.scale,
             "padded_head_size": report.padded_head_size,
         }
+        if report.padded_head_size is None:  # a module says it, no operator
+            observed = {}
         writer.meta = replace(
             meta,
             seconds=captured - report.seconds if seconds is None else seconds,
-            hyper_parameters=hyper_parameters,
+            hyper_parameters={**encoder.hyper_parameters, **observed},
         )
     emit(
         Event(
@@ -198,6 +201,15 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+def _check_dtype(dtype: str, implementation: Implementation) -> None:
+    allowed = {"float64"} if implementation.oracle else DTYPES.keys() - {"float64"}
+    if dtype not in allowed:
+        raise MmparityError(
+            f"{implementation.name} does not run in {dtype!r}. "
+            f"Allowed: {', '.join(sorted(allowed))}."
+        )
+
+
 def _check_device(device: str, implementation: Implementation) -> None:
     if device == "npu":
         try:
@@ -223,8 +235,14 @@ def _peak_memory() -> int:
     return host * (1 if sys.platform == "darwin" else 1024)
 
 
-def _no_memory(error: Exception) -> str:
-    return f"not enough memory: {error}. Run with a smaller --depth or fewer cases."
+def _error_event(error: Exception) -> Event:
+    """What is no fault of the user, apart from too little memory."""
+    text = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+    memory = (MemoryError, torch.OutOfMemoryError)
+    if isinstance(error, memory) or "can't allocate memory" in text:
+        message = f"not enough memory ({text}). Try a smaller --depth."
+        return Event("error", kind="input", message=message)
+    return Event("error", kind="internal", message=text)
 
 
 @contextmanager

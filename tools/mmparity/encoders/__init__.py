@@ -16,7 +16,7 @@ from mmparity import hook_points
 from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import torch
     from torch import nn
@@ -38,13 +38,14 @@ class Encoder:
     Attributes:
         model: the vision tower.
         hook_map: where its hook points are.
-        forward: runs it as its framework does in production.
+        forward: runs it on pixel values and grid_thw, both on the host, the way
+            its framework does in production.
         hyper_parameters: what cannot be seen in tensors.
     """
 
     model: nn.Module
     hook_map: HookMap
-    forward: Any
+    forward: Callable[[torch.Tensor, torch.Tensor], None]
     hyper_parameters: dict[str, Any]
 
 
@@ -92,4 +93,26 @@ def hook_map(implementation: Implementation) -> HookMap:
     return found
 
 
-__all__ = ["HOOK_POINTS", "Encoder", "Runtime", "hook_map", "start"]
+def describe(tower: Any, config: PretrainedConfig, **known: Any) -> dict[str, Any]:
+    """The hyper-parameters of a built tower, under the same names everywhere.
+
+    What the tower says itself is read from it and not from ``config``.
+    """
+    block = tower.blocks[0]
+    return {
+        "tower_class": type(tower).__name__,
+        "attention_class": type(block.attn).__name__,
+        "linear_class": type(block.attn.qkv).__name__,
+        "norm_class": type(block.norm1).__name__,
+        "activation_class": type(block.mlp.act_fn).__name__,
+        "norm_eps": block.norm1.variance_epsilon,
+        "num_heads": config.num_heads,
+        "head_size": config.hidden_size // config.num_heads,
+        "window_size": tower.window_size,
+        "full_attention_blocks": list(tower.fullatt_block_indexes),
+        "spatial_merge_size": tower.spatial_merge_size,
+        **known,
+    }
+
+
+__all__ = ["HOOK_POINTS", "Encoder", "Runtime", "describe", "hook_map", "start"]

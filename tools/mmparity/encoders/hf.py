@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import PretrainedConfig
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as modeling
 
-from mmparity.encoders import Encoder
+from mmparity.encoders import Encoder, describe
 from mmparity.encoders.rules import Declared, HookMap, OperatorTap, Tap
 from mmparity.encoders.vllm_0_12 import BLOCK, CONTAINER
 from mmparity.implementations import Implementation
@@ -49,9 +49,7 @@ MODULES: dict[str, tuple[Tap, ...] | Declared] = {
     f"{BLOCK}.mlp.gate_proj": (
         Tap(f"{BLOCK}.mlp.gate_up_proj", "output", part=(0, 2)),
     ),
-    f"{BLOCK}.mlp.up_proj": (
-        Tap(f"{BLOCK}.mlp.gate_up_proj", "output", part=(1, 2)),
-    ),
+    f"{BLOCK}.mlp.up_proj": (Tap(f"{BLOCK}.mlp.gate_up_proj", "output", part=(1, 2)),),
     f"{BLOCK}.mlp.act_fn": Declared("of the gate alone; taken with up at down_proj"),
     f"{BLOCK}.mlp.down_proj": (
         Tap(f"{BLOCK}.mlp.act_fn", "input.0"),
@@ -125,7 +123,7 @@ class HfRuntime:
             model=model,
             hook_map=hook_map(ascend=False),
             forward=_forward_of(model, self.device),
-            hyper_parameters=_hyper_parameters(model, config),
+            hyper_parameters=describe(model, config, backend="sdpa"),
         )
 
     def close(self) -> None:
@@ -180,23 +178,3 @@ def _widen_while_running(group: nn.Module) -> None:
 
     group.register_forward_pre_hook(widen)
     group.register_forward_hook(restore, always_call=True)
-
-
-def _hyper_parameters(model: nn.Module, config: PretrainedConfig) -> dict[str, Any]:
-    block = model.blocks[0]
-    return {
-        "tower_class": type(model).__name__,
-        "attention_class": type(block.attn).__name__,
-        "attention_operator_class": None,
-        "norm_class": type(block.norm1).__name__,
-        "activation_class": type(block.mlp.act_fn).__name__,
-        "linear_class": type(block.attn.qkv).__name__,
-        "backend": config._attn_implementation,
-        "platform": None,
-        "norm_eps": block.norm1.variance_epsilon,
-        "num_heads": config.num_heads,
-        "head_size": config.hidden_size // config.num_heads,
-        "window_size": config.window_size,
-        "full_attention_blocks": list(config.fullatt_block_indexes),
-        "spatial_merge_size": config.spatial_merge_size,
-    }

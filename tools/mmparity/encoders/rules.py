@@ -50,7 +50,6 @@ class OperatorTap:
         parameters: names of its positional parameters.
         taps: what is taken from a call.
         scale: name of the parameter with the attention's scale.
-        required: it must be there; else the encoder may do without it.
     """
 
     target: str
@@ -58,7 +57,6 @@ class OperatorTap:
     parameters: tuple[str, ...]
     taps: tuple[Tap, ...]
     scale: str | None = None
-    required: bool = True
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch import nn
 from transformers import PretrainedConfig, Qwen2_5_VLConfig
 
 from mmparity import npu_emulation, platforms
-from mmparity.encoders import Encoder, hook_map
+from mmparity.encoders import Encoder, describe, hook_map
 from mmparity.implementations import Implementation
 from mmparity.types import MmparityError
 
@@ -41,8 +41,11 @@ _BACKENDS = {"cpu": "gloo", "cuda": "gloo", "npu": "hccl"}
 class VllmRuntime:
     """An imported vLLM with its one-process distributed environment."""
 
-    def __init__(self, implementation: Implementation, device: str) -> None:
+    def __init__(
+        self, implementation: Implementation, trees: dict[str, str], device: str
+    ) -> None:
         self.implementation = implementation
+        self.trees = trees
         self.device = torch.device(device)
         emulate = implementation.ascend and device != "npu"
         self.emulated = npu_emulation.EMULATED if emulate else ()
@@ -64,9 +67,8 @@ class VllmRuntime:
         self.vllm_config.compilation_config.static_forward_context.clear()
         if self.implementation.ascend:
             _init_ascend(self.vllm_config)
-        module = import_module(self.implementation.module)
+        build, process = self._classes()
         with _default_dtype(dtype), self.device:
-            build = getattr(module, self.implementation.tower)
             tower = build(config, norm_eps=NORM_EPS, prefix="visual")
         _load(tower, weights)
         self._process_weights(tower)
@@ -74,8 +76,10 @@ class VllmRuntime:
         return Encoder(
             model=tower,
             hook_map=hook_map(self.implementation),
-            forward=self._forward_of(tower, module),
-            hyper_parameters=_hyper_parameters(tower, self.platform),
+            forward=self._forward_of(tower, process),
+            hyper_parameters=describe(
+                tower, config, platform=self.platform, **_operator(tower)
+            ),
         )
 
     def close(self) -> None:
@@ -87,7 +91,22 @@ class VllmRuntime:
         model_config = self.vllm_config.model_config
         loader.process_weights_after_loading(tower, model_config, self.device)
 
-    def _forward_of(self, tower: nn.Module, module: types.ModuleType) -> Any:
+    def _classes(self) -> tuple[type[nn.Module], Callable[..., Any]]:
+        """The tower, and the method of its model that runs it on pixels."""
+        given = self.implementation
+        try:
+            module = import_module(given.module)
+            model = getattr(module, given.model)
+            return getattr(module, given.tower), model._process_image_input
+        except (ImportError, AttributeError) as error:
+            raise MmparityError(
+                f"{given.name} is not in {' and '.join(self.trees.values())}: {error}. "
+                f"It is made of {', '.join(given.trees.values())}."
+            ) from error
+
+    def _forward_of(
+        self, tower: nn.Module, process: Callable[..., Any]
+    ) -> Callable[[torch.Tensor, torch.Tensor], None]:
         """The model's own way from pixels to embeddings, context and all.
 
         Its method is called on what it reads of the model, so that a whole
@@ -96,7 +115,6 @@ class VllmRuntime:
         model = types.SimpleNamespace(
             visual=tower, vllm_config=self.vllm_config, use_data_parallel=False
         )
-        process = getattr(module, self.implementation.model)._process_image_input
 
         def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> None:
             process(
@@ -124,7 +142,7 @@ def start(
     if implementation.ascend and device != "npu":
         npu_emulation.install()
         _provide_build_info()
-    return VllmRuntime(implementation, device)
+    return VllmRuntime(implementation, trees, device)
 
 
 def _keep_trees_clean() -> None:
@@ -141,7 +159,7 @@ def _provide_build_info() -> None:
     module.__soc_version__ = "ASCEND910B1"  # type: ignore[attr-defined]
     module.__sleep_mode_enabled__ = False  # type: ignore[attr-defined]
     sys.modules[name] = module
-    import_module("vllm_ascend")._build_info = module
+    vars(import_module("vllm_ascend"))["_build_info"] = module
 
 
 def _vllm_config(ascend: bool) -> Any:
@@ -197,7 +215,7 @@ def _init_ascend(vllm_config: Any) -> None:
         utils.is_enable_nz(vllm_config=vllm_config)
 
 
-def _load(tower: nn.Module, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+def _load(tower: Any, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
     loaded = tower.load_weights(weights)
     missing = sorted(set(dict(tower.named_parameters())) - set(loaded))
     if missing:
@@ -217,24 +235,14 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _hyper_parameters(tower: nn.Module, platform: str) -> dict[str, Any]:
-    block = tower.blocks[0]
-    attention = block.attn
+def _operator(tower: Any) -> dict[str, Any]:
+    """The attention operator, where it is a module, and the backend chosen."""
+    attention = tower.blocks[0].attn
     operator = getattr(attention, "attn", None)
-    backend = getattr(attention, "attn_backend", getattr(operator, "attn_backend", None))
+    backend = getattr(operator or attention, "attn_backend", None)
     return {
-        "tower_class": type(tower).__name__,
-        "attention_class": type(attention).__name__,
-        "attention_operator_class": type(operator).__name__ if operator else None,
-        "norm_class": type(block.norm1).__name__,
-        "activation_class": type(block.mlp.act_fn).__name__,
-        "linear_class": type(attention.qkv).__name__,
         "backend": getattr(backend, "name", None),
-        "platform": platform,
-        "norm_eps": block.norm1.variance_epsilon,
-        "num_heads": tower.num_heads,
-        "head_size": tower.hidden_size // tower.num_heads,
-        "window_size": tower.window_size,
-        "full_attention_blocks": list(tower.fullatt_block_indexes),
-        "spatial_merge_size": tower.spatial_merge_size,
+        "attention_operator_class": type(operator).__name__ if operator else None,
+        "scale": getattr(operator, "scale", None),
+        "padded_head_size": getattr(operator, "padded_head_size", None),
     }

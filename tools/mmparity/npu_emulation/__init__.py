@@ -14,7 +14,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import torch
 
@@ -48,7 +48,7 @@ class _Module(types.ModuleType):
     To make or call one is an error: nothing may pass because it did nothing.
     """
 
-    __path__: list[str] = []
+    __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -114,7 +114,7 @@ def _serve_npu_key_on_cpu() -> None:
         if dispatch_key == _NPU_KEY:
             register(self, op, fn, "CPU", **kw)
 
-    torch.library.Library.impl = impl  # type: ignore[method-assign]
+    torch.library.Library.impl = impl  # type: ignore[assignment, method-assign]
 
 
 def _unusable(name: str) -> type:

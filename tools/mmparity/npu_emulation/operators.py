@@ -49,8 +49,11 @@ def _npu_flash_attention_unpad(
     start = 0
     for length in seq_len.tolist():
         segment = slice(start, start + length)
+        q, k, v = (x[segment].transpose(0, 1)[None] for x in (query, key, value))
         context = F.scaled_dot_product_attention(
-            *(x[segment].transpose(0, 1).unsqueeze(0) for x in (query, key, value)),
+            q,
+            k,
+            v,
             scale=scale_value,
             enable_gqa=num_kv_heads != num_heads,
         )

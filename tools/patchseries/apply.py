@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchseries.classify import MENDABLE, Classification, Snapshot, classify
+from patchseries.classify import MENDABLE, Classification, classify
 from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
 from patchseries.folder import digest, read_series, series_names
@@ -147,8 +147,9 @@ def choose_series(
     project: Project, target: Target, name: str | None, receipt: Receipt | None
 ) -> Series:
     """The named series, else the one whose files are the target's."""
-    if name or receipt:
-        return read_series(project, name or receipt.series)
+    name = name or (receipt.series if receipt else None)
+    if name:
+        return read_series(project, name)
     best, best_share = None, 0.0
     for candidate in series_names(project):
         series = read_series(project, candidate)
@@ -228,7 +229,7 @@ def _commit(
             f"`git branch -m {short} <new name>` keeps them; if they are edits of the"
             " series, `patchseries refresh` first",
         )
-    pack = git.bytes(
+    pack = git.output(
         "pack-objects", "--revs", "--stdout", "-q",
         stdin=f"{receipt.tip}\n^{receipt.base}\n".encode(),
     )  # fmt: skip
@@ -243,17 +244,14 @@ def _commit(
     )
 
 
-def build_commits(
-    git: Git, base: str, result: Classification, signer: str = ""
-) -> str:
+def build_commits(git: Git, base: str, result: Classification, signer: str = "") -> str:
     """One commit per patch on top of `base`, in a scratch repository."""
     git("read-tree", base)
     tip = base
-    by_slug: Mapping[str, Snapshot] = {v.slug: v.after for v in result.verdicts}
-    for patch in result.series.patches:
-        if not by_slug[patch.slug]:
+    for patch, verdict in zip(result.series.patches, result.verdicts, strict=True):
+        if not verdict.after:
             continue  # its change is already there
-        git.set_index(by_slug[patch.slug])
+        git.set_index(verdict.after)
         tree = git("write-tree", "--missing-ok")
         message = _signed(patch.message, signer) if signer else patch.message
         tip = git.commit(tree, tip, message, signer or AUTHOR, DATE)

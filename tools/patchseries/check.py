@@ -106,7 +106,7 @@ def _content(git: Git, base: str, result: Classification) -> Iterator[Finding]:
         return
     for patch in result.series.patches:
         files = {
-            change.path: git.bytes("cat-file", "blob", change.new[1])
+            change.path: git.output("cat-file", "blob", change.new[1])
             for change in patch.changes
             if change.new is not None
         }

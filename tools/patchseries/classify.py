@@ -94,7 +94,9 @@ def classify(
     }
     if any(not numbers for numbers in located.values()) and pristine:
         _write_own_blobs(git, series, pristine)
-    current, verdicts, failed = dict(before), [], {}
+    current = dict(before)
+    verdicts: list[PatchVerdict] = []
+    failed: dict[str, str] = {}
     for number, patch in enumerate(series.patches, 1):
         verdict = _judge(git, patch, number, current, located, failed)
         current |= verdict.after or {}

@@ -43,6 +43,7 @@ class _Commands(click.Group):
 )
 @click.pass_context
 def main(ctx: click.Context, root: Path | None) -> None:
+    """The command group."""
     ctx.obj = Project(root.resolve()) if root else Project.here()
 
 
@@ -102,7 +103,11 @@ def fetch(project: Project, names: tuple[str, ...], repair: bool) -> None:
 @click.option("--signoff", is_flag=True, help="Commit as you, with Signed-off-by.")
 @click.pass_obj
 def apply(
-    project: Project, onto: Path | None, name: str | None, three_way: bool, signoff: bool
+    project: Project,
+    onto: Path | None,
+    name: str | None,
+    three_way: bool,
+    signoff: bool,
 ) -> None:
     """Apply a series to a tree: all of it, or nothing."""
     from patchseries.apply import Options
@@ -147,7 +152,9 @@ def refresh(
 @_series
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 @click.pass_obj
-def status(project: Project, onto: Path | None, name: str | None, as_json: bool) -> None:
+def status(
+    project: Project, onto: Path | None, name: str | None, as_json: bool
+) -> None:
     """Show what is applied, what would apply, and why not."""
     from patchseries.status import status as status_of
 

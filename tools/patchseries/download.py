@@ -108,9 +108,7 @@ def _receive(client: Any, url: str, part: Path, shown: str) -> None:
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with client.stream(
-        "GET", url, headers=headers, follow_redirects=True
-    ) as response:
+    with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
         if response.status_code == 416:  # nothing is left to send
             return
         response.raise_for_status()

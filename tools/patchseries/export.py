@@ -35,7 +35,7 @@ def commits_after(git: Git, base: str, tip: str) -> list[Commit]:
     Raises:
         PatchseriesError: the history is not a line of finished commits.
     """
-    raw = git.bytes(
+    raw = git.output(
         "log", "-z", "--reverse", "--encoding=UTF-8", "--format=%H %T %P%n%B",
         f"{base}..{tip}",
     )  # fmt: skip

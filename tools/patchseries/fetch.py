@@ -53,7 +53,7 @@ def differences(tree: Path, archive: Archive) -> list[str]:
     found = git.maybe("rev-parse", "--verify", "-q", "HEAD^{tree}")
     if found != archive.tree:
         return [f"its commit holds tree {found}, pinned is {archive.tree}"]
-    status = git.bytes(
+    status = git.output(
         "status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching"
     )
     # Python writes its byte code beside the sources that it imports.

@@ -74,9 +74,11 @@ class Git:
         self,
         folder: Path,
         env: Mapping[str, str] | None = None,
-        settings: Sequence[tuple[str, str]] = (),
+        settings: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         self.folder = folder.resolve()
+        if settings is None:  # a repository of our own, whoever owns the files now
+            settings = [("safe.directory", str(self.folder))]
         self.env = bare_environment(self.folder.parent) | dict(env or {})
         self.settings = [*_SETTINGS.items(), *settings]
 
@@ -104,7 +106,7 @@ class Git:
                 "no-git", "git was not found on the PATH", "install git 2.32 or newer"
             ) from None
 
-    def bytes(self, *args: str, stdin: bytes | None = None) -> bytes:
+    def output(self, *args: str, stdin: bytes | None = None) -> bytes:
         """Standard output of a git command that must succeed."""
         done = self.raw(*args, stdin=stdin)
         if done.returncode:
@@ -113,7 +115,7 @@ class Git:
         return done.stdout
 
     def __call__(self, *args: str, stdin: bytes | None = None) -> str:
-        return self.bytes(*args, stdin=stdin).decode().strip()
+        return self.output(*args, stdin=stdin).decode().strip()
 
     def ok(self, *args: str, stdin: bytes | None = None) -> bool:
         """Whether a git command ends with status 0."""
@@ -129,7 +131,7 @@ class Git:
         found: dict[str, State] = dict.fromkeys(paths)
         if not paths:
             return found
-        listing = self.bytes(
+        listing = self.output(
             "--literal-pathspecs", "ls-tree", "-z", "--full-tree", tree, "--", *paths
         )
         for record in filter(None, listing.split(b"\0")):
@@ -151,7 +153,7 @@ class Git:
     def index(self) -> dict[str, State]:
         """Every merged entry of the index."""
         entries: dict[str, State] = {}
-        for record in filter(None, self.bytes("ls-files", "-sz").split(b"\0")):
+        for record in filter(None, self.output("ls-files", "-sz").split(b"\0")):
             meta, _, path = record.partition(b"\t")
             mode, object_id, _ = meta.decode().split()
             entries[path.decode()] = (mode, object_id)
@@ -171,7 +173,7 @@ class Git:
             date: in any form that git reads, with its time zone.
         """
         name, _, mail = author.rstrip(">").partition(" <")
-        who = {}
+        who: dict[str, str] = {}
         for role in ("AUTHOR", "COMMITTER"):
             who |= {
                 f"GIT_{role}_NAME": name,

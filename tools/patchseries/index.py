@@ -14,6 +14,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import httpx2
 from unearth import PackageFinder
@@ -142,16 +145,14 @@ def find_urls(
     return list(dict.fromkeys(urls))
 
 
-def _finders(
-    client: PyPIClient, settings: Settings
-) -> Iterator[tuple[str, PackageFinder]]:
-    common = {"session": client, "ignore_compatibility": True}
+def _finders(client: Any, settings: Settings) -> Iterator[tuple[str, PackageFinder]]:
+    finder = partial(PackageFinder, client, ignore_compatibility=True)
     for place in settings.links:
-        if "://" in place or os.path.exists(place):
-            yield place, PackageFinder(find_links=[place], **common)
+        if "://" in place or Path(place).exists():
+            yield place, finder(find_links=[place])
     if settings.no_index:
         return
     index = [settings.index] if settings.index else []
-    yield "the package index", PackageFinder(index_urls=index, **common)
+    yield "the package index", finder(index_urls=index)
     for url in settings.extra:
-        yield "an extra index", PackageFinder(index_urls=[url], **common)
+        yield "an extra index", finder(index_urls=[url])

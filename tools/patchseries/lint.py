@@ -64,6 +64,14 @@ def _header(patch: Patch) -> Iterator[str]:
         yield f"title has {len(patch.subject)} characters, at most {MAX_SUBJECT}"
     if patch.subject.endswith("."):
         yield "title ends with a full stop"
+    yield from _explanation(patch)
+    yield from _trailers(patch)
+    size = sum(c.added for c in patch.changes if not c.path.startswith("tests/"))
+    if size > RFC_LINES:
+        yield f"adds {size} lines outside of tests/, at most {RFC_LINES}"
+
+
+def _explanation(patch: Patch) -> Iterator[str]:
     explanation = patch.explanation
     if len(explanation.split()) < 15:
         yield "explains neither why nor how (fewer than 15 words)"
@@ -72,6 +80,9 @@ def _header(patch: Patch) -> Iterator[str]:
             yield f"has no paragraph headed {word}"
     if match := _BREAKS_MAIL.search(patch.message):
         yield f"a line starts with {match[0]!r}, where `git am` would cut the message"
+
+
+def _trailers(patch: Patch) -> Iterator[str]:
     for key in TRAILERS:
         if not patch.trailer(key):
             yield f"has no {key}: trailer"
@@ -83,9 +94,6 @@ def _header(patch: Patch) -> Iterator[str]:
         yield f"Related: {related!r} is neither owner/repo#N nor `none, <why>`"
     if patch.trailer("Signed-off-by"):
         yield "is signed off: whoever sends it signs it (`apply --signoff`)"
-    size = sum(c.added for c in patch.changes if not c.path.startswith("tests/"))
-    if size > RFC_LINES:
-        yield f"adds {size} lines outside of tests/, at most {RFC_LINES}"
 
 
 def depends_on(patch: Patch) -> list[str]:

@@ -23,8 +23,8 @@ def find_patch(project: Project, slug: str) -> tuple[Series, Patch]:
     if hits:
         names = ", ".join(series.name for series, _ in hits)
         raise PatchseriesError("two-patches", f"{slug} is in {names}")
-    known = "\n     ".join(f"{p.slug}" for s in every for p in s.patches)
-    raise PatchseriesError("unknown-patch", f"no patch {slug!r}; there are\n     {known}")
+    known = "".join(f"\n     {p.slug}" for s in every for p in s.patches)
+    raise PatchseriesError("unknown-patch", f"no patch {slug!r}; there are{known}")
 
 
 def pr_body(series: Series, patch: Patch) -> str:
@@ -93,4 +93,5 @@ def _checklist(has_plan: bool) -> str:
         "Not a duplicate of an open PR (say which you looked at)": False,
         "Use of AI assistance is stated, and a person has reviewed every line": False,
     }
-    return "\n".join(f"- [{'x' if done else ' '}] {text}" for text, done in items.items())
+    marks = {True: "x", False: " "}
+    return "\n".join(f"- [{marks[done]}] {text}" for text, done in items.items())

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -84,12 +83,12 @@ def find_base(
     if given:
         found = target.git.maybe("rev-parse", "-q", "--verify", f"{given}^{{commit}}")
         if found is None:
-            raise PatchseriesError("no-base", f"{given!r} is no commit of {target.root}")
+            where = target.root
+            raise PatchseriesError("no-base", f"{given!r} is no commit of {where}")
         return found
     receipt = read_receipt(target)
-    if receipt and receipt.series == name:
-        if target.git.ok("merge-base", "--is-ancestor", receipt.base, target.head):
-            return receipt.base
+    if receipt and receipt.series == name and target.descends_from(receipt.base):
+        return receipt.base
     trees = {archive.tree for archive in _archives(project, name)}
     log = target.git("log", "--first-parent", "--format=%H %T", target.head)
     for line in log.splitlines():
@@ -115,9 +114,7 @@ def write_series(
     folder = project.patches / name
     old = read_series(project, name).patches if name in series_names(project) else ()
     slugs = choose_slugs(commits, files, old, lambda data: patch_id(git, data))
-    patches = [
-        parse_patch(slug, data) for slug, data in zip(slugs, files, strict=True)
-    ]
+    patches = [parse_patch(slug, data) for slug, data in zip(slugs, files, strict=True)]
     Series(name, tuple(patches)).chains()
     changes = _describe(git, old, patches)
     folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +145,7 @@ def choose_slugs(
     by_content = {content_id(patch.data): patch.slug for patch in old}
     chosen: list[str] = []
     for commit, data in zip(commits, files, strict=True):
-        subject = " ".join(commit.message.partition("\n\n")[0].split("\n"))
+        subject = " ".join(commit.message.partition("\n\n")[0].splitlines())
         own = dict(split_trailers(commit.message)[1]).get("Patch-Slug", "")
         slug = own.removesuffix(".patch") or by_subject.get(subject)
         slug = slug or by_content.get(content_id(data)) or slug_of(subject)
@@ -201,4 +198,4 @@ def _replace(path: Path, data: bytes) -> None:
         return
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(data)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -70,7 +70,7 @@ def finish_git(target: GitTarget, move: RefMove) -> None:
     # -i: the files are in place already; the refresh below looks at them.
     git("read-tree", "-i", "-m", move.old, move.new)
     git.raw("update-index", "-q", "--refresh")  # status 1 only says: unrelated edits
-    os.replace(own, index)
+    own.replace(index)
     if move.make:
         git("update-ref", "-m", "patchseries", move.make, move.new)
     if move.head:
@@ -78,7 +78,7 @@ def finish_git(target: GitTarget, move: RefMove) -> None:
     else:
         git("update-ref", "--no-deref", "-m", "patchseries", "HEAD", move.new)
     target.head = move.new
-    if move.delete and git.maybe("rev-parse", "-q", "--verify", move.delete) == move.old:
+    if move.delete and branch_tip(target, move.delete) == move.old:
         git("update-ref", "-d", move.delete, move.old)
 
 

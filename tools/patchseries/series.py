@@ -17,7 +17,7 @@ DATE = "Thu, 1 Jan 2026 00:00:00 +0000"
 """One identity and date for every commit made from a series: the commits are the same
 on every machine. Whoever sends a patch upstream signs it off (`apply --signoff`)."""
 
-_TRAILER = re.compile(r"^([A-Z][A-Za-z-]+): (.*\S)\s*$")
+_TRAILER = re.compile(r"^([A-Z][A-Za-z-]*): (.*\S)\s*$")
 _HUNK = re.compile(rb"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _SLUG_WORDS = re.compile(r"[^a-z0-9]+")
 _FILE_MODES = ("100644", "100755")
@@ -176,7 +176,8 @@ def parse_patch(slug: str, data: bytes) -> Patch:
 def _parse_diff(slug: str, diff: bytes) -> Iterable[FileChange]:
     lines = diff.split(b"\n")
     starts = [i for i in _outside_hunks(lines) if lines[i].startswith(b"diff --git ")]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    ends = [*starts, len(lines)][1:]
+    for start, end in zip(starts, ends, strict=True):
         yield _parse_file(slug, lines[start:end])
 
 
@@ -246,7 +247,9 @@ def _path_of(slug: str, line: bytes) -> str:
 
 def _malformed(slug: str, why: str) -> PatchseriesError:
     return PatchseriesError(
-        "bad-patch", f"{slug}.patch {why}", "`patchseries refresh` writes the right form"
+        "bad-patch",
+        f"{slug}.patch {why}",
+        "`patchseries refresh` writes the right form",
     )
 
 

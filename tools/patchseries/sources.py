@@ -116,8 +116,9 @@ def select(sources: dict[str, Source], names: list[str]) -> list[Source]:
     for name in names:
         hits = {k: s for k, s in sources.items() if name in (k, s.name)}
         if not hits:
+            known = ", ".join(sources)
             raise PatchseriesError(
-                "unknown-source", f"{name!r} is not pinned; pinned: {', '.join(sources)}"
+                "unknown-source", f"{name!r} is not pinned; pinned: {known}"
             )
         chosen |= hits
     return list(chosen.values())

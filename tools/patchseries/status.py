@@ -62,10 +62,9 @@ def status(project: Project, path: Path, name: str | None) -> Status:
     state = _state(target, result, receipt, digest(series))
     reason = _refusal(target, result, state)
     base = receipt.base if receipt else getattr(target, "head", "")
-    verdicts = {v.slug: v for v in result.verdicts}
     rows = [
-        PatchStatus(p.slug, p.subject, verdicts[p.slug].outcome, verdicts[p.slug].detail)
-        for p in series.patches
+        PatchStatus(patch.slug, patch.subject, verdict.outcome, verdict.detail)
+        for patch, verdict in zip(series.patches, result.verdicts, strict=True)
     ]
     return Status(
         target=str(target.root),
@@ -86,11 +85,14 @@ def _state(
         return "interrupted"
     if receipt and receipt.fits(target):
         return "applied" if receipt.digest == now else "applied-old"
-    if receipt and isinstance(target, GitTarget):
-        if target.git.ok("merge-base", "--is-ancestor", receipt.base, target.head):
-            if target.head != receipt.base and target.head_ref == receipt.branch:
-                return "edited"
-    return result.state
+    edited = (
+        receipt is not None
+        and isinstance(target, GitTarget)
+        and target.head_ref == receipt.branch
+        and target.head != receipt.base
+        and target.descends_from(receipt.base)
+    )
+    return "edited" if edited else result.state
 
 
 def _refusal(target: Target, result: Classification, state: str) -> str:

@@ -162,7 +162,7 @@ def _move(root: Path, folder: Path, path: str, old: State, new: State) -> None:
         place.unlink()
     else:
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder / "new" / path, place)
+        (folder / "new" / path).replace(place)
 
 
 def _link(existing: Path, new: Path) -> None:
@@ -203,7 +203,7 @@ def _undo(target: Target, folder: Path, switch: Switch) -> None:
             if place.exists() and kept.samefile(place):
                 kept.unlink()
             else:
-                os.replace(kept, place)
+                kept.replace(place)
     for path in reversed(switch.made_folders):
         _remove_own_folder(target.root / path)
     if isinstance(target, GitTarget) and switch.refs:

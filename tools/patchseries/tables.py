@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def write_tables(project: Project) -> list[Path]:
         if not path.exists() or path.read_text() != text:
             partial = path.with_name(f".{path.name}.partial")
             partial.write_text(text)
-            os.replace(partial, path)
+            partial.replace(path)
             written.append(path.relative_to(project.root))
     return written
 

@@ -65,7 +65,7 @@ class Target:
         except (FileNotFoundError, NotADirectoryError):
             return None
         if stat.S_ISLNK(info.st_mode):
-            return ("120000", blob_id(os.fsencode(os.readlink(full))))
+            return ("120000", blob_id(os.fsencode(full.readlink())))
         if not stat.S_ISREG(info.st_mode):
             return ("other", "")
         mode = "100755" if info.st_mode & 0o100 else "100644"
@@ -131,6 +131,10 @@ class GitTarget(Target):
     def head_ref(self) -> str | None:
         """The branch that HEAD names, None when it is detached."""
         return self.git.maybe("symbolic-ref", "-q", "HEAD")
+
+    def descends_from(self, commit: str) -> bool:
+        """Whether HEAD is that commit or comes after it."""
+        return self.git.ok("merge-base", "--is-ancestor", commit, "HEAD")
 
     @property
     def index_lock(self) -> Path:
@@ -214,11 +218,11 @@ def open_target(path: Path) -> Target:
             raise PatchseriesError(
                 "not-a-work-tree",
                 f"{root}/.git is not usable: {error.stderr.strip()}",
-                "if the owner differs: `git config --global --add safe.directory`",
             ) from None
         if top == root:
             return GitTarget(root)
-        raise PatchseriesError("not-top-level", f"{root} belongs to {top}", f"use {top}")
+        message = f"{root} belongs to {top}"
+        raise PatchseriesError("not-top-level", message, f"use {top}")
     for outer in root.parents:
         if (outer / ".git").exists():
             relative = root.relative_to(outer)

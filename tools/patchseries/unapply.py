@@ -74,14 +74,14 @@ def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
 
 
 def _unapply_plain(project: Project, target: Target, receipt: Receipt) -> list[str]:
-    paths, originals = list(receipt.before), target.private / "originals"
-    kept = Target(originals, target.private)
+    kept = Target(target.private / "originals", target.private)
     with scratch(project.objects(receipt.series)) as git:
         lost = [p for p, s in receipt.before.items() if s and kept.file_state(p) != s]
         if lost:
             series = read_series(project, receipt.series)
             _reverse(git, target, series, receipt.after, receipt.before)
-        return _switch_plain(git, target, receipt.series, receipt.before, paths, receipt)
+        goal = receipt.before
+        return _switch_plain(git, target, receipt.series, goal, receipt.made_folders)
 
 
 def _unapply_unknown(
@@ -110,7 +110,7 @@ def _unapply_unknown(
             )
         goal = {path: chain[0][1] for path, chain in series.chains().items()}
         _reverse(git, target, series, snapshot, goal)
-        return _switch_plain(git, target, series.name, goal, list(goal), None)
+        return _switch_plain(git, target, series.name, goal, [])
 
 
 def _switch_plain(
@@ -118,16 +118,15 @@ def _switch_plain(
     target: Target,
     name: str,
     goal: Snapshot,
-    paths: list[str],
-    receipt: Receipt | None,
+    drop_folders: list[str],
 ) -> list[str]:
-    before = target.snapshot(paths)
+    before = target.snapshot(list(goal))
     moves = {path: state for path, state in goal.items() if before[path] != state}
     target.require_ready(before, moves)
     source = git.with_env(GIT_WORK_TREE=str(git.folder))
     new = stage(target, source, moves, target.private / "originals")
-    folders = receipt.made_folders if receipt else []
-    execute(target, Switch({p: before[p] for p in moves}, new, None, None, folders))
+    old = {path: before[path] for path in moves}
+    execute(target, Switch(old, new, None, None, drop_folders))
     return [f"{name}: taken out of {target.root}"]
 
 

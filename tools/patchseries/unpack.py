@@ -16,13 +16,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from patchseries.errors import PatchseriesError
 
 MAX_BYTES = 4 << 30
 MAX_MEMBERS = 200_000
 _CHUNK = 1 << 20
+
+
+class Readable(Protocol):
+    """An open file, as far as it is needed here."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Member:
     name: str
     kind: str  # "file", "folder", "link" or what else it is
     executable: bool
-    content: IO[bytes] | None = None
+    content: Readable | None = None
     link: str = ""
 
 

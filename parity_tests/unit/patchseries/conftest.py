@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from patchseries.apply import Options, apply, ensure_patched
 from patchseries.errors import PatchseriesError
 from patchseries.fetch import commit_tree, fetch
@@ -69,7 +70,9 @@ def make_hermetic(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_EDITOR", "false")
     monkeypatch.setenv("PATCHSERIES_CACHE", str(home / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    (home / ".gitconfig").write_text("[user]\nname = Tester\nemail = tester@x.invalid\n")
+    (home / ".gitconfig").write_text(
+        "[user]\nname = Tester\nemail = tester@x.invalid\n"
+    )
 
 
 @pytest.fixture(autouse=True)

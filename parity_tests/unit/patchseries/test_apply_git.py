@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import patchseries
 import pytest
+
+import patchseries
 from patchseries.git import Git
 from patchseries.status import status
 from patchseries.unapply import unapply
@@ -24,7 +25,9 @@ def outcomes(toy, path):
 
 def test_applies_as_commits_on_a_named_branch(toy, checkout, tools):
     toy.apply(checkout)
-    assert tools.git(checkout, "branch", "--show-current") == f"patchseries/{tools.tree}"
+    assert (
+        tools.git(checkout, "branch", "--show-current") == f"patchseries/{tools.tree}"
+    )
     titles = tools.git(checkout, "log", "--reverse", "--format=%s", "main..HEAD")
     assert titles.splitlines() == [title for title, _ in tools.patches.values()]
     assert tools.git(checkout, "status", "--porcelain", "--ignored") == ""
@@ -221,7 +224,9 @@ def test_three_way_without_the_blobs(toy, checkout, tmp_path, tools):
     assert outcomes(toy, shallow) == ["three-way", "exact", "three-way"]
     before = tools.git_picture(shallow)
     toy.apply(shallow, three_way=True)
-    assert "drift\nline 9\nline ten\nline eleven\n" in (shallow / "pkg/a.py").read_text()
+    assert (
+        "drift\nline 9\nline ten\nline eleven\n" in (shallow / "pkg/a.py").read_text()
+    )
     unapply(toy.project, shallow, None)
     assert tools.git_picture(shallow) == before
 
@@ -383,7 +388,9 @@ def test_exit_codes_and_messages(toy, checkout, tools):
     def run(*args):
         command = [sys.executable, "-m", "patchseries", "--project", toy.project.root]
         env = os.environ | {"PYTHONPATH": str(Path(patchseries.__file__).parents[1])}
-        return subprocess.run([*command, *args], capture_output=True, text=True, env=env)
+        return subprocess.run(
+            [*command, *args], capture_output=True, text=True, env=env
+        )
 
     assert run("apply", "--onto", checkout).returncode == 0
     assert run("apply", "--onto", checkout).returncode == 0

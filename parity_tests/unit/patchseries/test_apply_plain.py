@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+
 from patchseries.status import status
 from patchseries.unapply import unapply
 

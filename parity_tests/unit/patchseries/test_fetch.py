@@ -5,8 +5,10 @@ import errno
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
+
 from patchseries import download, index
 from patchseries.fetch import differences
 from patchseries.git import Git
@@ -17,8 +19,8 @@ class Server(BaseHTTPRequestHandler):
 
     content = b""
     name = ""
-    faults: list[str] = []
-    requests: list[tuple[str, str]] = []
+    faults: ClassVar[list[str]] = []
+    requests: ClassVar[list[tuple[str, str]]] = []
 
     def do_GET(self):
         cls = type(self)
@@ -70,7 +72,9 @@ def no_half_tree(toy):
 
 def test_fetch_gives_the_released_files(bare_toy, tools):
     assert bare_toy.fetch() == ["toy-1.0: fetched and verified"]
-    files = {n: v[0] for n, v in tools.picture(bare_toy.pristine).items() if len(v) == 3}
+    files = {
+        n: v[0] for n, v in tools.picture(bare_toy.pristine).items() if len(v) == 3
+    }
     assert files == {name: text.encode() for name, text in tools.files.items()}
     assert os.access(bare_toy.pristine / "run.sh", os.X_OK)
     assert tools.git(bare_toy.pristine, "status", "--porcelain", "--ignored") == ""

@@ -6,12 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from patchseries.status import status
 from patchseries.unapply import unapply
 
 STEPS = (
-    (os, "replace"),
     (os, "link"),
+    (Path, "replace"),
     (os, "open"),
     (Path, "rename"),
     (Path, "unlink"),
@@ -120,26 +121,22 @@ def test_edit_after_an_interruption_is_kept(toy, target, tools, refused):
     assert (target / "pkg/a.py").read_text() == "mine\n"
 
 
-@pytest.mark.parametrize("fails", range(0, 30, 3))
+@pytest.mark.parametrize("fails", range(6))
 def test_full_disk(toy, target, tools, refused, monkeypatch, fails):
     old = look(target, tools)
     left = fails
     full = False
-    real = {name: getattr(os, name) for name in ("replace", "link")}
+    real = Path.replace
 
-    def failing(name):
-        def call(*args, **options):
-            nonlocal left, full
-            left -= 1
-            if left == -1:
-                full = True
-                raise OSError(28, "No space left on device", str(args[1]))
-            return real[name](*args, **options)
+    def failing(path, goal):
+        nonlocal left, full
+        left -= 1
+        if left == -1:
+            full = True
+            raise OSError(28, "No space left on device", str(goal))
+        return real(path, goal)
 
-        return call
-
-    # copying instead of linking is right when links fail for another reason
-    monkeypatch.setattr(os, "replace", failing("replace"))
+    monkeypatch.setattr(Path, "replace", failing)
     try:
         toy.apply(target)
         assert not full

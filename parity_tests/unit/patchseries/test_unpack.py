@@ -6,6 +6,7 @@ import tarfile
 import zipfile
 
 import pytest
+
 from patchseries import unpack
 from patchseries.unpack import unpack_sdist, unpack_wheel
 

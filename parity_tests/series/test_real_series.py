@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real patches on the real pins: there, back, and by stock tools.
+
+Nothing here may be skipped: no pristine tree or no patch is a failure, with the
+command that mends it.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from patchseries.apply import Options, apply
+from patchseries.check import check, check_tables
+from patchseries.fetch import require_pristine
+from patchseries.folder import read_series, series_names
+from patchseries.git import Git
+from patchseries.prbody import pr_body
+from patchseries.project import Project
+from patchseries.refresh import refresh
+from patchseries.sources import read_sources
+from patchseries.unapply import unapply
+
+PROJECT = Project.here()
+NAMES = ("vllm-0.12.0", "vllm-ascend-0.12.0rc1")
+
+
+@pytest.fixture(autouse=True)
+def no_user_configuration(tmp_path, monkeypatch):
+    """The stock tools are compared without anyone's settings."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def pristine(name):
+    return require_pristine(PROJECT, read_sources(PROJECT.pins)[name])
+
+
+def pictures(root: Path) -> dict[str, tuple]:
+    """Bytes, mode and time of every file, `.git` left out."""
+    found = {}
+    for path in root.rglob("*"):
+        name = path.relative_to(root)
+        if path.is_file() and name.parts[0] != ".git":
+            info = path.stat()
+            found[str(name)] = (path.read_bytes(), info.st_mode, info.st_mtime_ns)
+    return found
+
+
+def checkout(pristine: Path, folder: Path) -> Path:
+    Git(pristine)("clone", "-q", "--no-hardlinks", ".", str(folder))
+    Git(folder)("config", "user.name", "Tester")
+    Git(folder)("config", "user.email", "tester@x.invalid")
+    return folder
+
+
+def stock_git(folder: Path, *args: str) -> str:
+    done = subprocess.run(["git", *args], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_both_series_are_there():
+    assert tuple(series_names(PROJECT)) == NAMES
+
+
+def test_check_is_clean(name):
+    assert check(PROJECT, name) == []
+    assert [f for f in check_tables(PROJECT) if f.series in (name, "")] == []
+
+
+def test_git_checkout_there_and_back(name, pristine, tmp_path):
+    target = checkout(pristine, tmp_path / "checkout")
+    before, head = pictures(target), stock_git(target, "rev-parse", "HEAD")
+    apply(PROJECT, target, None, Options())
+    count = len(read_series(PROJECT, name).patches)
+    assert stock_git(target, "rev-list", "--count", f"{head}..HEAD") == str(count)
+    assert stock_git(target, "status", "--porcelain", "--ignored") == ""
+    assert "already applied" in apply(PROJECT, target, None, Options())[0]
+    unapply(PROJECT, target, None)
+    assert stock_git(target, "rev-parse", "HEAD") == head
+    after = pictures(target)
+    assert {n: v[:2] for n, v in after.items()} == {n: v[:2] for n, v in before.items()}
+
+
+def test_unpacked_sdist_there_and_back(name, pristine, tmp_path):
+    target = tmp_path / "unpacked"
+    shutil.copytree(pristine, target, ignore=shutil.ignore_patterns(".git"))
+    before = pictures(target)
+    apply(PROJECT, target, None, Options())
+    changed = {
+        n for n, v in pictures(target).items() if before.get(n, (None,))[0] != v[0]
+    }
+    touched = set(read_series(PROJECT, name).paths)
+    assert {n for n in changed if not n.startswith(".patchseries/")} <= touched
+    unapply(PROJECT, target, None)
+    assert pictures(target) == before, "bytes, modes and times"
+
+
+def test_stock_tools_give_the_same_tree(name, pristine, tmp_path):
+    ours = checkout(pristine, tmp_path / "ours")
+    apply(PROJECT, ours, None, Options())
+    tree = stock_git(ours, "rev-parse", "HEAD^{tree}")
+    titles = stock_git(ours, "log", "--format=%s")
+    folder = PROJECT.patches / name
+    quilt = checkout(pristine, tmp_path / "quilt")
+    stock_git(quilt, "quiltimport", "--keep-non-patch", "--patches", str(folder))
+    assert stock_git(quilt, "rev-parse", "HEAD^{tree}") == tree
+    assert stock_git(quilt, "log", "--format=%s") == titles
+    mail = checkout(pristine, tmp_path / "am")
+    files = [f"{folder}/{p.slug}.patch" for p in read_series(PROJECT, name).patches]
+    stock_git(mail, "am", "--keep-non-patch", *files)
+    assert stock_git(mail, "rev-parse", "HEAD^{tree}") == tree
+
+
+def test_refresh_is_byte_stable(name, pristine, tmp_path):
+    project = Project(tmp_path / "project")
+    shutil.copytree(PROJECT.patches / name, project.patches / name)
+    project.trees.mkdir()
+    shutil.copy(PROJECT.pins, project.pins)
+    target = checkout(pristine, tmp_path / "checkout")
+    apply(project, target, None, Options())
+    assert "nothing changed" in refresh(project, target, None, None)[0]
+    for path in (PROJECT.patches / name).iterdir():
+        assert (project.patches / name / path.name).read_bytes() == path.read_bytes()
+
+
+def test_every_patch_has_a_pull_request_text(name):
+    series = read_series(PROJECT, name)
+    for patch in series.patches:
+        text = pr_body(series, patch)
+        assert patch.explanation.split()[0] in text
+        assert "None stated" not in text, f"{patch.slug} has no Test-Plan"

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commits to files and back: byte-stable, names kept, nothing silently dropped."""
+
+import pytest
+
+from patchseries.refresh import refresh
+from patchseries.tables import BEGIN, END
+
+FORMAT_PATCH = ("-k", "-N", "--zero-commit", "--full-index", "--no-signature",
+                "--no-stat", "--no-renames")  # fmt: skip
+
+
+@pytest.fixture
+def work(toy):
+    return toy.project.root / "work"
+
+
+def files(toy):
+    return {path.name: path.read_bytes() for path in toy.folder.iterdir()}
+
+
+def reword(work, tools, message):
+    tools.git(work, "commit", "-q", "--amend", "-m", message)
+
+
+def test_refresh_changes_nothing_twice(toy, work):
+    before = files(toy)
+    assert set(before) == {
+        *(
+            f"{slug}.patch"
+            for slug in ("first-lines", "second-file", "third-neighbour")
+        ),
+        "series",
+        "README.md",
+    }
+    assert refresh(toy.project, work, None, None) == [
+        "toy-1.0: 3 patches, nothing changed"
+    ]
+    assert files(toy) == before
+
+
+def test_export_then_apply_then_export(toy):
+    before = files(toy)
+    toy.apply(toy.patched)
+    refresh(toy.project, toy.patched, None, None)
+    assert files(toy) == before
+
+
+def test_files_are_what_stock_git_writes(toy, tmp_path, tools):
+    toy.apply(toy.patched)
+    tools.git(toy.patched, "format-patch", *FORMAT_PATCH, "-o", str(tmp_path), "-3")
+    stock = [path.read_bytes() for path in sorted(tmp_path.glob("*.patch"))]
+    ours = [(toy.folder / f"{slug}.patch").read_bytes() for slug in tools.patches]
+    assert stock == ours
+
+
+def test_same_bytes_whatever_the_configuration(toy, work, tools, hermetic):
+    before = files(toy)
+    for key, value in {
+        "diff.noprefix": "true",
+        "diff.renames": "copies",
+        "diff.context": "9",
+        "diff.algorithm": "patience",
+        "core.quotePath": "true",
+        "format.signOff": "true",
+        "format.subjectPrefix": "HACK",
+        "format.attach": "x",
+        "format.headers": "X-Hack: 1",
+        "format.useAutoBase": "true",
+        "format.encodeEmailHeaders": "false",
+        "i18n.logOutputEncoding": "latin1",
+    }.items():
+        tools.git(work, "config", "--global", key, value)
+        tools.git(work, "config", key, value)
+    refresh(toy.project, work, None, None)
+    assert files(toy) == before
+
+
+def test_names_survive_a_new_title_or_new_content(toy, work, tools):
+    (work / "pkg/other.py").write_text("O = 1\n")
+    tools.git(work, "commit", "-q", "-am", "[Bugfix] Third: a neighbour of the first")
+    tools.git(work, "reset", "-q", "--soft", "HEAD~2")
+    tools.git(work, "commit", "-q", "-m", "[Bugfix] Third: a neighbour of the first")
+    changes = refresh(toy.project, work, None, None)
+    assert "content    third-neighbour" in changes, "the title was the same"
+    reword(work, tools, "[Bugfix] Another title")
+    assert "message    third-neighbour" in refresh(toy.project, work, None, None)
+    assert b"Another title" in files(toy)["third-neighbour.patch"]
+
+
+def test_trailer_names_the_file_and_is_not_exported(toy, work, tools):
+    reword(work, tools, "[Core] T\n\nWhy: x\n\nRelated: none, x\nPatch-Slug: named\n"
+           "Signed-off-by: A <a@x>")  # fmt: skip
+    changes = refresh(toy.project, work, None, None)
+    assert "new        named" in changes and "removed    third-neighbour" in changes
+    assert b"Patch-Slug" not in files(toy)["named.patch"]
+    assert b"Signed-off-by" not in files(toy)["named.patch"]
+    assert "third-neighbour.patch" not in files(toy)
+
+
+def test_moved_lines_are_told_from_new_content(toy, work, tools):
+    tools.git(work, "reset", "-q", "--hard", "HEAD~3")
+    tools.edit(work, {"pkg/a.py": {3: "one\ntwo\n"}})
+    tools.git(work, "commit", "-q", "-m", "[Core] Earlier\n\nWhy: so.")
+    for slug in tools.patches:
+        tools.git(work, "am", "-q", "-3", "-k", str(toy.folder / f"{slug}.patch"))
+    changes = refresh(toy.project, work, None, None)
+    assert changes[:3] == [
+        "new        earlier",
+        "positions  first-lines",
+        "positions  third-neighbour",
+    ]
+
+
+def test_order_follows_the_commits_and_comments_stay(toy, work, tools):
+    text = (toy.folder / "series").read_text()
+    (toy.folder / "series").write_text("# about the first\n" + text + "# end\n")
+    tools.git(work, "reset", "-q", "--hard", "HEAD~3")
+    for slug in ("second-file", "first-lines", "third-neighbour"):
+        tools.git(work, "am", "-q", "-k", str(toy.folder / f"{slug}.patch"))
+    assert "order      changed" in refresh(toy.project, work, None, None)
+    assert (toy.folder / "series").read_text() == (
+        "second-file.patch\n# about the first\nfirst-lines.patch\n"
+        "third-neighbour.patch\n# end\n"
+    )
+
+
+def test_tables(toy, work):
+    readme = toy.project.root / "README.md"
+    readme.write_text(f"# Project\n\n{BEGIN}\nold\n{END}\nrest\n")
+    assert "wrote README.md" in refresh(toy.project, work, None, None)
+    text = readme.read_text()
+    row = "| [first-lines](patches/toy-1.0/first-lines.patch) | [Core] First lines |"
+    assert row in text and "old" not in text
+    assert text.startswith("# Project\n") and text.endswith(f"{END}\nrest\n")
+    page = (toy.folder / "README.md").read_text()
+    assert (
+        "| [second-file](second-file.patch) | [Core][Misc] Second file | +2 -1 |"
+        in page
+    )
+
+
+def test_refuses_what_it_would_lose(toy, work, tools, refused, tmp_path):
+    before = files(toy)
+    (work / "untracked").write_text("x")
+    refused("uncommitted", refresh, toy.project, work, None, None)
+    (work / "untracked").unlink()
+    (work / "pkg/b.py").write_text("x")
+    refused("uncommitted", refresh, toy.project, work, None, None)
+    tools.git(work, "commit", "-q", "-am", "fixup! x")
+    refused("unfinished", refresh, toy.project, work, None, None)
+    tools.git(work, "reset", "-q", "--hard", "HEAD~")
+    tools.git(work, "checkout", "-q", "-b", "side", "HEAD~2")
+    (work / "pkg/other.py").write_text("side\n")
+    tools.git(work, "commit", "-q", "-am", "[Core] Side")
+    tools.git(work, "merge", "-q", "--no-edit", "main")
+    refused("not-linear", refresh, toy.project, work, None, None)
+    tools.git(work, "checkout", "-q", "--orphan", "other")
+    (work / "pkg/b.py").write_text("other\n")
+    tools.git(work, "commit", "-q", "-am", "other")
+    refused("no-base", refresh, toy.project, work, "toy-1.0", None)
+    refused("no-base", refresh, toy.project, work, None, "nonsense")
+    refused("not-git", refresh, toy.project, toy.plain(tmp_path / "p"), None, None)
+    assert files(toy) == before
+
+
+def test_nothing_to_export(toy, tmp_path, refused):
+    clean = toy.clone(tmp_path / "clean")
+    refused("no-commits", refresh, toy.project, clean, None, None)
+
+
+def test_two_commits_of_one_title(toy, work, tools, refused):
+    tools.git(work, "commit", "-q", "--allow-empty", "-m", "[Core] First lines")
+    before = files(toy)
+    refused("same-slug", refresh, toy.project, work, None, None)
+    assert files(toy) == before

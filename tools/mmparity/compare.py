@@ -8,6 +8,8 @@ everything else is a failed row with its reason, never a skipped one.
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +71,7 @@ def compare_traces(
     if oracle is not None:
         check_comparable(old.meta, oracle.meta, what="oracle")
     alignment = align(old, new, oracle)
-    readers = _Readers(old, new, oracle)
-    layers = tuple(
-        _layer(pair, order, readers) for order, pair in enumerate(alignment.pairs)
-    )
+    layers = _layers(alignment.pairs, _Readers(old, new, oracle))
     verdict, reason = _case_verdict(layers, alignment.unmatched)
     return CaseComparison(
         id=case_id(old.meta, new.meta.implementation),
@@ -104,6 +103,18 @@ class _Readers:
     old: TraceReader
     new: TraceReader
     oracle: TraceReader | None
+
+
+def _layers(pairs: tuple[Pair, ...], readers: _Readers) -> tuple[LayerComparison, ...]:
+    """One hook point per thread: metrics work in chunks too small to split."""
+    threads = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(
+        threads, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        rows = pool.map(
+            lambda item: _layer(item[1], item[0], readers), enumerate(pairs)
+        )
+        return tuple(rows)
 
 
 def _layer(pair: Pair, order: int, readers: _Readers) -> LayerComparison:

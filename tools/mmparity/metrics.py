@@ -21,7 +21,7 @@ import torch
 
 from mmparity.types import Metrics
 
-CHUNK_NUMEL = 1 << 17
+CHUNK_NUMEL = 1 << 16
 """A chunk's temporaries stay in a core's cache."""
 TOKEN_FLOOR = 1e-3
 """A token this much smaller than the others is judged as if it were larger."""

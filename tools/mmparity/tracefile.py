@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -165,7 +166,10 @@ class TraceWriter:
 
 
 class TraceReader:
-    """Reads one trace: the manifest at once, tensors and digests when asked for."""
+    """Reads one trace: the manifest at once, tensors and digests when asked for.
+
+    Several threads may read from it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = Path(directory)
@@ -176,6 +180,7 @@ class TraceReader:
         self._by_name = {record.hook_point: record for record in manifest.records}
         self._files = manifest.files
         self._open: tuple[str, Any] | None = None
+        self._lock = threading.Lock()
         self._check_manifest()
 
     def __contains__(self, hook_point: str) -> bool:
@@ -202,15 +207,12 @@ class TraceReader:
             raise MmparityError(f"{where} does not have the digest of {MANIFEST}.")
         return tensor
 
-    def close(self) -> None:
-        """Lets go of the open file."""
-        self._open = None
-
     def _tensors(self, name: str) -> Any:
-        if self._open is None or self._open[0] != name:
-            self._check_size(name)
-            self._open = (name, safe_open(self.directory / name, framework="pt"))
-        return self._open[1]
+        with self._lock:
+            if self._open is None or self._open[0] != name:
+                self._check_size(name)
+                self._open = (name, safe_open(self.directory / name, framework="pt"))
+            return self._open[1]
 
     def _check_manifest(self) -> None:
         for name in self._files:
@@ -278,10 +280,10 @@ def _read_manifest(file: Path) -> Manifest:
 
 
 def _storable(tensor: torch.Tensor) -> torch.Tensor:
-    tensor = tensor.detach()
-    if tensor.dtype == torch.float64 and tensor.numel() > KEEP_FLOAT64_NUMEL:
-        tensor = tensor.float()
-    return tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
+    large = tensor.dtype == torch.float64 and tensor.numel() > KEEP_FLOAT64_NUMEL
+    dtype = torch.float32 if large else tensor.dtype
+    # Not `tensor.float()`: an oracle may run with casts to float32 turned off.
+    return torch.empty(tensor.shape, dtype=dtype).copy_(tensor.detach())
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:

@@ -190,3 +190,17 @@ def test_meta_is_known_only_at_the_end(sides: Sides, tmp_path: Path) -> None:
     with TraceWriter(tmp_path / "t", meta) as writer:
         writer.meta = sides.new_meta
     assert TraceReader(tmp_path / "t").meta == sides.new_meta
+
+
+def test_oracle_without_casts_to_float32_is_still_stored_small(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoCasts(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            casts = func in (torch.Tensor.float, torch.Tensor.to)
+            return args[0] if casts else func(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(tracefile, "KEEP_FLOAT64_NUMEL", 10)
+    with NoCasts(), TraceWriter(tmp_path / "t", sides.old_meta) as writer:
+        writer.add("large", torch.rand(11, dtype=torch.float64), "x")
+    assert TraceReader(tmp_path / "t").read("large").dtype == torch.float32

@@ -9,7 +9,7 @@ hide each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
@@ -77,18 +77,15 @@ def error_chart(case: CaseComparison, name: str) -> Markup:
     layers = case.layers
     if not layers:
         return Markup("")
-    axis = _axis(layers)
+    series = {css: _drawn(layers, css, field) for css, _, field in SERIES}
+    axis = _axis(layers, series.values())
     step = (WIDTH - LEFT - RIGHT) / max(1, len(layers) - 1)
     xs = [LEFT + step * i for i in range(len(layers))]
     tags = Labels()
     body = [_grid(axis), _blocks(layers, xs), _tolerance(layers, xs, axis, tags)]
-    for css, label, field_name in SERIES:
-        values = _values(layers, field_name)
-        if css != "new-old":
-            values = _largest_of_block(layers, values)
-        points = [
-            (x, axis.y(v)) for x, v in zip(xs, values, strict=True) if v is not None
-        ]
+    for css, label, _ in SERIES:
+        values = zip(xs, series[css], strict=True)
+        points = [(x, axis.y(value)) for x, value in values if value is not None]
         if not points:
             continue
         draw = _dots if css == "new-old" else _line
@@ -132,12 +129,18 @@ def _title(case: CaseComparison) -> str:
     return f"Normalized L2 error by hook point, {labels.clean(case.id)}"
 
 
-def _values(layers: Sequence[LayerComparison], name: str) -> list[float | None]:
-    return [getattr(row.metrics, name) if row.metrics else None for row in layers]
+def _drawn(
+    layers: Sequence[LayerComparison], css: str, name: str
+) -> list[float | None]:
+    """The values of one series that get a mark, at their rows' places."""
+    values = [getattr(row.metrics, name) if row.metrics else None for row in layers]
+    return values if css == "new-old" else _largest_of_block(layers, values)
 
 
-def _axis(layers: Sequence[LayerComparison]) -> Axis:
-    found = [v for _, _, name in SERIES for v in _values(layers, name)]
+def _axis(
+    layers: Sequence[LayerComparison], series: Iterable[list[float | None]]
+) -> Axis:
+    found = [value for values in series for value in values]
     found += [row.tolerance.normalized_l2_error for row in layers if row.tolerance]
     positive = [v for v in found if v is not None and 0 < v < math.inf]
     if not positive:
@@ -197,24 +200,22 @@ def _blocks(layers: Sequence[LayerComparison], xs: list[float]) -> str:
 def _tolerance(
     layers: Sequence[LayerComparison], xs: list[float], axis: Axis, tags: Labels
 ) -> str:
-    """What new is allowed against old, as steps; exact rows have no line."""
-    parts: list[str] = []
-    y = None
-    for x, layer in zip(xs, layers, strict=True):
-        allowed = layer.tolerance
-        if not allowed or allowed.exact or not 0 < allowed.normalized_l2_error < 1e9:
-            y = None
-            continue
-        level = axis.y(allowed.normalized_l2_error)
-        if y is None:
-            parts.append(f"M{_n(x)} {_n(level)}")
-        elif _n(level) != _n(y):
+    """What new is allowed against old, as steps; exact rows have no level."""
+    levels = [
+        (x, axis.y(layer.tolerance.normalized_l2_error))
+        for x, layer in zip(xs, layers, strict=True)
+        if layer.tolerance and 0 < layer.tolerance.normalized_l2_error < math.inf
+    ]
+    if not levels:
+        return ""
+    (x, y), *rest = levels
+    parts = [f"M{_n(x)} {_n(y)}"]
+    for x, level in rest:
+        if _n(level) != _n(y):
             parts.append(f"H{_n(x)}V{_n(level)}")
         y = level
-    if y is None:
-        return ""
     tags.add(y, "allowed", "allowed")
-    return f'<path class="line allowed" d="{"".join(parts)}H{_n(xs[-1])}"/>'
+    return f'<path class="line allowed" d="{"".join(parts)}H{_n(x)}"/>'
 
 
 def _line(points: list[tuple[float, float]], css: str) -> str:

@@ -99,7 +99,8 @@ def _token(name: str, layer: LayerComparison) -> str:
     if value is None or isinstance(value, (bool, int)):
         return _json(value)
     if name in COSINES:
-        value = 1 - value
+        assert layer.metrics is not None
+        value = rows.distance(layer.metrics, value)
     return number(value, ELEMENT_DIGITS if name in ELEMENTS else DIGITS)
 
 

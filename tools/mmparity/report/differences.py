@@ -235,9 +235,9 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
             name = labels.clean(key, 80)
             yield from _flat(f"{prefix}.{name}" if prefix else name, inner)
         return
-    if prefix.endswith("bytes") and isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and "memory" in prefix:
         yield prefix.removesuffix("_bytes"), labels.bytes_(value)
-    elif prefix == "seconds" and isinstance(value, (int, float)):
+    elif isinstance(value, (int, float)) and prefix.startswith("seconds"):
         yield prefix, labels.seconds(value)
     else:
         yield prefix, labels.plain(value, 2000)

@@ -153,14 +153,14 @@ def plain(value: Any, limit: int = NAME_LIMIT) -> str:
     elif isinstance(value, (list, tuple, set, frozenset)):
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
         value = ", ".join(plain(item, limit) for item in items)
-    return clean(value, limit) or "(empty)"
+    return clean(value, limit) or "none"
 
 
 def share(part: float) -> str:
     """Returns a fraction as a percentage that is 0 or 100 only when it is exact."""
     percent = part * 100
     if 0 < percent < 1:
-        return "<1 %"
+        return "<1%"
     if 99 < percent < 100:
-        return ">99 %"
-    return f"{percent:.0f} %"
+        return ">99%"
+    return f"{percent:.0f}%"

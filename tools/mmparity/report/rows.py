@@ -23,10 +23,15 @@ class Column:
     pick: Pick
 
 
+def distance(metrics: Metrics, cosine: float) -> float:
+    """Returns 1 - cosine, without the rounding that leaves 2e-16 of equal tensors."""
+    return 0.0 if metrics.bit_equal else max(0.0, 1 - cosine)
+
+
 COLUMNS = (
     Column("normalized L2", "normalized_l2_error", lambda m: m.normalized_l2_error),
     Column("worst token", "max_token_error", lambda m: m.max_token_error),
-    Column("1 - cosine", "min_token_cosine", lambda m: 1 - m.min_token_cosine),
+    Column("1 - cosine", "min_token_cosine", lambda m: distance(m, m.min_token_cosine)),
     Column("max abs", "max_abs_diff", lambda m: m.max_abs_diff),
     Column("old vs oracle", "old_oracle_error", lambda m: m.old_oracle_error),
     Column("new vs oracle", "new_oracle_error", lambda m: m.new_oracle_error),
@@ -221,11 +226,11 @@ def tolerance(allowed: Tolerance | None) -> str:
             ("worst token", allowed.max_token_error),
             ("worst element", allowed.max_element_error),
             ("new vs oracle", allowed.oracle_error),
-            ("times old vs oracle", allowed.oracle_factor),
         )
         if limit < math.inf
     ]
-    return f"{', '.join(parts)}. {allowed.reason}".strip()
+    factor = f"and {labels.bound(allowed.oracle_factor)} times old vs oracle"
+    return f"{', '.join(parts)} {factor}. {allowed.reason}".strip()
 
 
 def transforms(names: Sequence[str]) -> str:
@@ -236,7 +241,7 @@ def transforms(names: Sequence[str]) -> str:
 def limits(layer: LayerComparison) -> tuple[tuple[str, float, float], ...]:
     """Returns (metric, value, allowed) of each bound that is a number of its own."""
     m, allowed = layer.metrics, layer.tolerance
-    if m is None or allowed is None or allowed.exact:
+    if m is None or allowed is None or allowed.exact or m.bit_equal:
         return ()
     names = ("normalized_l2_error", "max_token_error", "max_element_error")
     found = [(name, getattr(m, name), getattr(allowed, name)) for name in names]

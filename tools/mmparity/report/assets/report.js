@@ -21,10 +21,12 @@
   const shown = (value) => {
     if (value === null || value === undefined) return "n/a";
     if (Array.isArray(value)) return `[${value.join(", ")}]`;
-    if (typeof value !== "number" || Number.isInteger(value) && value !== 0) return String(value);
-    return value === 0 ? "0" : value.toExponential(2);
+    if (typeof value !== "number") return String(value);
+    return value === 0 ? "0" : value.toExponential(2).replace("e+", "e");
   };
+  const whole = (value) => (typeof value === "number" ? value.toLocaleString("en") : shown(value));
   const exact = (value) => (typeof value === "number" ? String(value) : shown(value));
+  const written = (field) => (field.endsWith("_at_worst") ? exact : /^numel$|_index$/.test(field) ? whole : shown);
   // NaN, infinity and "could not be computed" are worse than every number.
   const weight = (value) => (typeof value === "number" ? value : Infinity);
   const word = { pass: "✓ PASS", fail: "✗ FAIL", error: "! ERROR" };
@@ -35,6 +37,7 @@
       this.anchor = table.dataset.case;
       this.packed = data.cases[this.anchor];
       this.sorted = null;
+      this.caption = table.caption.textContent;
       this.rows = [];
       this.groups = [...table.tBodies].map((body) => this.group(body));
       for (let i = 0; i < this.packed.rows; i++) this.rows.push(this.row(i));
@@ -87,20 +90,19 @@
       const lists = {};
       const put = (list, name, value) => (lists[list] ??= []).push(make("dt", { textContent: name }), make("dd", { textContent: value }));
       const reason = this.at("reason", i);
-      if (reason) put("Where from", "why", reason);
-      put("Where from", "old", `${this.at("old_path", i)} (${this.at("old_transforms", i)})`);
-      put("Where from", "new", `${this.at("new_path", i)} (${this.at("new_transforms", i)})`);
+      if (reason) put("What it is", "why", reason);
+      put("What it is", "old", `${this.at("old_path", i)} (${this.at("old_transforms", i)})`);
+      put("What it is", "new", `${this.at("new_path", i)} (${this.at("new_transforms", i)})`);
       const dtypes = new Set([this.at("old_dtype", i), this.at("new_dtype", i)]);
-      put("Where from", "shape", `${this.at("shape", i)} ${[...dtypes].join(" → ")}`);
-      put("Where from", "allowed", this.at("allowed", i));
+      put("What it is", "shape", `${this.at("shape", i)} ${[...dtypes].join(" → ")}`);
+      put("What it is", "allowed", this.at("allowed", i));
       for (const [field, label] of Object.entries(data.labels)) {
         const value = this.at(field, i);
         if (value === null) continue;
-        const element = field.endsWith("_at_worst");
-        put(field.includes("oracle") ? "Against the oracle" : "New against old", label, element ? exact(value) : shown(value));
+        put(field.includes("oracle") ? "Against the oracle" : "New against old", label, written(field)(value));
       }
       const columns = Object.entries(lists).map(([title, items]) =>
-        make("dl", {}, make("h4", { textContent: title }), ...items));
+        make("div", {}, make("h4", { textContent: title }), make("dl", {}, ...items)));
       return make("tr", { className: "detail" }, make("td", { colspan: data.columns.length + 2 }, make("div", { className: "columns" }, ...columns)));
     }
 
@@ -173,6 +175,7 @@
       const bodies = flat ? [this.flat] : this.groups.map((group) => group.body);
       [...this.table.tBodies].forEach((body) => body.remove());
       this.table.append(...bodies);
+      this.table.caption.textContent = flat ? "Rows, each alone" : this.caption;
       this.count.textContent = flat ? `${list.length} of ${this.rows.length} rows` : `${this.rows.length} rows in ${this.groups.length} groups`;
     }
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels, rows
-from mmparity.report.view import CaseView, DivergenceView, ReportView
+from mmparity.report.divergence import DivergenceView
+from mmparity.report.view import CaseView, ReportView
 
 LIMIT = 65_536
 """Characters that GitHub takes in one comment."""

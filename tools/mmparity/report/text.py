@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from mmparity.report import labels, rows
-from mmparity.report.view import CaseView, DivergenceView, ReportView
+from mmparity.report.divergence import DivergenceView
+from mmparity.report.view import CaseView, ReportView
 
 WIDTH = 88
 SUMMARY_LINES = 15

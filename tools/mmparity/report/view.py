@@ -9,38 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.report import differences, labels, rows
+from mmparity.report.divergence import DivergenceView, first_divergence
 from mmparity.report.rows import GroupView, Margin, RowView
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
-    FirstDivergence,
     LayerComparison,
     Verdict,
 )
 
 FAILING_LIMIT = 60
 """Failing rows of one case that every format shows in full."""
-
-
-@dataclass(frozen=True)
-class DivergenceView:
-    """The first divergence, ready to print."""
-
-    case: str
-    case_anchor: str
-    row_anchor: str
-    hook_point: str
-    reason: str
-    metric: str
-    value: str
-    allowed: str
-    worst_index: str
-    """Empty where there are no elements to show."""
-    old: str
-    new: str
-    last_passing: str
-    last_passing_anchor: str
-    later: str
 
 
 @dataclass(frozen=True)
@@ -131,7 +110,7 @@ def build(result: ComparisonResult) -> ReportView:
         verdict=result.verdict,
         headline=_headline(result),
         counts=_counts(result, cases),
-        divergence=_divergence(result),
+        divergence=first_divergence(result),
         margin=nearest,
         margin_case=cases[place].id if nearest else "",
         margin_anchor=_row_anchor(result.cases[place], place, nearest.position)
@@ -271,46 +250,6 @@ def _matrix(cases: Sequence[CaseView]) -> MatrixView:
             for name, dtype in lines
         ),
     )
-
-
-def _divergence(result: ComparisonResult) -> DivergenceView | None:
-    first = result.first_divergence
-    if first is None:
-        return None
-    ids = [case.id for case in result.cases]
-    number = ids.index(first.case) + 1 if first.case in ids else 0
-    anchor = f"case-{number}"
-    layers = result.cases[number - 1].layers if number else ()
-    by_name = dict(
-        zip(
-            (layer.hook_point for layer in layers),
-            rows.anchors(anchor, layers),
-            strict=True,
-        )
-    )
-    return DivergenceView(
-        case=labels.clean(first.case),
-        case_anchor=anchor if number else "cases",
-        row_anchor=by_name.get(first.hook_point, anchor if number else "cases"),
-        hook_point=labels.clean(first.hook_point),
-        reason=labels.clean(first.reason, 400),
-        metric=labels.metric(first.exceeded),
-        value=labels.scientific(first.value),
-        allowed=labels.bound(first.allowed),
-        worst_index=labels.index(first.worst_index) if first.worst_index else "",
-        old=labels.exact(first.old_at_worst),
-        new=labels.exact(first.new_at_worst),
-        last_passing=labels.clean(first.last_passing or ""),
-        last_passing_anchor=by_name.get(first.last_passing or "", ""),
-        later=_later(first),
-    )
-
-
-def _later(first: FirstDivergence) -> str:
-    if not first.later_total:
-        return "It is the last row of its case."
-    total = labels.count(first.later_total, "row")
-    return f"{first.later_failing:,} of the {total} after it failed as well."
 
 
 def _spark(layers: Sequence[LayerComparison]) -> str:

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first divergence in words, with the rows that it lies between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmparity.report import labels, rows
+from mmparity.types import ComparisonResult, FirstDivergence
+
+
+@dataclass(frozen=True)
+class DivergenceView:
+    """The first divergence, ready to print."""
+
+    case: str
+    case_anchor: str
+    row_anchor: str
+    hook_point: str
+    reason: str
+    metric: str
+    value: str
+    allowed: str
+    worst_index: str
+    """Empty where there are no elements to show."""
+    old: str
+    new: str
+    last_passing: str
+    last_passing_anchor: str
+    later: str
+
+
+def first_divergence(result: ComparisonResult) -> DivergenceView | None:
+    """Returns the first divergence with the links to its rows; None on a pass."""
+    first = result.first_divergence
+    if first is None:
+        return None
+    ids = [case.id for case in result.cases]
+    number = ids.index(first.case) + 1 if first.case in ids else 0
+    anchor = f"case-{number}"
+    layers = result.cases[number - 1].layers if number else ()
+    by_name = dict(
+        zip(
+            (layer.hook_point for layer in layers),
+            rows.anchors(anchor, layers),
+            strict=True,
+        )
+    )
+    return DivergenceView(
+        case=labels.clean(first.case),
+        case_anchor=anchor if number else "cases",
+        row_anchor=by_name.get(first.hook_point, anchor if number else "cases"),
+        hook_point=labels.clean(first.hook_point),
+        reason=labels.clean(first.reason, 400),
+        metric=labels.metric(first.exceeded),
+        value=labels.scientific(first.value),
+        allowed=labels.bound(first.allowed),
+        worst_index=labels.index(first.worst_index) if first.worst_index else "",
+        old=labels.exact(first.old_at_worst),
+        new=labels.exact(first.new_at_worst),
+        last_passing=labels.clean(first.last_passing or ""),
+        last_passing_anchor=by_name.get(first.last_passing or "", ""),
+        later=_later(first),
+    )
+
+
+def _later(first: FirstDivergence) -> str:
+    if not first.later_total:
+        return "It is the last row of its case."
+    total = labels.count(first.later_total, "row")
+    return f"{first.later_failing:,} of the {total} after it failed as well."

@@ -68,6 +68,12 @@ def _sections(view: ReportView) -> Iterator[Section]:
     yield Section("verdict", f"## {word}: {view.headline}\n\n{counts}.")
     if view.divergence:
         yield Section("first divergence", "\n".join(_divergence(view.divergence)))
+    elif view.undeclared:
+        names = ", ".join(code(item.path) for item in view.undeclared[:8])
+        number = labels.count(len(view.undeclared), "path")
+        yield Section(
+            "undeclared", f"**{number} without a partner, undeclared:** {names}."
+        )
     elif view.margin:
         m = view.margin
         yield Section(

@@ -69,6 +69,10 @@ def _finding(view: ReportView) -> list[str]:
     if view.errors:
         firsts = [f"error: {text.splitlines()[0]}" for text in view.errors]
         return [line for text in firsts for line in _wrapped(text, 0)][:ERROR_LINES]
+    if view.undeclared:
+        names = ", ".join(f"{item.path} ({item.side})" for item in view.undeclared[:3])
+        number = labels.count(len(view.undeclared), "path")
+        return [_short(f"{number} without a partner, undeclared: {names}")]
     if view.margin:
         m = view.margin
         return [

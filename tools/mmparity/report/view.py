@@ -79,7 +79,9 @@ class ReportView:
     headline: str
     counts: tuple[tuple[str, str], ...]
     divergence: DivergenceView | None
+    undeclared: tuple[differences.UnmatchedView, ...]
     margin: Margin | None
+    """Only of a pass: a run that failed is near no limit."""
     margin_case: str
     margin_anchor: str
     errors: tuple[str, ...]
@@ -99,7 +101,8 @@ class ReportView:
 def build(result: ComparisonResult) -> ReportView:
     """Returns the view of a result; the same result always gives the same view."""
     cases = tuple(_case(case, n) for n, case in enumerate(result.cases, 1))
-    margins = [rows.margin(case.layers) for case in result.cases]
+    passed = result.verdict == "pass"
+    margins = [rows.margin(case.layers) if passed else None for case in result.cases]
     featured = _featured(result, margins)
     nearest = max(
         (m for m in margins if m), key=lambda margin: margin.used, default=None
@@ -111,6 +114,7 @@ def build(result: ComparisonResult) -> ReportView:
         headline=_headline(result),
         counts=_counts(result, cases),
         divergence=first_divergence(result),
+        undeclared=tuple(item for item in unmatched if not item.explained),
         margin=nearest,
         margin_case=cases[place].id if nearest else "",
         margin_anchor=_row_anchor(result.cases[place], place, nearest.position)
@@ -177,7 +181,12 @@ def _featured(result: ComparisonResult, margins: Sequence[Margin | None]) -> int
     for i in drawable:
         if first and result.cases[i].id == first.case:
             return i
-    return max(drawable, key=lambda i: m.used if (m := margins[i]) else 0.0)
+
+    def interest(i: int) -> tuple[bool, float]:
+        margin = margins[i]
+        return result.cases[i].verdict != "pass", margin.used if margin else 0.0
+
+    return max(drawable, key=interest)
 
 
 def _case(case: CaseComparison, number: int) -> CaseView:

@@ -55,7 +55,10 @@ def test_undeclared_unmatched_path_is_said_everywhere(
     texts = render(result, ["html", "markdown", "text"])
     assert all("visual.lost" in text for text in texts.values())
     assert "UNDECLARED visual.lost" in texts["text"]
-    assert "1 undeclared" in terminal_summary(result)
+    assert "1 path without a partner, undeclared: visual.lost (old)" in (
+        terminal_summary(result)
+    )
+    assert "Nearest to a limit" not in "".join(texts.values())
 
 
 def test_markdown_says_what_it_cut(make: Make) -> None:

@@ -31,6 +31,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except MmparityError as error:
             click.echo(f"mmparity: {error}", err=True)
+        except OSError as error:
+            click.echo(f"mmparity: {error}. Is the disk full or read-only?", err=True)
         except KeyboardInterrupt:
             click.echo("mmparity: interrupted", err=True)
         ctx.exit(2)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
+from mmparity import __main__
 from mmparity.cli import main
 
 if TYPE_CHECKING:
@@ -142,3 +143,24 @@ def test_help_and_lists_need_no_torch() -> None:
             },
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_our_own_mistake_exits_2_and_never_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(__main__.cli, "main", broken)
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+    assert caught.value.code == 2
+    assert "planted" in capsys.readouterr().err
+
+
+def test_unwritable_folder_is_one_message(sides: Sides) -> None:
+    old, new, _ = sides.write()
+    (sides.root / "out").write_text("a file")
+    result = invoke("compare", old, new, "--out", sides.root / "out")
+    assert result.exit_code == 2
+    assert "Is the disk full or read-only?" in result.stderr

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Progress is plain lines where nobody watches, and counts to its end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from mmparity.cases import CASES
+from mmparity.compare import compare_traces
+from mmparity.jobs import Event
+from mmparity.plan import DEFAULT_DTYPES, DEFAULT_PAIRS, Options, Plan
+from mmparity.progress import ProgressDisplay, steps_of
+
+if TYPE_CHECKING:
+    from conftest import Sides
+
+
+def test_lines_without_a_terminal(sides: Sides) -> None:
+    sides.new["merger"] += 1
+    case = compare_traces(*sides.readers())
+    stream = io.StringIO()
+    with ProgressDisplay(3, Console(file=stream, highlight=False)) as display:
+        display.event("unified", Event("loading"))
+        display.event("unified", Event("captured", "image", "float32", 1.25))
+        display.compared(case, 0.5)
+        display.failed("[bold]it[/bold] could not run")
+    text = stream.getvalue()
+    assert "unified: image float32 captured in 1.2 s" in text
+    assert "FAIL  image/float32/old:new in 0.5 s: 1 of 11 hook points" in text
+    assert "[bold]it[/bold] could not run" in text
+    assert "\x1b" not in text
+
+
+def test_steps_are_captures_and_comparisons() -> None:
+    plan = Plan(
+        Options(out=Path("out")),
+        DEFAULT_PAIRS,
+        tuple(CASES.values()),
+        DEFAULT_DTYPES,
+        None,
+    )
+    assert steps_of(plan) == 4 * (1 + 5 * 2) + 3 * 4 * 2

@@ -41,7 +41,9 @@ class _Group(click.Group):
 @click.group(cls=_Group, epilog=EPILOG, context_settings={"max_content_width": 88})
 def main() -> None:
     """Compare vision encoders, layer by layer, across implementations."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
 
 
 def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -127,7 +127,7 @@ class _Recorder:
         for name in expected:
             if name not in self._recorded:
                 reason = "expected, but nothing was executed that makes it"
-                self.sink.unmatched(name, reason, explained=False)
+                self._note(name, reason, False)
 
     def _owner(self, target: str) -> tuple[Any, str]:
         """Where an operator is looked up: an attribute's or an entry's owner."""

@@ -80,7 +80,7 @@ def start(
                 f"is no package {package.name} there. Run `make sources apply`, or "
                 f"give --tree {implementation.name}:{source}=DIR."
             )
-    name = "hf" if implementation.family == "hf" else "vllm_runtime"
+    name = "hf_runtime" if implementation.family == "hf" else "vllm_runtime"
     module = import_module(f"mmparity.encoders.{name}")
     runtime: Runtime = module.start(implementation, trees, device)
     return runtime

@@ -1,28 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers' encoder in float64: the oracle.
-
-transformers casts to float32 in its norms and its rotary embedding, for the
-sake of half precision. Here that would round, so those casts do nothing. Weights
-stay in the checkpoint's dtype and become float64 for the time of one block.
-"""
+"""Hook points of transformers' encoder, the oracle."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable
-from typing import Any
-
-import torch
-from torch import nn
-from torch.overrides import TorchFunctionMode
-from transformers import PretrainedConfig
-from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as modeling
-
-from mmparity.encoders import Encoder, describe
 from mmparity.encoders.rules import Declared, HookMap, OperatorTap, Tap
 from mmparity.encoders.vllm_0_12 import BLOCK, CONTAINER
-from mmparity.implementations import Implementation
 
+_MODELING = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
 _SEGMENT = ("squeeze.0", "tokens_first")
 _ROTARY = ("fold_halves",)
 
@@ -70,7 +54,7 @@ OPERATORS = (
         taps=(Tap("window_index", "output.0"),),
     ),
     OperatorTap(
-        target=f"{modeling.__name__}:ALL_ATTENTION_FUNCTIONS[sdpa]",
+        target=f"{_MODELING}:ALL_ATTENTION_FUNCTIONS[sdpa]",
         inside=f"{BLOCK}.attn",
         parameters=("module", "query", "key", "value"),
         taps=(
@@ -88,93 +72,3 @@ OPERATORS = (
 def hook_map(*, ascend: bool) -> HookMap:
     """The name map."""
     return HookMap(MODULES, OPERATORS)
-
-
-class HfRuntime:
-    """transformers; it needs no source tree."""
-
-    emulated: tuple[str, ...] = ()
-
-    def __init__(self, device: str) -> None:
-        self.device = torch.device(device)
-
-    def build(
-        self,
-        config: PretrainedConfig,
-        dtype: torch.dtype,
-        weights: Iterable[tuple[str, torch.Tensor]],
-    ) -> Encoder:
-        """Builds the encoder; its arithmetic is float64, its weights as stored."""
-        assert dtype == torch.float64, dtype
-        config = copy.deepcopy(config)
-        config._attn_implementation = "sdpa"
-        with torch.device("meta"):
-            model = modeling.Qwen2_5_VisionTransformerPretrainedModel(config)
-        stored = {name: tensor.to(self.device) for name, tensor in weights}
-        model.load_state_dict(stored, strict=True, assign=True)
-        # Its buffer is not in the checkpoint, and was not computed on "meta".
-        rotary_dim = config.hidden_size // config.num_heads // 2
-        rotary = modeling.Qwen2_5_VisionRotaryEmbedding(rotary_dim)
-        model.rotary_pos_emb = rotary.double().to(self.device)
-        model.requires_grad_(False).eval()
-        for group in (model.patch_embed, *model.blocks, model.merger):
-            _widen_while_running(group)
-        return Encoder(
-            model=model,
-            hook_map=hook_map(ascend=False),
-            forward=_forward_of(model, self.device),
-            hyper_parameters=describe(model, config, backend="sdpa"),
-        )
-
-    def close(self) -> None:
-        """Holds nothing."""
-
-
-def start(
-    implementation: Implementation, trees: dict[str, str], device: str
-) -> HfRuntime:
-    """The oracle's runtime."""
-    return HfRuntime(device)
-
-
-class _KeepFloat64(TorchFunctionMode):
-    """Turns casts of float64 tensors to float32 into nothing."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        casts = func is torch.Tensor.float or (
-            func is torch.Tensor.to and torch.float32 in (*args[1:], *kwargs.values())
-        )
-        if casts and args[0].dtype == torch.float64:
-            return args[0]
-        return func(*args, **kwargs)
-
-
-def _forward_of(model: nn.Module, device: torch.device) -> Callable[..., None]:
-    def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> None:
-        with _KeepFloat64():
-            model(pixel_values.to(device, torch.float64), grid_thw.to(device))
-
-    return forward
-
-
-def _widen_while_running(group: nn.Module) -> None:
-    """Makes the parameters of ``group`` float64 around its forward."""
-    narrow: list[tuple[nn.Module, str, nn.Parameter]] = []
-
-    def widen(module: nn.Module, args: Any) -> None:
-        for child in module.modules():
-            for name, parameter in child.named_parameters(recurse=False):
-                narrow.append((child, name, parameter))
-                wide = nn.Parameter(parameter.double(), requires_grad=False)
-                setattr(child, name, wide)
-
-    def restore(module: nn.Module, args: Any, output: Any) -> None:
-        for child, name, parameter in narrow:
-            setattr(child, name, parameter)
-        narrow.clear()
-
-    group.register_forward_pre_hook(widen)
-    group.register_forward_hook(restore, always_call=True)

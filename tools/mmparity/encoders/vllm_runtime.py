@@ -99,10 +99,7 @@ class VllmRuntime:
             model = getattr(module, given.model)
             return getattr(module, given.tower), model._process_image_input
         except (ImportError, AttributeError) as error:
-            raise MmparityError(
-                f"{given.name} is not in {' and '.join(self.trees.values())}: {error}. "
-                f"It is made of {', '.join(given.trees.values())}."
-            ) from error
+            raise _not_in_trees(given, self.trees, error) from error
 
     def _forward_of(
         self, tower: nn.Module, process: Callable[..., Any]
@@ -142,7 +139,21 @@ def start(
     if implementation.ascend and device != "npu":
         npu_emulation.install()
         _provide_build_info()
-    return VllmRuntime(implementation, trees, device)
+    try:
+        return VllmRuntime(implementation, trees, device)
+    except ImportError as error:
+        raise _not_in_trees(implementation, trees, error) from error
+
+
+def _not_in_trees(
+    implementation: Implementation, trees: dict[str, str], error: Exception
+) -> MmparityError:
+    places = " and ".join(trees[source] for source in implementation.trees)
+    return MmparityError(
+        f"{implementation.name} cannot be imported from {places}: {error}. It is made "
+        f"of {' and '.join(implementation.trees.values())} and of the packages that "
+        "`make setup` installs."
+    )
 
 
 def _keep_trees_clean() -> None:

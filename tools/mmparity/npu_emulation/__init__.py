@@ -14,7 +14,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import torch
 
@@ -48,8 +48,6 @@ class _Module(types.ModuleType):
     To make or call one is an error: nothing may pass because it did nothing.
     """
 
-    __path__: ClassVar[list[str]] = []
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -80,6 +78,7 @@ def install() -> types.ModuleType:
 def _module(name: str) -> types.ModuleType:
     module = _Module(name)
     module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    module.__path__ = []
     sys.modules[name] = module
     parent, _, child = name.rpartition(".")
     if parent:

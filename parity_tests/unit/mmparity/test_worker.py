@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker's answers when it cannot run: one event that the user can act on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmparity.checkpoint import seeded_checkpoint
+from mmparity.jobs import EXIT_ERROR, CaptureJob, Event, Job
+from mmparity.worker import _error_event, _tree_id
+
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    checkpoint = seeded_checkpoint(tmp_path_factory.mktemp("checkpoint"), depth=2)
+    capture = CaptureJob("image", "absent.safetensors", "float32", "out")
+    return Job("vllm-0.12.0", {"vllm": "absent"}, str(checkpoint), (capture,))
+
+
+def run_worker(job: Job, tmp_path: Path) -> tuple[int, list[Event], str]:
+    file = tmp_path / "job.json"
+    job.write(file)
+    done = subprocess.run(
+        [sys.executable, "-m", "mmparity.worker", str(file)],
+        env={**os.environ, "PYTHONPATH": str(TOOLS)},
+        capture_output=True,
+        text=True,
+    )
+    events = [Event.from_line(line) for line in done.stdout.splitlines()]
+    assert all(events), done.stdout
+    return done.returncode, [event for event in events if event], done.stderr
+
+
+def error_of(job: Job, tmp_path: Path) -> str:
+    code, events, stderr = run_worker(job, tmp_path)
+    assert code == EXIT_ERROR
+    assert (events[-1].event, events[-1].kind) == ("error", "input"), stderr
+    assert "Traceback" not in stderr
+    return events[-1].message or ""
+
+
+def test_a_missing_tree_is_named_with_the_command(job: Job, tmp_path: Path) -> None:
+    message = error_of(job, tmp_path)
+    assert "vllm-0.12.0 needs vllm at absent" in message
+    assert "make sources apply" in message
+
+
+def test_a_tree_of_another_release_is_named(job: Job, tmp_path: Path) -> None:
+    for package in ("vllm", "vllm/platforms"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    message = error_of(replace(job, trees={"vllm": str(tmp_path)}), tmp_path)
+    assert f"vllm-0.12.0 cannot be imported from {tmp_path}" in message
+
+
+def test_a_checkpoint_without_a_file_is_named(job: Job, tmp_path: Path) -> None:
+    assert "config.json" in error_of(replace(job, checkpoint=str(tmp_path)), tmp_path)
+
+
+def test_inputs_that_are_missing_are_named(job: Job, tmp_path: Path) -> None:
+    capture = replace(job.captures[0], dtype="float64")
+    given = replace(job, implementation="hf", trees={}, captures=(capture,))
+    assert "absent.safetensors" in error_of(given, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "dtype"),
+    [("hf", "float32"), ("vllm-0.12.0", "float64"), ("unified", "int8")],
+)
+def test_a_dtype_that_does_not_run_is_named(
+    job: Job, tmp_path: Path, implementation: str, dtype: str
+) -> None:
+    capture = replace(job.captures[0], dtype=dtype)
+    given = replace(job, implementation=implementation, captures=(capture,))
+    message = error_of(given, tmp_path)
+    assert f"{implementation} does not run in {dtype!r}" in message
+
+
+def test_an_unknown_implementation_is_named(job: Job, tmp_path: Path) -> None:
+    message = error_of(replace(job, implementation="vllm-0.12"), tmp_path)
+    assert "Closest: 'vllm-0.12.0'" in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there_is_named(job: Job, tmp_path: Path) -> None:
+    assert "--device cuda" in error_of(replace(job, device="cuda"), tmp_path)
+    message = error_of(replace(job, device="npu"), tmp_path)
+    assert "torch_npu cannot be imported" in message
+
+
+def test_too_little_memory_is_no_internal_error() -> None:
+    text = (
+        "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"
+    )
+    event = _error_event(RuntimeError(text))
+    assert (event.kind, "--depth" in (event.message or "")) == ("input", True)
+    assert _error_event(RuntimeError("shapes differ")).kind == "internal"
+
+
+def test_a_tree_is_known_by_its_git_tree_and_its_changes(tmp_path: Path) -> None:
+    assert _tree_id(tmp_path) == "unversioned"
+    git = [
+        "git",
+        "-C",
+        str(tmp_path),
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b.invalid",
+    ]
+    (tmp_path / "file").write_text("one\n")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)
+    clean = _tree_id(tmp_path)
+    assert len(clean) == 40
+    (tmp_path / "file").write_text("two\n")
+    assert _tree_id(tmp_path) == f"{clean}-modified"

@@ -27,7 +27,7 @@ EPSILON = {
 _TABLE = {
     # (dtype, kind): l2, token, element, oracle l2
     ("float32", "table"): (1e-6, 1e-6, 1e-5, 1e-6),
-    ("float32", "layer"): (1e-5, 1e-4, 1e-3, 1e-5),
+    ("float32", "layer"): (1e-5, 5e-5, 2e-4, 1e-5),
     ("bfloat16", "table"): (1e-2, 2e-2, 5e-2, 1e-2),
     ("bfloat16", "layer"): (5e-2, 1e-1, 1.0, 5e-2),
     ("float16", "table"): (1e-3, 2e-3, 5e-3, 1e-3),
@@ -35,7 +35,11 @@ _TABLE = {
     ("float64", "table"): (1e-13, 1e-13, 1e-12, 1e-6),
     ("float64", "layer"): (1e-12, 1e-11, 1e-10, 1e-6),
 }
-_ORACLE_FACTOR = 3.0
+ORACLE_FACTORS = {"float64": 3.0, "float32": 2.0, "float16": 1.5, "bfloat16": 1.5}
+"""In float32 a correct side may sum in another order; bfloat16's error is mostly
+the rounding of what is stored, which both sides share."""
+EXTREME = 2.0
+"""A worst token or element scatters more than a whole tensor's error."""
 
 
 def kind_of(hook_point: str, dtype: str) -> str:
@@ -68,7 +72,7 @@ def tolerance_for(hook_point: str, tensor_dtype: str, run_dtype: str) -> Toleran
         normalized_l2_error=l2,
         max_token_error=token,
         oracle_error=oracle,
-        oracle_factor=_ORACLE_FACTOR,
+        oracle_factor=ORACLE_FACTORS[run_dtype],
         max_element_error=element,
         oracle_floor=EPSILON[run_dtype] / 2,
         reason=f"{run_dtype}, {kind}",
@@ -115,6 +119,7 @@ def _oracle_bounds(metrics: Metrics, tolerance: Tolerance) -> list[_Bound]:
     bounds = [("new_oracle_error", metrics.new_oracle_error, tolerance.oracle_error)]
     for name, least in floors.items():
         of_old, of_new = (getattr(metrics, f"{side}_{name}") for side in ("old", "new"))
-        allowed = tolerance.oracle_factor * max(of_old, least)
+        factor = tolerance.oracle_factor * (EXTREME if "max" in name else 1.0)
+        allowed = factor * max(of_old, least)
         bounds.append((f"new_{name}", of_new, allowed))
     return bounds

@@ -143,7 +143,8 @@ class Tolerance:
     oracle_error: float
     """Largest normalized_l2_error of new against the oracle."""
     oracle_factor: float
-    """new's error against the oracle may be this many times old's."""
+    """new's error against the oracle may be this many times old's; twice as many
+    for the worst token and the worst element."""
     max_element_error: float = float("inf")
     oracle_floor: float = 0.0
     """Old's error counts as at least this much: it may be exact by chance."""

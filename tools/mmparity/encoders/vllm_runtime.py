@@ -36,6 +36,10 @@ _ENVIRONMENT = {
 NORM_EPS = 1e-6
 """transformers hard-codes it; vLLM reads it from the language model."""
 _BACKENDS = {"cpu": "gloo", "cuda": "gloo", "npu": "hccl"}
+_A2_SOC = 220
+_A3_SOCS = range(250, 256)
+_A2, _A3 = ("_910B", "ASCEND910B1"), ("_910_93", "ASCEND910_9391")
+"""vllm-ascend's names of the device, in 0.12.0 and in 0.11.0."""
 
 
 class VllmRuntime:
@@ -136,9 +140,10 @@ def start(
     _keep_trees_clean()
     folders = [str(Path(trees[source]).resolve()) for source in implementation.trees]
     sys.path[:0] = folders
-    if implementation.ascend and device != "npu":
-        npu_emulation.install()
-        _provide_build_info()
+    if implementation.ascend:
+        if device != "npu":
+            npu_emulation.install()
+        _provide_build_info(Path(trees["vllm-ascend"]), device)
     try:
         return VllmRuntime(implementation, trees, device)
     except ImportError as error:
@@ -162,14 +167,26 @@ def _keep_trees_clean() -> None:
     sys.pycache_prefix = str(Path(cache) / "mmparity" / "pycache")
 
 
-def _provide_build_info() -> None:
-    """The module that vllm-ascend's build writes, for an Atlas A2."""
-    name = "vllm_ascend._build_info"
-    module = types.ModuleType(name)
-    module.__device_type__ = "_910B"  # type: ignore[attr-defined]
-    module.__soc_version__ = "ASCEND910B1"  # type: ignore[attr-defined]
-    module.__sleep_mode_enabled__ = False  # type: ignore[attr-defined]
-    sys.modules[name] = module
+def _provide_build_info(tree: Path, device: str) -> None:
+    """The module that vllm-ascend's build writes, which a source tree lacks.
+
+    It says Atlas A2 where no NPU says otherwise.
+    """
+    if (tree / "vllm_ascend" / "_build_info.py").exists():
+        return
+    soc = _A2_SOC
+    if device == "npu":
+        import torch_npu
+
+        soc = torch_npu.npu.get_soc_version()
+    device_type, soc_version = _A3 if soc in _A3_SOCS else _A2
+    module = types.ModuleType("vllm_ascend._build_info")
+    vars(module).update(
+        __device_type__=device_type,
+        __soc_version__=soc_version,
+        __sleep_mode_enabled__=False,
+    )
+    sys.modules[module.__name__] = module
     vars(import_module("vllm_ascend"))["_build_info"] = module
 
 

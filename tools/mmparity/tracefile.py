@@ -60,7 +60,7 @@ class Manifest:
     """Name -> size in bytes."""
 
 
-_ADAPTER = TypeAdapter(Manifest)
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
 class TraceWriter:

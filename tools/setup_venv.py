@@ -92,7 +92,7 @@ def choose_python(uv: str, asked: str | None) -> str:
     """Prefer an installed 3.11, then an installed 3.12 or 3.10, then uv's own."""
     for request in (asked,) if asked else (DEFAULT, "3.12", "3.10"):
         found = subprocess.run(
-            [uv, "python", "find", "--no-project", "--no-python-downloads", request],
+            [uv, "python", "find", "--system", "--no-python-downloads", request],
             capture_output=True,
             text=True,
             cwd=ROOT,

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -153,6 +154,16 @@ def test_unusable_python_is_refused_by_name(asked: str) -> None:
     # `false` finds no Python at all, like uv on a machine without the one asked for.
     with pytest.raises(SetupError, match=re.escape(f"PYTHON={asked} is")):
         setup_venv.choose_python("false", asked)
+
+
+def test_venv_is_never_built_from_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uv would find the .venv of the folder first, and then clear it."""
+    monkeypatch.setattr(setup_venv, "ROOT", tmp_path)
+    uv = setup_venv.find_uv()
+    subprocess.run([uv, "venv", "-q", str(tmp_path / ".venv")], check=True)
+    assert str(tmp_path) not in setup_venv.choose_python(uv, None)
 
 
 def test_machine_packages_come_after_the_lock(

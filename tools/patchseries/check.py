@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether files, commits, headers and tables agree. Writes nothing."""
+"""Whether files, commits, headers and tables agree, and what each patch is worth.
+
+Writes nothing but `build/checks/`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from patchseries.apply import build_commits
 from patchseries.classify import Classification, classify
@@ -11,14 +15,19 @@ from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, export
 from patchseries.fetch import require_pristine
 from patchseries.folder import read_lines, read_series, series_names
+from patchseries.gates import Say, check_gates
 from patchseries.git import Git, scratch
+from patchseries.independence import check_independence
 from patchseries.lint import Finding, lint_content, lint_series
 from patchseries.project import Project
 from patchseries.receipt import read_receipt
+from patchseries.red_green import check_red_green
+from patchseries.removal import check_removal
 from patchseries.series import Series
 from patchseries.sources import read_sources
 from patchseries.tables import expected_files
 from patchseries.target import GitTarget, open_target
+from patchseries.walk import walk
 
 _SPDX_HOOK = "tools/pre_commit/check_spdx_header.py"
 
@@ -48,6 +57,26 @@ def check(project: Project, name: str) -> list[Finding]:
             findings += _content(git, base, result)
     findings += _edited(project, series)
     return findings
+
+
+def check_patches(
+    project: Project, name: str, red_green: bool, say: Say
+) -> list[Finding]:
+    """Findings about each patch for itself: what it needs, and what upstream asks.
+
+    Args:
+        red_green: run the patches' tests too.
+    """
+    with walk(project, name) as one:
+        base = one.git.states(one.base, one.series.paths)
+        findings = list(check_independence(one.git, one.series, base))
+        for step in one.steps:
+            reads = [partial(one.read, t) for t in (one.base, step.tree_after)]
+            findings += check_removal(name, step.patch, *reads)
+        findings += check_gates(project, one, say)
+        if red_green:
+            findings += check_red_green(project, one, say)
+        return findings
 
 
 def check_tables(project: Project) -> list[Finding]:

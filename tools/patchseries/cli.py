@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -15,6 +16,9 @@ from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.sources import read_sources, select
 from patchseries.terminal import status_table
+
+if TYPE_CHECKING:
+    from patchseries.lint import Finding
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -169,12 +173,20 @@ def status(
 
 @main.command()
 @_series
+@click.option("--fast", is_flag=True, help="Files, headers and tables only.")
+@click.option("--red-green", is_flag=True, help="Run the patches' tests too (slow).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 @click.pass_obj
-def check(project: Project, name: str | None, as_json: bool) -> None:
-    """Prove that files, commits, headers and tables agree."""
+def check(
+    project: Project, name: str | None, fast: bool, red_green: bool, as_json: bool
+) -> None:
+    """Prove that the files agree, and that each patch is fit to be sent.
+
+    Results of upstream's gates and of the tests are kept until what they are about
+    changes.
+    """
     from patchseries.check import check as check_one
-    from patchseries.check import check_tables
+    from patchseries.check import check_patches, check_tables
     from patchseries.folder import series_names
 
     names = [name] if name else series_names(project)
@@ -183,6 +195,18 @@ def check(project: Project, name: str | None, as_json: bool) -> None:
     findings = [finding for one in names for finding in check_one(project, one)]
     if not any(finding.kind == "missing" for finding in findings):
         findings += check_tables(project)
+    broken = [f for f in findings if f.kind in ("missing", "content")]
+    if not fast and not [f for f in broken if f.patch != "(commits)"]:
+        for one in names:
+            findings += check_patches(project, one, red_green, _progress)
+    _report(names, findings, as_json)
+
+
+def _progress(text: str) -> None:
+    _err.print(text, markup=False)
+
+
+def _report(names: list[str], findings: list[Finding], as_json: bool) -> None:
     if as_json:
         _say(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

@@ -30,7 +30,7 @@ class Finding:
     """One thing that is not as it must be.
 
     Attributes:
-        kind: order, missing, extra, content, header, gate or table.
+        kind: order, missing, extra, content, header, depends, gate or table.
         patch: slug, or a file name.
     """
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,54 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """One of upstream's own checks of a change.
+
+    Attributes:
+        needs: `distribution==version` for each tool that it runs.
+        command: without the files; `python` is this interpreter.
+        files: which of a patch's files it is given; without it, it looks at what git
+            has staged and gets none.
+        exclude: files that upstream leaves out.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    command: str
+    files: str = ""
+    exclude: str = ""
+
+
+@dataclass(frozen=True)
+class TestSetup:
+    """How the tree's tests run without its own installation.
+
+    Attributes:
+        options: of pytest.
+        plugins: pytest plugins, by module.
+        import_from: folders of this project that those modules need.
+        trees: trees before this one on the path; those with a series have it applied.
+        libraries: file in the tree -> file of another pinned tree.
+        distributions: name -> version that the tests find installed.
+    """
+
+    __test__ = False
+
+    options: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    import_from: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    distributions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Source:
-    """One pinned release."""
+    """One pinned release.
+
+    Attributes:
+        package: the importable folder of the tree, where it has a series.
+    """
 
     name: str
     version: str
@@ -47,6 +94,9 @@ class Source:
     purpose: str
     archives: tuple[Archive, ...]
     members: tuple[str, ...] = ()
+    package: str = ""
+    gates: tuple[Gate, ...] = ()
+    tests: TestSetup | None = None
 
     @property
     def tree_name(self) -> str:
@@ -94,6 +144,9 @@ def _source(entry: dict[str, Any], path: Path) -> Source:
             purpose=entry["purpose"],
             archives=tuple(Archive(**a) for a in entry["archive"]),
             members=tuple(entry.get("members", ())),
+            package=entry.get("package", ""),
+            gates=tuple(Gate(**_frozen(gate)) for gate in entry.get("gate", [])),
+            tests=TestSetup(**_frozen(entry["tests"])) if "tests" in entry else None,
         )
     except (KeyError, TypeError) as error:
         shown = entry.get("name", "?")
@@ -106,6 +159,10 @@ def _source(entry: dict[str, Any], path: Path) -> Source:
         if not re.fullmatch("[0-9a-f]{64}", archive.sha256):
             raise PatchseriesError("bad-pins", f"{path}: {archive.file}: bad sha256")
     return source
+
+
+def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
 
 
 def select(sources: dict[str, Source], names: list[str]) -> list[Source]:

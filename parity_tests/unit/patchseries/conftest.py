@@ -52,10 +52,16 @@ PATCHES = {
 TRAILERS = """
 Upstream-Status: Pending
 Related: none, a toy
-Remove-when: pkg/a.py: never
-Depends-on: none
-Test-Plan: true
+Remove-when: {marker}
+Depends-on: {needs}
+Test-Plan: pytest tests/test_{slug}.py
 """
+MARKERS = {
+    "first-lines": "pkg/a.py: ^line ten$",
+    "second-file": "pkg/new/d.py: D",
+    "third-neighbour": "absent pkg/gone.py",
+}
+NEEDS = {"third-neighbour": "first-lines"}
 
 
 def make_hermetic(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +168,15 @@ class Toy:
             commit_edits(work, edits)
             body = f"Why: a toy needs\n{slug}.\n\nHow: as edited here, in a few words"
             body += " more than fourteen.\n"
-            message = f"{title}\n\n{body}{TRAILERS}Patch-Slug: {slug}\n"
+            message = f"{title}\n\n{body}{trailers(slug)}Patch-Slug: {slug}\n"
             run_git(work, "commit", "-q", "-m", message)
         refresh(self.project, work, None, None)
+
+
+def trailers(slug: str) -> str:
+    needs = NEEDS.get(slug, "none")
+    marker = MARKERS.get(slug, "absent nothing")
+    return TRAILERS.format(slug=slug, needs=needs, marker=marker)
 
 
 def commit_edits(work: Path, edits: dict) -> None:
@@ -277,4 +289,5 @@ def tools():
         lines=LINES,
         patches=PATCHES,
         tree=TREE,
+        trailers=trailers,
     )

@@ -322,7 +322,7 @@ def test_signoff_uses_the_callers_identity(toy, checkout, tools):
     toy.apply(checkout, signoff=True)
     log = tools.git(checkout, "log", "-1", "--format=%an <%ae>%n%B")
     assert log.startswith("Tester <tester@x.invalid>\n")
-    assert log.endswith("Test-Plan: true\nSigned-off-by: Tester <tester@x.invalid>")
+    assert log.endswith(".py\nSigned-off-by: Tester <tester@x.invalid>")
 
 
 def test_commits_on_top_are_not_lost(toy, checkout, tools, refused):

@@ -152,7 +152,8 @@ def test_commands_on_the_default_trees(run, toy, tools):
 def test_pr_body(run):
     result = run("pr-body", "third-neighbour")
     assert result.exit_code == 0
-    for part in ("## Purpose", "## Test Plan", "## Test Result", "```bash\ntrue\n```"):
+    plan = "```bash\npytest tests/test_third-neighbour.py\n```"
+    for part in ("## Purpose", "## Test Plan", "## Test Result", plan):
         assert part in result.stdout
     assert result.stdout.startswith("# [Bugfix] Third: a neighbour of the first\n")
     assert "Upstream-Status" not in result.stdout

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `check` finds out about each patch: gates, independence, removal, red-green.
+
+Each check is shown a series that it must refuse beside one that it must pass.
+"""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from patchseries.cli import main
+from patchseries.refresh import refresh
+from patchseries.removal import landed
+from patchseries.series import Patch
+
+HOOK = """
+import subprocess, sys
+names = ["git", "diff", "--cached", "--name-only"]
+for name in subprocess.check_output(names, text=True).split():
+    if "import" " bad" in open(name).read():
+        print(f"{name}:1: no bad imports")
+        sys.exit(1)
+"""
+STAGED = """
+[[source.gate]]
+name = "staged"
+needs = []
+command = "python hook.py"
+"""
+RUFF = """
+[[source.gate]]
+name = "ruff check"
+needs = ["ruff"]
+command = "ruff check --isolated --no-cache --output-format concise"
+files = '.py$'
+"""
+TESTS = "[source.tests]\noptions = ['--import-mode=importlib']\n"
+FUNCTION = "def two():\n    return 2\n"
+TEST = "from pkg import b\n\n\ndef test_two():\n    assert b.two() == 2\n"
+
+
+@pytest.fixture
+def run(toy):
+    def call(*args):
+        words = ["--project", str(toy.project.root), "check", "--json", *args]
+        result = CliRunner().invoke(main, words)
+        findings = json.loads(result.stdout) if result.exit_code < 2 else []
+        return result, [(f["patch"], f["kind"], f["detail"]) for f in findings]
+
+    return call
+
+
+@pytest.fixture
+def series(toy, tools):
+    """Replaces the toy's series with these patches, by slug."""
+
+    def call(patches, trailers=None):
+        work = toy.project.root / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(toy.folder)
+        toy.clone(work)
+        for slug, edits in patches.items():
+            tools.edit(work, edits)
+            text = "Why: it is needed\nfor this.\n\nHow: by edits, in a few more words"
+            text += " than fourteen.\n"
+            last = tools.trailers(slug)
+            for key, value in (trailers or {}).get(slug, {}).items():
+                lines = [x for x in last.splitlines() if not x.startswith(f"{key}:")]
+                last = "\n".join([*lines, f"{key}: {value}", ""])
+            message = f"[Core] The {slug}\n\n{text}{last}Patch-Slug: {slug}\n"
+            tools.git(work, "commit", "-q", "-m", message)
+        refresh(toy.project, work, None, None)
+
+    return call
+
+
+@pytest.fixture
+def pins(toy):
+    def call(*texts):
+        with toy.project.pins.open("a") as file:
+            file.write("".join(texts))
+
+    return call
+
+
+def absent(slug):
+    return {slug: {"Remove-when": f"pkg/{slug}.py: ."}}
+
+
+def test_gate_sees_the_patch_staged(run, series, pins):
+    """A hook that looks at staged files alone would pass on a commit."""
+    pins(STAGED)
+    edits = (
+        {"hook.py": HOOK},
+        {"pkg/bad.py": "import bad\n"},
+        {"pkg/good.py": "G = 1\n"},
+    )
+    names = ("hook", "bad", "good")
+    whens = {"hook": {"Remove-when": "hook.py: ."}} | absent("bad") | absent("good")
+    series(dict(zip(names, edits, strict=True)), whens)
+    result, found = run()
+    assert result.exit_code == 1
+    ((patch, kind, detail),) = found
+    assert (patch, kind) == ("bad", "gate") and "pkg/bad.py:1: no bad" in detail
+
+
+def test_gate_is_not_run_again_until_something_changes(run, toy, series, pins):
+    pins(RUFF)
+    series({"new": {"pkg/new.py": "import os\n"}}, absent("new"))
+    first, found = run()
+    assert found[0][:2] == ("new", "gate") and "F401" in found[0][2]
+    assert "ruff check" in first.stderr
+    again, same = run()
+    assert same == found and "ruff check" not in again.stderr
+    series({"new": {"pkg/new.py": "N = 1\n"}}, absent("new"))
+    third, clean = run()
+    assert clean == [] and third.exit_code == 0 and "ruff check" in third.stderr
+
+
+def test_gate_judges_the_change_and_not_the_file(run, toy, series, pins, tools):
+    """What a tool said of the file before is no finding; one more of it is."""
+    pins(RUFF)
+    series(
+        {
+            "base": {"pkg/base.py": "import os\n"},
+            "moved": {"pkg/base.py": "# a line\nimport os\n"},
+            "worse": {"pkg/base.py": "# a line\nimport os\nimport re\n"},
+        },
+        absent("base")
+        | {
+            "moved": {"Remove-when": "pkg/base.py: line", "Depends-on": "base"},
+            "worse": {"Remove-when": "pkg/base.py: re", "Depends-on": "moved"},
+        },
+    )
+    assert [f[0] for f in run()[1]] == ["base", "worse"]
+
+
+@pytest.mark.parametrize(
+    "gate, why",
+    [
+        (RUFF.replace('"ruff"]', '"ruff==0.0.1"]'), "needed is 0.0.1"),
+        (RUFF.replace('"ruff"]', '"no-such-tool"]'), "is not installed"),
+        (RUFF.replace('"ruff check', '"no-such-program'), "no program"),
+        (STAGED.replace("hook.py", "not-there.py"), "no not-there.py"),
+        (STAGED.replace("hook.py", "-c 'import nothing_of_this'"), "could not run"),
+    ],
+)
+def test_gate_that_cannot_run_is_a_finding_each_time(run, series, pins, gate, why):
+    pins(gate)
+    series({"new": {"pkg/new.py": "N = 1\n"}}, absent("new"))
+    for _ in range(2):
+        result, found = run()
+        assert result.exit_code == 1 and "could not run" in found[0][2]
+        assert why in found[0][2]
+
+
+def test_undeclared_dependency(run, series):
+    edits = {
+        "one": {"pkg/a.py": {10: "ten\n"}},
+        "two": {"pkg/a.py": {11: "eleven\n"}},
+        "three": {"pkg/a.py": {12: "twelve\n"}},
+        "far": {"pkg/a.py": {30: "thirty\n"}},
+    }
+    lines = dict(zip(edits, ("ten", "eleven", "twelve", "thirty"), strict=True))
+    whens = {s: {"Remove-when": f"pkg/a.py: ^{text}$"} for s, text in lines.items()}
+    series(edits, whens)
+    found = run()[1]
+    assert [f[:2] for f in found] == [("two", "depends"), ("three", "depends")]
+    assert "lacks one:" in found[0][2]
+    assert "lacks two:" in found[1][2], "what follows from another is left out"
+    for slug, needs in (("two", "one"), ("three", "two"), ("far", "one")):
+        whens[slug]["Depends-on"] = needs
+    series(edits, whens)
+    assert run()[1] == [], "one that text does not show may be declared"
+
+
+@pytest.mark.parametrize(
+    "marker, says",
+    [
+        ("pkg/a.py: never there", "does not hold in the patched tree"),
+        ("pkg/a.py: ^line 20$", "holds in the unpatched tree"),
+        ("absent pkg/b.py", "does not hold"),
+        ("pkg/a.py", "is neither"),
+        ("pkg/a.py: (", "missing )"),
+    ],
+)
+def test_removal_condition_must_tell_the_trees_apart(run, series, marker, says):
+    edits = {"one": {"pkg/a.py": {10: "ten\n"}}}
+    series(edits, {"one": {"Remove-when": marker}})
+    ((_, kind, detail),) = run()[1]
+    assert kind == "header" and says in detail
+
+
+def test_every_removal_condition_must_hold():
+    message = "t\n\nWhy.\n\nRemove-when: a: x\nRemove-when: absent b\n"
+    patch = Patch("p", b"", message, ())
+    tree = {"a": b"x"}
+    assert landed(patch, tree.get)
+    assert not landed(patch, {**tree, "b": b""}.get)
+    assert not landed(patch, {"a": b"y"}.get)
+
+
+def red_green(run):
+    return run("--red-green")
+
+
+@pytest.mark.parametrize(
+    "test, says",
+    [
+        (TEST, ""),
+        (TEST.replace("b.two() == 2", "b.B == 1"), "do not test the patch"),
+        (TEST.replace("== 2", "== 3"), "with the patch, pytest ends with 1"),
+        ("import pytest\npytest.skip('x', allow_module_level=True)\n", "0 passed"),
+        ("T = 1\n", "pytest ends with 5"),
+    ],
+)
+def test_red_green(run, series, pins, test, says):
+    pins(TESTS)
+    edits = {"pkg/b.py": "B = 1\n\n\n" + FUNCTION, "tests/test_two.py": test}
+    series({"two": edits}, {"two": {"Remove-when": "pkg/b.py: def two"}})
+    result, found = red_green(run)
+    if not says:
+        assert found == [] and result.exit_code == 0, found
+        assert "without its code" in result.stderr
+        assert "without its code" not in red_green(run)[0].stderr, "kept"
+    else:
+        ((_, kind, detail),) = found
+        assert kind == "gate" and says in detail
+
+
+def test_red_green_that_cannot_run_is_a_finding(run, series, pins):
+    pins(TESTS + "plugins = ['no_such_plugin']\n")
+    edits = {"pkg/b.py": "B = 1\n\n\n" + FUNCTION, "tests/test_two.py": TEST}
+    series({"two": edits}, {"two": {"Remove-when": "pkg/b.py: def two"}})
+    for _ in range(2):
+        result, found = red_green(run)
+        assert result.exit_code == 1 and "could not run" in found[0][2]
+
+
+def test_patch_without_tests_is_a_finding(run, pins):
+    pins(TESTS)
+    found = red_green(run)[1]
+    assert len(found) == 3 and "changes nothing below tests/" in found[0][2]
+
+
+def test_no_test_setup_is_no_pass(run):
+    assert red_green(run)[0].exit_code == 2

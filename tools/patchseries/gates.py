@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upstream's own checks on each patch, with the patch staged where it is applied.
+
+Some of the hooks look only at what is staged and pass on anything committed. A gate
+that could not run is a finding.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from patchseries.git import bare_environment
+from patchseries.lint import Finding
+from patchseries.project import Project
+from patchseries.results import (
+    FAILED,
+    NOT_RUN,
+    PASSED,
+    Outcome,
+    Results,
+    key_of,
+    proven,
+    tool_versions,
+)
+from patchseries.sources import Gate
+from patchseries.walk import Step, Walk
+
+Say = Callable[[str], None]
+_TIMEOUT_S = 600
+_DIED = ("ModuleNotFoundError", "ImportError", "MemoryError")  # no judgement
+
+
+def check_gates(project: Project, one: Walk, say: Say) -> Iterator[Finding]:
+    """Findings of every gate on every patch of a series."""
+    for step in one.steps:
+        results = Results(project, one.series.name, step.patch)
+        for gate in one.source.gates:
+            files = gated_files(gate, step)
+            if not files:
+                continue
+            tools = tool_versions([need.partition("==")[0] for need in gate.needs])
+            shown = [gate.command, gate.needs, files, tools]
+            key = key_of(step.content_id, step.tree_before, step.tree_after, *shown)
+
+            def run(gate: Gate = gate, step: Step = step) -> Outcome:
+                say(f"{one.series.name}/{step.patch.slug}: {gate.name}")
+                return run_gate(one, gate, step)
+
+            result = proven(results, gate.name, key, tools, run)
+            if finding := result.finding(one.series.name, step.patch.slug):
+                yield finding
+
+
+def gated_files(gate: Gate, step: Step) -> list[str]:
+    """The files of a patch that a gate is about; the Python ones when it says none."""
+    return [
+        path
+        for path in step.files
+        if re.search(gate.files or r"\.py$", path)
+        and not (gate.exclude and re.search(gate.exclude, path))
+    ]
+
+
+def run_gate(one: Walk, gate: Gate, step: Step) -> Outcome:
+    """Run one gate in the scratch checkout."""
+    if missing := missing_tools(gate):
+        return Outcome(NOT_RUN, gate.command, f"could not run: {missing}")
+    files = gated_files(gate, step) if gate.files else []
+    outcome = _run(one.show(step.tree_after, step.parent), gate, files)
+    if outcome.status != FAILED:
+        return outcome
+    folder = one.show(step.tree_before, step.parent)
+    before = _run(folder, gate, [path for path in files if (folder / path).exists()])
+    found = _diagnostics(outcome)
+    if found and not found - _diagnostics(before):
+        note = f"{gate.name} says the same of the files before the patch"
+        return Outcome(PASSED, outcome.command, "passed", notes=(note,))
+    return outcome
+
+
+def _diagnostics(outcome: Outcome) -> Counter[str]:
+    """What a tool says of a line of a file, without the line's number."""
+    return Counter(
+        match[1] + match[2]
+        for line in outcome.detail.splitlines()
+        if (match := re.match(r"(\S+?):\d+(?::\d+)?:(.*)", line))
+    )
+
+
+def _run(folder: Path, gate: Gate, files: list[str]) -> Outcome:
+    shown = " ".join([gate.command, *files])
+    program, *arguments = shlex.split(gate.command)
+    if program == "python":
+        program = sys.executable
+        if not (folder / arguments[0]).is_file():
+            return Outcome(NOT_RUN, shown, f"could not run: no {arguments[0]}")
+    environment = tool_environment(folder)
+    found = shutil.which(program, path=environment["PATH"])
+    if found is None:
+        return Outcome(NOT_RUN, shown, f"could not run: no program {program}")
+    try:
+        done = subprocess.run(
+            [found, *arguments, *files],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(NOT_RUN, shown, f"could not run: no end after {_TIMEOUT_S} s")
+    return _judge(shown, done.returncode, done.stdout.decode(errors="replace"))
+
+
+def _judge(shown: str, status: int, output: str) -> Outcome:
+    if status == 0:
+        return Outcome(PASSED, shown, "passed")
+    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+    last = lines[-1] if lines else ""
+    if last.startswith(_DIED) or status < 0 or status in (126, 127):
+        why = last or f"exit status {status}"
+        return Outcome(NOT_RUN, shown, f"could not run: {why}")
+    return Outcome(FAILED, shown, f"failed (exit status {status})", "\n".join(lines))
+
+
+def missing_tools(gate: Gate) -> str:
+    """Why a gate's tools are not what it needs, empty when they are."""
+    for need in gate.needs:
+        name, _, wanted = need.partition("==")
+        version = tool_versions([name])[name]
+        if not version:
+            return f"{name} is not installed (`make setup`)"
+        if wanted and version != wanted:
+            return f"{name} is {version}, needed is {wanted} (`make setup`)"
+    return ""
+
+
+def tool_environment(folder: Path) -> Mapping[str, str]:
+    """This interpreter's programs first, nothing that steers git or pytest."""
+    dropped = ("PYTHONPATH", "PYTHONHOME", "RUFF_", "MYPY", "PYTEST_", "VLLM_")
+    env = {
+        name: value
+        for name, value in bare_environment(folder.parent).items()
+        if not name.startswith(dropped)
+    }
+    programs = str(Path(sys.executable).parent)
+    return env | {
+        "PATH": os.pathsep.join([programs, env.get("PATH", os.defpath)]),
+        "MYPY_CACHE_DIR": str(folder / ".git" / "mypy"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }

@@ -48,7 +48,8 @@ test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
 	$(BIN)/pytest --device=cuda -m gpu $(ARGS)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device=npu -m npu $(ARGS)
-bench: sources ## time apply against bare git am, and the quick commands
+bench: trees ## each encoder over the one it replaces, apply over git am (ARGS=)
+	$(BIN)/python -m mmparity.bench $(ARGS)
 	$(BIN)/python parity_tests/bench.py
 lint: setup ## ruff, mypy, typos and the project's own rules
 	$(BIN)/ruff check tools parity_tests

@@ -144,12 +144,13 @@ def _judge(
     for change in changes:
         if change.path in failed:
             return PatchVerdict(patch.slug, "blocked", f"by {failed[change.path]}")
-    return _judge_drift(git, patch, current, strange)
+    return judge_drift(git, patch, current, strange)
 
 
-def _judge_drift(
+def judge_drift(
     git: Git, patch: Patch, current: Snapshot, strange: list[str]
 ) -> PatchVerdict:
+    """A patch on files that are neither before nor after it."""
     for change in patch.changes:
         found = current.get(change.path)
         if change.old is not None and found is None:

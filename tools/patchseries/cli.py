@@ -15,7 +15,7 @@ from rich.console import Console
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.sources import read_sources, select
-from patchseries.terminal import status_table
+from patchseries.terminal import proposal_lines, status_table
 
 if TYPE_CHECKING:
     from patchseries.lint import Finding
@@ -214,6 +214,42 @@ def _report(names: list[str], findings: list[Finding], as_json: bool) -> None:
             _say(f"{f.series}/{f.patch}: {f.kind}: {f.detail}")
         _say(f"{', '.join(names)}: {len(findings) or 'no'} findings")
     sys.exit(1 if findings else 0)
+
+
+@main.command()
+@_series
+@click.option("--to", required=True, help="A release by its version, or a folder.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the result.")
+@click.option("--diff", is_flag=True, help="Show what changed within the patches.")
+@click.pass_obj
+def rebase(
+    project: Project, name: str | None, to: str, out: Path | None, diff: bool
+) -> None:
+    """Propose a series for another release or checkout, in a new folder."""
+    from patchseries.folder import series_names
+    from patchseries.rebase import rebase as rebase_one
+    from patchseries.rebase import write_proposal
+    from patchseries.releases import release_tree
+
+    names = [name] if name else series_names(project)
+    if len(names) != 1:
+        shown = ", ".join(names) or "none"
+        raise PatchseriesError("which-series", f"say --series; there are: {shown}")
+    source = select(read_sources(project.pins), names)[0]
+    folder, pin = Path(to), ""
+    if folder.is_dir():
+        out = out or project.patches / f"{source.name}-{folder.resolve().name}"
+    else:
+        out = out or project.patches / f"{source.name}-{to}"
+        folder, pin = release_tree(project, source.name, to)
+    proposal = rebase_one(project, names[0], folder, diff)
+    for line in proposal_lines(proposal):
+        _say(line)
+    write_proposal(project, proposal, out)
+    _say(f"wrote {len(proposal.files)} patches to {out}")
+    if pin:
+        _say(f"pin for {project.pins}:\n\n{pin}")
+    sys.exit(1 if proposal.open else 0)
 
 
 @main.command("pr-body")

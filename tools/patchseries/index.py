@@ -7,6 +7,7 @@ Only looks up; the hash decides later, so any mirror that lists the file will do
 from __future__ import annotations
 
 import ast
+import hashlib
 import logging
 import os
 import ssl
@@ -143,6 +144,38 @@ def find_urls(
             " at a folder that holds the file",
         )
     return list(dict.fromkeys(urls))
+
+
+def find_sdist(name: str, version: str) -> tuple[str, str]:
+    """File name and sha256 of a release's source archive.
+
+    Raises:
+        PatchseriesError: no index has it, or none says its hash.
+    """
+    logging.getLogger("unearth").setLevel(logging.ERROR)
+    settings, known = read_settings(), set()
+    with make_client(settings) as client:
+        for _, finder in _finders(client, settings):
+            try:
+                packages = list(finder.find_all_packages(name))
+            except (httpx2.HTTPError, OSError, ValueError):
+                continue
+            known |= {package.version or "" for package in packages}
+            for package in packages:
+                link = package.link
+                if package.version != version or link.is_wheel:
+                    continue
+                if sha256 := (link.hash_option or {}).get("sha256", [""])[0]:
+                    return link.filename, sha256
+                if link.is_file:
+                    content = link.file_path.read_bytes()
+                    return link.filename, hashlib.sha256(content).hexdigest()
+    shown = ", ".join(sorted(known)[-8:]) or "none"
+    raise PatchseriesError(
+        "not-found",
+        f"no index offers the source of {name} {version} with a hash; found: {shown}",
+        "check the version and the network, or give the folder of a checkout",
+    )
 
 
 def _finders(client: Any, settings: Settings) -> Iterator[tuple[str, PackageFinder]]:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from patchseries.rebase import Proposal
 from patchseries.status import Status
 
 _COLOURS = {
@@ -34,3 +35,19 @@ def status_table(status: Status) -> Group:
     if status.reason:
         parts.append(Text(f"apply would refuse: {status.reason}"))
     return Group(*parts)
+
+
+def proposal_lines(proposal: Proposal) -> list[str]:
+    """What became of each patch, where conflicts are, and git's comparison."""
+    width = max(len(moved.slug) for moved in proposal.moved)
+    lines = []
+    for moved in proposal.moved:
+        lines.append(
+            f"{moved.slug:{width}}  {moved.outcome:9}  {moved.detail}".rstrip()
+        )
+        lines += [f"    {text}" for text in moved.explanation]
+    counts = f"{len(proposal.files)} of {len(proposal.moved)} patches are carried over"
+    if proposal.open:
+        names = ", ".join(moved.slug for moved in proposal.open)
+        counts += f", {len(proposal.open)} wait for a person: {names}"
+    return [*lines, "", "range-diff:", proposal.range_diff, "", counts]

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A release that is not pinned, into the cache: what a series is rebased onto."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from patchseries.errors import PatchseriesError
+from patchseries.fetch import commit_tree, differences, require_pristine
+from patchseries.project import Project, cache_folder, locked
+from patchseries.sources import Archive, Source, read_sources
+from patchseries.unpack import unpack_sdist
+
+
+def release_tree(project: Project, name: str, version: str) -> tuple[Path, str]:
+    """The source tree of a release, downloaded when it is not there yet.
+
+    Returns:
+        The tree, and the pin to be added to sources.toml, empty when it has one.
+    """
+    pinned = read_sources(project.pins).get(f"{name}-{version}")
+    if pinned:
+        return require_pristine(project, pinned), ""
+    tree = cache_folder() / "releases" / f"{name}-{version}"
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    with locked(tree.parent, patience_s=1800):
+        archive = _kept(tree) or _make(name, version, tree)
+    return tree, _pin(name, version, archive)
+
+
+def _kept(tree: Path) -> Archive | None:
+    """What the tree in the cache was made of; None unless it is still just that."""
+    try:
+        archive = Archive(**json.loads(_note(tree).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return None if differences(tree, archive) else archive
+
+
+def _make(name: str, version: str, tree: Path) -> Archive:
+    from patchseries.download import download  # needs the HTTP stack, others do not
+    from patchseries.index import find_sdist
+
+    file, sha256 = find_sdist(name, version)
+    source = Source(name, version, "sdist", "", ())
+    path = download(source, Archive(file, sha256, ""))
+    partial = tree.with_name(tree.name + ".partial")
+    for leftover in (partial, tree):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        partial.mkdir()
+        unpack_sdist(path, partial)
+        found = commit_tree(partial, source.tree_name, sha256)
+        _note(tree).write_text(
+            json.dumps({"file": file, "sha256": sha256, "tree": found})
+        )
+        partial.rename(tree)
+    except OSError as error:
+        raise PatchseriesError(
+            "cannot-write", f"{partial}: {error.strerror or error}", "free some space"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Archive(file, sha256, found)
+
+
+def _note(tree: Path) -> Path:
+    return tree.with_name(tree.name + ".json")
+
+
+def _pin(name: str, version: str, archive: Archive) -> str:
+    return (
+        f'[[source]]\nname = "{name}"\nversion = "{version}"\nkind = "sdist"\n'
+        'purpose = "What the rebased series is written for."\n'
+        f'[[source.archive]]\nfile = "{archive.file}"\nsha256 = "{archive.sha256}"\n'
+        f'tree = "{archive.tree}"\n'
+    )

@@ -254,10 +254,20 @@ def rebase(
 
 @main.command("pr-body")
 @click.argument("slug")
+@click.option("--draft", is_flag=True, help="Without results.")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="Folder of a parity run [default: build/parity].",
+)
 @click.pass_obj
-def pr_body(project: Project, slug: str) -> None:
-    """Print the text of the pull request for one patch."""
+def pr_body(project: Project, slug: str, draft: bool, run: Path | None) -> None:
+    """Print the text of the pull request for one patch, with its last results."""
+    from patchseries.evidence import evidence
     from patchseries.prbody import find_patch
     from patchseries.prbody import pr_body as body_of
 
-    click.echo(body_of(*find_patch(project, slug)), nl=False)
+    series, patch = find_patch(project, slug)
+    run = run or project.root / "build/parity"
+    results = [] if draft else evidence(project, series.name, patch.slug, run)
+    click.echo(body_of(series, patch, results), nl=False)

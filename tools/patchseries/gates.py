@@ -43,17 +43,14 @@ def check_gates(project: Project, one: Walk, say: Say) -> Iterator[Finding]:
     for step in one.steps:
         results = Results(project, one.series.name, step.patch)
         for gate in one.source.gates:
-            files = gated_files(gate, step)
-            if not files:
+            if not gated_files(gate, step):
                 continue
-            tools = tool_versions([need.partition("==")[0] for need in gate.needs])
-            shown = [gate.command, gate.needs, files, tools]
-            key = key_of(step.content_id, step.tree_before, step.tree_after, *shown)
 
             def run(gate: Gate = gate, step: Step = step) -> Outcome:
                 say(f"{one.series.name}/{step.patch.slug}: {gate.name}")
                 return run_gate(one, gate, step)
 
+            key, tools = gate_key(gate, step), gate_tools(gate)
             result = proven(results, gate.name, key, tools, run)
             if finding := result.finding(one.series.name, step.patch.slug):
                 yield finding
@@ -67,6 +64,19 @@ def gated_files(gate: Gate, step: Step) -> list[str]:
         if re.search(gate.files or r"\.py$", path)
         and not (gate.exclude and re.search(gate.exclude, path))
     ]
+
+
+def gate_tools(gate: Gate) -> dict[str, str]:
+    """The versions that a gate would run."""
+    return tool_versions([need.partition("==")[0] for need in gate.needs])
+
+
+def gate_key(gate: Gate, step: Step) -> str:
+    """Everything that a result depends on."""
+    trees = [step.content_id, step.tree_before, step.tree_after]
+    return key_of(
+        trees, gate.command, gate.needs, gated_files(gate, step), gate_tools(gate)
+    )
 
 
 def run_gate(one: Walk, gate: Gate, step: Step) -> Outcome:

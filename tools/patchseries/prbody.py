@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from patchseries.errors import PatchseriesError
 from patchseries.folder import read_series, series_names
@@ -27,8 +27,12 @@ def find_patch(project: Project, slug: str) -> tuple[Series, Patch]:
     raise PatchseriesError("unknown-patch", f"no patch {slug!r}; there are{known}")
 
 
-def pr_body(series: Series, patch: Patch) -> str:
-    """Title, Purpose, Test Plan and Test Result, as the template upstream asks."""
+def pr_body(series: Series, patch: Patch, results: Sequence[str] = ()) -> str:
+    """Title, Purpose, Test Plan and Test Result, as the template upstream asks.
+
+    Args:
+        results: paragraphs of the Test Result; without any, a draft.
+    """
     plan = [v for k, v in patch.trailers if k.lower() == "test-plan"]
     parts = [
         f"# {patch.subject}",
@@ -39,11 +43,10 @@ def pr_body(series: Series, patch: Patch) -> str:
         "## Test Plan",
         _code(plan) if plan else "None stated.",
         "## Test Result",
-        "No result is recorded for this version of the patch: run the plan and paste"
-        " its output here before sending.",
+        *(results or ["DRAFT: no result of this version of the patch is shown."]),
         "## Scope",
         _files(patch),
-        "---\n" + _checklist(bool(plan)),
+        "---\n" + _checklist(bool(plan), bool(results)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -85,11 +88,11 @@ def _files(patch: Patch) -> str:
     return total + "\n\n" + "\n".join(rows)
 
 
-def _checklist(has_plan: bool) -> str:
+def _checklist(has_plan: bool, has_results: bool) -> str:
     items = {
         "The purpose of the PR": True,
         "The test plan": has_plan,
-        "The test results": False,
+        "The test results": has_results,
         "Not a duplicate of an open PR (say which you looked at)": False,
         "Use of AI assistance is stated, and a person has reviewed every line": False,
     }

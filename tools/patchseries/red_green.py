@@ -41,7 +41,7 @@ from patchseries.walk import TESTS, Step, Walk, walk
 Say = Callable[[str], None]
 CHECK = "red-green"
 _TIMEOUT_S = 1200
-_TOOLS = ("pytest", "torch", "transformers", "numpy")
+TOOLS = ("pytest", "torch", "transformers", "numpy")
 _FAILING = (1, 2)  # pytest: tests failed, or could not be collected
 
 
@@ -157,7 +157,7 @@ def red_green(
 ) -> Result:
     """The kept or new result for one patch."""
     results = Results(project, one.series.name, step.patch)
-    tools = tool_versions(_TOOLS)
+    tools = tool_versions(TOOLS)
     key = red_green_key(bench, step, tools)
 
     def run() -> Outcome:

@@ -150,13 +150,13 @@ def test_commands_on_the_default_trees(run, toy, tools):
 
 
 def test_pr_body(run):
-    result = run("pr-body", "third-neighbour")
+    result = run("pr-body", "--draft", "third-neighbour")
     assert result.exit_code == 0
     plan = "```bash\npytest tests/test_third-neighbour.py\n```"
     for part in ("## Purpose", "## Test Plan", "## Test Result", plan):
         assert part in result.stdout
     assert result.stdout.startswith("# [Bugfix] Third: a neighbour of the first\n")
     assert "Upstream-Status" not in result.stdout
-    assert "No result is recorded" in result.stdout
+    assert "DRAFT: no result" in result.stdout
     result = run("pr-body", "nonsense")
     assert result.exit_code == 2 and "first-lines" in result.stderr

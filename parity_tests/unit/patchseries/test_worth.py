@@ -14,6 +14,7 @@ from patchseries.cli import main
 from patchseries.refresh import refresh
 from patchseries.removal import landed
 from patchseries.series import Patch
+from patchseries.walk import walk
 
 HOOK = """
 import subprocess, sys
@@ -247,3 +248,50 @@ def test_patch_without_tests_is_a_finding(run, pins):
 
 def test_no_test_setup_is_no_pass(run):
     assert red_green(run)[0].exit_code == 2
+
+
+@pytest.fixture
+def body(toy):
+    def call(slug):
+        words = ["--project", str(toy.project.root), "pr-body", slug]
+        return CliRunner().invoke(main, words)
+
+    return call
+
+
+def test_pull_request_shows_results_of_this_very_patch(run, body, toy, series, pins):
+    pins(RUFF, TESTS)
+    code = "B = 1\n\n\n" + FUNCTION
+    edits = {"pkg/b.py": code, "tests/test_two.py": TEST}
+    when = {"two": {"Remove-when": "pkg/b.py: def two"}}
+    series({"two": edits}, when)
+    assert body("two").exit_code == 2 and "no-result" in body("two").stderr
+    assert red_green(run)[0].exit_code == 0
+    assert "no-parity-run" in body("two").stderr
+    with walk(toy.project, "toy-1.0") as one:
+        tree = one.tip_tree
+    provenance = {
+        "trees": {"new": {"toy": tree}},
+        "command": "run it",
+        "created": "now",
+    }
+    summary = {"passed": 3, "total": 4, "failed": 0, "unmatched": 1}
+    case = {"old": "a", "new": "new"}
+    result = {"verdict": "pass", "summary": summary, "provenance": provenance}
+    path = toy.project.root / "build/parity/comparison.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(result | {"cases": [case]}))
+    text = body("two")
+    assert text.exit_code == 0, text.output
+    for part in (
+        "$ pytest tests/test_two.py\n1 passed with the patch; 1 failed without",
+        "$ ruff check --isolated --no-cache --output-format concise pkg/b.py tests",
+        "$ run it\npass: 3 of 4 comparisons passed, 0 failed, 1 without a pair",
+        "- a against new",
+        "- [x] The test results",
+    ):
+        assert part in text.stdout
+    series({"two": edits | {"pkg/b.py": code + "# a line\n"}}, when)
+    assert body("two").exit_code == 2 and "no-result" in body("two").stderr
+    assert red_green(run)[0].exit_code == 0
+    assert "old-parity-run" in body("two").stderr

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was measured of a patch as it is now: nothing older counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from patchseries.errors import PatchseriesError
+from patchseries.gates import gate_key, gated_files
+from patchseries.project import Project
+from patchseries.red_green import CHECK, TOOLS, Bench, red_green_key
+from patchseries.results import PASSED, Result, Results, tool_versions
+from patchseries.walk import Step, Walk, walk
+
+
+def evidence(project: Project, name: str, slug: str, run: Path) -> list[str]:
+    """The Test Result of a patch, as paragraphs.
+
+    Args:
+        run: folder of a parity run.
+
+    Raises:
+        PatchseriesError: a check has no passing result, or the run is of other trees.
+    """
+    with walk(project, name) as one:
+        step = next(step for step in one.steps if step.patch.slug == slug)
+        results = list(_results(project, one, step))
+        for check, result in results:
+            if result is None or result.outcome.status != PASSED:
+                found = result.outcome.summary if result else "has no result"
+                raise PatchseriesError(
+                    "no-result",
+                    f"{name}/{slug}.patch as it is now: {check} {found}",
+                    f"patchseries check --red-green --series {name}; `--draft` prints"
+                    " the text without results",
+                )
+        tests = [_shown(result) for _, result in results if result]
+        return [*tests, _parity(run, one.source.name, one.tip_tree)]
+
+
+def _results(
+    project: Project, one: Walk, step: Step
+) -> Iterator[tuple[str, Result | None]]:
+    kept = Results(project, one.series.name, step.patch)
+    with ExitStack() as stack:
+        bench = Bench(project, one, stack)
+        tools = tool_versions(TOOLS)
+        yield CHECK, kept.get(CHECK, red_green_key(bench, step, tools))
+    for gate in one.source.gates:
+        if gated_files(gate, step):
+            yield gate.name, kept.get(gate.name, gate_key(gate, step))
+
+
+def _shown(result: Result) -> str:
+    tools = ", ".join(f"{k} {v}" for k, v in result.tools.items() if v)
+    outcome = result.outcome
+    lines = [f"$ {outcome.command}", outcome.summary, f"# {result.when}, {tools}"]
+    return (
+        "```\n"
+        + "\n".join([*lines, *(f"# {note}" for note in outcome.notes)])
+        + "\n```"
+    )
+
+
+def _parity(run: Path, source: str, tree: str) -> str:
+    path = run / "comparison.json"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        provenance = found["provenance"]
+        users = [
+            impl for impl, t in provenance["trees"].items() if t.get(source) == tree
+        ]
+        verdict, summary = found["verdict"], found["summary"]
+        counts = f"{summary['passed']} of {summary['total']} comparisons passed, "
+        counts += f"{summary['failed']} failed, {summary['unmatched']} without a pair"
+        command = provenance["command"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise PatchseriesError(
+            "no-parity-run", f"{path} is no finished run", "make parity"
+        ) from None
+    if not users:
+        raise PatchseriesError(
+            "old-parity-run",
+            f"{path} compares other trees than the series as it is now ({tree[:12]})",
+            "make parity",
+        )
+    pairs = sorted({f"{c['old']} against {c['new']}" for c in found["cases"]
+                    if {c["old"], c["new"]} & set(users)})  # fmt: skip
+    return (
+        "Layer by layer, with the whole series applied:\n\n"
+        f"```\n$ {command}\n{verdict}: {counts}\n# {provenance['created']}\n```\n\n"
+        + "\n".join(f"- {pair}" for pair in pairs)
+    )

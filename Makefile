@@ -17,8 +17,8 @@ on_trees = $(if $(VLLM)$(ASCEND),,$(PATCHSERIES) $(1) $(ARGS)) \
 	$(if $(ASCEND),$(PATCHSERIES) $(1) --onto "$(ASCEND)" $(ARGS))
 
 ##@ Run
-parity: trees ## run the default cases, print verdict and report (FAST=1, OUT=, ARGS=)
-	$(MMPARITY) run $(if $(FAST),--fast) --out $(OUT) $(ARGS)
+parity: trees ## run the default cases, print verdict and report (MODELS=all, FAST=1, OUT=, ARGS=)
+	$(MMPARITY) run $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
 report: setup ## render the last run again (OUT=, ARGS="--format markdown")
 	$(MMPARITY) report $(OUT) $(ARGS)
 

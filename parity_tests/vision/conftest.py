@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from mmparity.cases import Case, Noise
-from mmparity.checkpoint import seeded_checkpoint
 from mmparity.implementations import get
 from mmparity.inputs import write_inputs
 from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.seeded import seeded_checkpoint
 from mmparity.tracefile import TraceReader
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -70,7 +70,8 @@ def capturing(encoder: Encoder, depth: int, sink: Sink) -> Iterator[Report]:
         recorder.wrap_modules(stack)
         recorder.wrap_operators(stack)
         yield recorder.report
-    recorder.finish(hook_points.expand(depth))
+    names = encoder.hook_map
+    recorder.finish(hook_points.expand(depth, names.architecture, names.deepstack))
 
 
 @dataclass
@@ -221,7 +222,7 @@ class _Recorder:
         self, taps: tuple[Tap, ...], call: _Call, when: tuple[str, ...]
     ) -> None:
         started = time.perf_counter()
-        number = hook_points.block_number(call.path)
+        number = hook_points.number_of(call.path)
         for tap in taps:
             kind, *steps = tap.take.split(".")
             if kind in when:
@@ -259,7 +260,7 @@ class _Recorder:
         whole.error = whole.error or piece.error
         if tap.part and len(whole.pieces) == tap.part[1]:
             del self._gathered[name]
-            joined = torch.cat(whole.pieces, dim=-1)
+            joined = torch.cat(whole.pieces, dim=tap.join)
             self._flush()
             transforms = (*whole.transforms, "joined")
             self._write(name, joined, path, transforms, whole.error)

@@ -59,6 +59,15 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--depth", type=click.IntRange(min=2), help="Cut the encoder to N blocks."
         ),
+        click.option(
+            "--model",
+            "--models",
+            "models",
+            multiple=True,
+            help="Whose vision tower: a name, several with commas, or all (cut to "
+            "2 blocks). Default: qwen2.5-vl-7b.",
+        ),
+        click.option("--full-depth", is_flag=True, help="All blocks of all models."),
         click.option("--tp", type=click.IntRange(min=1), default=1, help="Default: 1."),
         click.option(
             "--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu"
@@ -95,14 +104,14 @@ def run(as_json: bool, **given: Any) -> None:
     Without --old and --new: the released Ascend encoders against the unified one
     with Ascend's operators, and vLLM's encoder against the unified one.
     """
-    from mmparity.plan import make_plan
+    from mmparity.plan import make_plans
     from mmparity.progress import ProgressDisplay, steps_of
     from mmparity.run import execute
 
-    plan = make_plan(_options(given), _implementations())
-    with ProgressDisplay(steps_of(plan)) as display:
-        result = execute(plan, display)
-    _finish(result, plan.options.out, as_json)
+    plans = make_plans(_options(given), _implementations())
+    with ProgressDisplay(steps_of(plans)) as display:
+        result = execute(plans, display)
+    _finish(result, plans[0].options.out, as_json)
 
 
 @main.command(epilog=EPILOG)
@@ -112,13 +121,15 @@ def capture(implementation: str, **given: Any) -> None:
     """Capture one implementation's traces, to compare here or elsewhere."""
     from mmparity.plan import make_capture_plan
     from mmparity.progress import ProgressDisplay
+    from mmparity.run import RunState
     from mmparity.run import capture as capture_one
-    from mmparity.run import prepare
+    from mmparity.subjects import prepare
 
     plan = make_capture_plan(_options(given), implementation, _implementations())
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
     with ProgressDisplay(steps) as display:
-        capture_one(plan, prepare(plan), implementation, display)
+        subjects = prepare((plan,))
+        capture_one(subjects, 0, RunState(), implementation, display)
     click.echo(str(plan.options.out / "traces" / implementation))
 
 
@@ -147,9 +158,9 @@ def compare(
 )
 def report(directory: Path, formats: str) -> None:
     """Render a comparison.json again; exits with its verdict."""
-    from mmparity.plan import known
     from mmparity.report import terminal_summary, write_reports
     from mmparity.result import read_result
+    from mmparity.trees import known
 
     names = [known("format", name.strip(), FORMATS) for name in formats.split(",")]
     result = read_result(directory)
@@ -163,12 +174,15 @@ def report(directory: Path, formats: str) -> None:
 
 
 @main.command(name="list")
-@click.argument("what", type=click.Choice(["cases", "implementations", "hook-points"]))
+@click.argument(
+    "what", type=click.Choice(["cases", "models", "implementations", "hook-points"])
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_names(what: str, as_json: bool) -> None:
-    """List cases, implementations or hook points."""
+    """List cases, models, implementations or hook points."""
     rows = {
         "cases": _case_rows,
+        "models": _model_rows,
         "implementations": _implementation_rows,
         "hook-points": _hook_point_rows,
     }[what]()
@@ -225,7 +239,16 @@ def _implementation_rows() -> list[tuple[str, str]]:
     return [(name, item.title) for name, item in _implementations().items()]
 
 
-def _hook_point_rows() -> list[tuple[str, str]]:
-    from mmparity.hook_points import HOOK_POINTS
+def _model_rows() -> list[tuple[str, str]]:
+    from mmparity.models import MODELS
 
-    return [(point.name, f"{point.layout} {point.about}") for point in HOOK_POINTS]
+    return [
+        (item.name, f"{item.family}; configuration: {item.source}")
+        for item in MODELS.values()
+    ]
+
+
+def _hook_point_rows() -> list[tuple[str, str]]:
+    from mmparity.hook_points import every
+
+    return [(point.name, f"{point.layout} {point.about}") for point in every()]

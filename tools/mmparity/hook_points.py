@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The canonical hook points of a Qwen2.5-VL vision encoder.
+"""The canonical hook points of the Qwen-VL family's vision encoders.
 
 Every implementation's tensors are recorded under these names and layouts, in
 this order. Data only: it must import without torch.
@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from mmparity.models import Architecture
 from mmparity.types import MmparityError
 
 Kind = Literal["integer", "control", "float"]
@@ -19,7 +20,8 @@ Kind = Literal["integer", "control", "float"]
 any weight. float: activations."""
 
 BLOCK = "blocks.{i}"
-_BLOCK_NUMBER = re.compile(r"^blocks\.(\d+)(?=\.|$)")
+DEEPSTACK = "deepstack_merger_list.{i}"
+_NUMBER = re.compile(r"^(blocks|deepstack_merger_list)\.(\d+)(?=\.|$)")
 
 
 @dataclass(frozen=True)
@@ -27,70 +29,164 @@ class HookPoint:
     """One canonical tensor.
 
     Attributes:
-        name: with ``{i}`` for the number of the block.
+        name: with ``{i}`` for the number of the block or the merger.
         kind: how strictly it is compared.
         layout: its dimensions; T patches, D width, h heads, d head size.
         about: what it is, in a few words.
+        sharded: the dimension of which each rank of a tensor-parallel encoder
+            holds a part; None where every rank holds the whole.
+        parts: so many parts lie side by side in that dimension, and each rank
+            holds its share of each.
     """
 
     name: str
     kind: Kind
     layout: str
     about: str
+    sharded: int | None = None
+    parts: int = 1
 
 
-BEFORE_BLOCKS = (
-    HookPoint("patch_embed", "float", "[T, D]", "embedded patches, image order"),
-    HookPoint("window_index", "integer", "[T/4]", "window order of merged patches"),
-    HookPoint("embeddings", "float", "[T, D]", "input of the first block"),
-    HookPoint("rotary.cos", "control", "[T, d/2]", "cosine, window order"),
-    HookPoint("rotary.sin", "control", "[T, d/2]", "sine, window order"),
+PATCH_EMBED = HookPoint("patch_embed", "float", "[T, D]", "embedded patches")
+WINDOW_INDEX = HookPoint(
+    "window_index", "integer", "[T/4]", "window order of merged patches"
 )
-IN_BLOCK = (
+POS_EMBED = HookPoint("pos_embeds", "float", "[T, D]", "learned positions, resized")
+START = (
+    HookPoint("embeddings", "float", "[T, D]", "input of the first block"),
+    HookPoint("rotary.cos", "control", "[T, d/2]", "cosine, in the blocks' order"),
+    HookPoint("rotary.sin", "control", "[T, d/2]", "sine, in the blocks' order"),
+)
+ATTENTION = (
     HookPoint(f"{BLOCK}.norm1", "float", "[T, D]", "norm before attention"),
-    HookPoint(f"{BLOCK}.attn.qkv", "float", "[T, 3, h, d]", "projection, unrotated"),
+    HookPoint(f"{BLOCK}.attn.qkv", "float", "[T, 3, h, d]", "projection, unrotated", 2),
     HookPoint(f"{BLOCK}.seqlens", "integer", "[sequences]", "lengths attention used"),
-    HookPoint(f"{BLOCK}.attn.q", "float", "[T, h, d]", "query, rotated"),
-    HookPoint(f"{BLOCK}.attn.k", "float", "[T, h, d]", "key, rotated"),
-    HookPoint(f"{BLOCK}.attn.v", "float", "[T, h, d]", "value"),
-    HookPoint(f"{BLOCK}.attn.context", "float", "[T, h, d]", "attention's result"),
+    HookPoint(f"{BLOCK}.attn.q", "float", "[T, h, d]", "query, rotated", 1),
+    HookPoint(f"{BLOCK}.attn.k", "float", "[T, h, d]", "key, rotated", 1),
+    HookPoint(f"{BLOCK}.attn.v", "float", "[T, h, d]", "value", 1),
+    HookPoint(f"{BLOCK}.attn.context", "float", "[T, h, d]", "attention's result", 1),
     HookPoint(f"{BLOCK}.attn.proj", "float", "[T, D]", "output projection"),
     HookPoint(f"{BLOCK}.attn_residual", "float", "[T, D]", "block input + attention"),
     HookPoint(f"{BLOCK}.norm2", "float", "[T, D]", "norm before the MLP"),
-    HookPoint(f"{BLOCK}.mlp.gate_up_proj", "float", "[T, 2 m]", "gate, then up"),
-    HookPoint(f"{BLOCK}.mlp.act_fn", "float", "[T, m]", "silu(gate) * up"),
+)
+GATED_MLP = (
+    HookPoint(
+        f"{BLOCK}.mlp.gate_up_proj", "float", "[T, 2 m]", "gate, then up", 1, parts=2
+    ),
+    HookPoint(f"{BLOCK}.mlp.act_fn", "float", "[T, m]", "MLP's activation", 1),
     HookPoint(f"{BLOCK}.mlp.down_proj", "float", "[T, D]", "MLP output"),
-    HookPoint(BLOCK, "float", "[T, D]", "block output"),
 )
-AFTER_BLOCKS = (
+QWEN2_MLP = (
+    HookPoint(f"{BLOCK}.mlp.fc1", "float", "[T, m]", "first projection", 1),
+    HookPoint(f"{BLOCK}.mlp.act", "float", "[T, m]", "quick GELU", 1),
+    HookPoint(f"{BLOCK}.mlp.fc2", "float", "[T, D]", "MLP output"),
+)
+QWEN3_MLP = (
+    HookPoint(f"{BLOCK}.mlp.linear_fc1", "float", "[T, m]", "first projection", 1),
+    HookPoint(f"{BLOCK}.mlp.act_fn", "float", "[T, m]", "MLP's activation", 1),
+    HookPoint(f"{BLOCK}.mlp.linear_fc2", "float", "[T, D]", "MLP output"),
+)
+OUTPUT = (HookPoint(BLOCK, "float", "[T, D]", "block output"),)
+MERGER = (
     HookPoint("merger.ln_q", "float", "[T, D]", "norm before merging"),
-    HookPoint("merger.mlp.0", "float", "[T/4, 4 D]", "first projection"),
-    HookPoint("merger.mlp.1", "float", "[T/4, 4 D]", "GELU"),
+    HookPoint("merger.mlp.0", "float", "[T/4, 4 D]", "first projection", 1),
+    HookPoint("merger.mlp.1", "float", "[T/4, 4 D]", "GELU", 1),
     HookPoint("merger.mlp.2", "float", "[T/4, out]", "second projection"),
-    HookPoint("last_hidden_state", "float", "[T/4, out]", "result, image order"),
 )
-HOOK_POINTS = BEFORE_BLOCKS + IN_BLOCK + AFTER_BLOCKS
-_BY_NAME = {point.name: point for point in HOOK_POINTS}
+LAST = (HookPoint("last_hidden_state", "float", "[T/4, out]", "result, image order"),)
 
 
-def expand(depth: int) -> tuple[str, ...]:
-    """The names for an encoder of ``depth`` blocks, in order of execution."""
-    blocks = tuple(
-        point.name.format(i=number) for number in range(depth) for point in IN_BLOCK
+def _qwen3_merger(place: str, norm: str) -> tuple[HookPoint, ...]:
+    return (
+        HookPoint(f"{place}.norm", "float", norm, "norm of the merger"),
+        HookPoint(f"{place}.linear_fc1", "float", "[T/4, 4 D]", "first projection", 1),
+        HookPoint(f"{place}.act_fn", "float", "[T/4, 4 D]", "GELU", 1),
+        HookPoint(f"{place}.linear_fc2", "float", "[T/4, out]", "second projection"),
     )
-    before = tuple(point.name for point in BEFORE_BLOCKS)
-    return before + blocks + tuple(point.name for point in AFTER_BLOCKS)
+
+
+_DEEPSTACK = _qwen3_merger(DEEPSTACK, "[T/4, 4 D]")
+
+
+@dataclass(frozen=True)
+class Order:
+    """The hook points of one architecture, in order of execution."""
+
+    before: tuple[HookPoint, ...]
+    in_block: tuple[HookPoint, ...]
+    after: tuple[HookPoint, ...]
+    in_deepstack: tuple[HookPoint, ...] = ()
+
+    @property
+    def all(self) -> tuple[HookPoint, ...]:
+        """Each once."""
+        return self.before + self.in_block + self.in_deepstack + self.after
+
+
+ARCHITECTURES: dict[Architecture, Order] = {
+    "qwen2_vl": Order(
+        (PATCH_EMBED, *START), ATTENTION + QWEN2_MLP + OUTPUT, MERGER + LAST
+    ),
+    "qwen2_5_vl": Order(
+        (PATCH_EMBED, WINDOW_INDEX, *START),
+        ATTENTION + GATED_MLP + OUTPUT,
+        MERGER + LAST,
+    ),
+    "qwen3_vl": Order(
+        (PATCH_EMBED, POS_EMBED, *START),
+        ATTENTION + QWEN3_MLP + OUTPUT,
+        _qwen3_merger("merger", "[T, D]") + LAST,
+        _DEEPSTACK,
+    ),
+}
+_DEFAULT: Architecture = "qwen2_5_vl"
+HOOK_POINTS = ARCHITECTURES[_DEFAULT].all
+_BY_NAME = {
+    point.name: point for order in ARCHITECTURES.values() for point in order.all
+}
+
+
+def every() -> tuple[HookPoint, ...]:
+    """The hook points of all architectures, each name once."""
+    return tuple(_BY_NAME.values())
+
+
+def expand(
+    depth: int, architecture: Architecture = _DEFAULT, deepstack: int = 0
+) -> tuple[str, ...]:
+    """The names for an encoder of ``depth`` blocks, in order of execution.
+
+    The ``deepstack`` mergers run between blocks; they come after all of them here.
+    """
+    order = ARCHITECTURES[architecture]
+    blocks = tuple(
+        point.name.format(i=number)
+        for number in range(depth)
+        for point in order.in_block
+    )
+    mergers = tuple(
+        point.name.format(i=number)
+        for number in range(deepstack)
+        for point in order.in_deepstack
+    )
+    before = tuple(point.name for point in order.before)
+    return before + blocks + mergers + tuple(point.name for point in order.after)
+
+
+def number_of(name: str) -> int | None:
+    """What stands for ``{i}`` in the name of a hook point or a module."""
+    match = _NUMBER.match(name)
+    return int(match.group(2)) if match else None
 
 
 def block_number(name: str) -> int | None:
     """The block that a hook point or a module belongs to."""
-    match = _BLOCK_NUMBER.match(name)
-    return int(match.group(1)) if match else None
+    return number_of(name) if name.startswith("blocks.") else None
 
 
 def pattern_of(name: str) -> str:
-    """The name with ``{i}`` in place of the number of the block."""
-    return _BLOCK_NUMBER.sub(BLOCK, name)
+    """The name with ``{i}`` in place of the number."""
+    return _NUMBER.sub(r"\1.{i}", name)
 
 
 def get(name: str) -> HookPoint:
@@ -99,7 +195,7 @@ def get(name: str) -> HookPoint:
     if pattern in _BY_NAME:
         return _BY_NAME[pattern]
     close = difflib.get_close_matches(pattern, _BY_NAME, n=1)
-    number = block_number(name)
+    number = number_of(name)
     hint = close[0].format(i=number if number is not None else 0) if close else ""
     raise MmparityError(
         f"there is no hook point {name!r}."

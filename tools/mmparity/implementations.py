@@ -10,9 +10,25 @@ import difflib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mmparity.models import FAMILIES
 from mmparity.types import MmparityError
 
-Family = Literal["ascend_0_11", "vllm_0_12", "unified", "hf"]
+HookMaps = Literal["ascend_0_11", "vllm_0_12", "unified", "hf"]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Where one family's vision tower is in a tree.
+
+    Attributes:
+        module: where the classes are.
+        tower: class of the vision tower.
+        model: class of the model around it, whose input processing is run.
+    """
+
+    module: str
+    tower: str
+    model: str
 
 
 @dataclass(frozen=True)
@@ -22,24 +38,22 @@ class Implementation:
     Attributes:
         name: what the command line calls it.
         title: one line that says what runs.
-        family: the module of ``mmparity.encoders`` with its hook points.
-        module: where its classes are.
-        tower: class of the vision tower.
-        model: class of the model around it, whose input processing is run.
+        hook_maps: the module of ``mmparity.encoders`` with its hook points.
+        classes: family of models -> its classes; no entry, no such encoder.
         trees: source -> its folder inside the folder of source trees.
         ascend: vllm-ascend's operators are registered before it is built.
         oracle: it runs in float64, whatever dtype is asked for.
+        pad_weights: the platform says that heads are padded in the weights.
     """
 
     name: str
     title: str
-    family: Family
-    module: str
-    tower: str
-    model: str
+    hook_maps: HookMaps
+    classes: dict[str, Classes]
     trees: dict[str, str] = field(default_factory=dict)
     ascend: bool = False
     oracle: bool = False
+    pad_weights: bool = False
 
     @property
     def emulates(self) -> bool:
@@ -48,8 +62,80 @@ class Implementation:
 
 
 _OLD_TREES = {"vllm": "vllm-0.11.0", "vllm-ascend": "vllm-ascend-0.11.0"}
-_PATCHED_VLLM = "patched/vllm-0.12.0"
-_PATCHED_ASCEND = "patched/vllm-ascend-0.12.0rc1"
+_PATCHED_TREES = {
+    "vllm": "patched/vllm-0.12.0",
+    "vllm-ascend": "patched/vllm-ascend-0.12.0rc1",
+}
+_MODELS = "vllm.model_executor.models"
+_VLLM = {
+    "qwen2_vl": Classes(
+        f"{_MODELS}.qwen2_vl",
+        "Qwen2VisionTransformer",
+        "Qwen2VLForConditionalGeneration",
+    ),
+    "qwen2_5_vl": Classes(
+        f"{_MODELS}.qwen2_5_vl",
+        "Qwen2_5_VisionTransformer",
+        "Qwen2_5_VLForConditionalGeneration",
+    ),
+    "qwen2_5_omni": Classes(
+        f"{_MODELS}.qwen2_5_omni_thinker",
+        "Qwen2_5_VisionTransformer",
+        "Qwen2_5OmniThinkerForConditionalGeneration",
+    ),
+    "qwen3_vl": Classes(
+        f"{_MODELS}.qwen3_vl",
+        "Qwen3_VisionTransformer",
+        "Qwen3VLForConditionalGeneration",
+    ),
+    "qwen3_vl_moe": Classes(
+        f"{_MODELS}.qwen3_vl_moe",
+        "Qwen3_VisionTransformer",
+        "Qwen3VLMoeForConditionalGeneration",
+    ),
+}
+_ASCEND = "vllm_ascend.models"
+_PADDED = {
+    "qwen2_vl": Classes(
+        f"{_ASCEND}.qwen2_vl",
+        "AscendQwen2VisionTransformer",
+        "AscendQwen2VLForConditionalGeneration",
+    ),
+    "qwen2_5_vl": Classes(
+        f"{_ASCEND}.qwen2_5_vl",
+        "AscendQwen2_5_VisionTransformer",
+        "AscendQwen2_5_VLForConditionalGeneration",
+    ),
+    "qwen2_5_omni": Classes(
+        f"{_ASCEND}.qwen2_5_omni_thinker",
+        "AscendQwen2_5_VisionTransformer",
+        "AscendQwen2_5OmniThinkerForConditionalGeneration",
+    ),
+}
+_WITHOUT_PADDING = {
+    family: Classes(f"{_ASCEND}.qwen2_5_vl_without_padding", tower, model)
+    for family, tower, model in (
+        (
+            "qwen2_5_vl",
+            "AscendQwen2_5_VisionTransformer_Without_Padding",
+            "AscendQwen2_5_VLForConditionalGeneration_Without_Padding",
+        ),
+        (
+            "qwen3_vl",
+            "AscendQwen3_VisionTransformer",
+            "AscendQwen3VLForConditionalGeneration",
+        ),
+        (
+            "qwen3_vl_moe",
+            "AscendQwen3_VisionTransformer",
+            "AscendQwen3VLMoeForConditionalGeneration",
+        ),
+    )
+}
+_ORACLE = {
+    name: Classes(f"transformers.models.{family.modeling}", family.tower, "")
+    for name, family in FAMILIES.items()
+}
 
 IMPLEMENTATIONS: dict[str, Implementation] = {
     item.name: item
@@ -57,68 +143,63 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
         Implementation(
             name="ascend-0.11.0",
             title="vllm-ascend 0.11.0's own encoder class, weights padded at load",
-            family="ascend_0_11",
-            module="vllm_ascend.models.qwen2_5_vl",
-            tower="AscendQwen2_5_VisionTransformer",
-            model="AscendQwen2_5_VLForConditionalGeneration",
+            hook_maps="ascend_0_11",
+            classes=_PADDED,
             trees=_OLD_TREES,
             ascend=True,
         ),
         Implementation(
             name="ascend-0.11.0-nopad",
             title="vllm-ascend 0.11.0's own encoder class without padding",
-            family="ascend_0_11",
-            module="vllm_ascend.models.qwen2_5_vl_without_padding",
-            tower="AscendQwen2_5_VisionTransformer_Without_Padding",
-            model="AscendQwen2_5_VLForConditionalGeneration_Without_Padding",
+            hook_maps="ascend_0_11",
+            classes=_WITHOUT_PADDING,
             trees=_OLD_TREES,
             ascend=True,
         ),
         Implementation(
             name="ascend-0.12.0rc1",
             title="vLLM 0.12.0's encoder with vllm-ascend 0.12.0rc1's monkey patches",
-            family="vllm_0_12",
-            module="vllm.model_executor.models.qwen2_5_vl",
-            tower="Qwen2_5_VisionTransformer",
-            model="Qwen2_5_VLForConditionalGeneration",
+            hook_maps="vllm_0_12",
+            classes=_VLLM,
             trees={"vllm": "vllm-0.12.0", "vllm-ascend": "vllm-ascend-0.12.0rc1"},
             ascend=True,
         ),
         Implementation(
             name="vllm-0.12.0",
             title="vLLM 0.12.0's encoder as released",
-            family="vllm_0_12",
-            module="vllm.model_executor.models.qwen2_5_vl",
-            tower="Qwen2_5_VisionTransformer",
-            model="Qwen2_5_VLForConditionalGeneration",
+            hook_maps="vllm_0_12",
+            classes=_VLLM,
             trees={"vllm": "vllm-0.12.0"},
         ),
         Implementation(
             name="unified",
             title="vLLM 0.12.0 with this series, native operators",
-            family="unified",
-            module="vllm.model_executor.models.qwen2_5_vl",
-            tower="Qwen2_5_VisionTransformer",
-            model="Qwen2_5_VLForConditionalGeneration",
-            trees={"vllm": _PATCHED_VLLM},
+            hook_maps="unified",
+            classes=_VLLM,
+            trees={"vllm": _PATCHED_TREES["vllm"]},
         ),
         Implementation(
             name="unified-ascend",
             title="vLLM and vllm-ascend with both series, Ascend operators",
-            family="unified",
-            module="vllm.model_executor.models.qwen2_5_vl",
-            tower="Qwen2_5_VisionTransformer",
-            model="Qwen2_5_VLForConditionalGeneration",
-            trees={"vllm": _PATCHED_VLLM, "vllm-ascend": _PATCHED_ASCEND},
+            hook_maps="unified",
+            classes=_VLLM,
+            trees=_PATCHED_TREES,
             ascend=True,
+        ),
+        Implementation(
+            name="unified-ascend-weights",
+            title="unified-ascend with heads padded in the weights",
+            hook_maps="unified",
+            classes=_VLLM,
+            trees=_PATCHED_TREES,
+            ascend=True,
+            pad_weights=True,
         ),
         Implementation(
             name="hf",
             title="transformers' encoder in float64, the oracle",
-            family="hf",
-            module="transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
-            tower="Qwen2_5_VisionTransformerPretrainedModel",
-            model="Qwen2_5_VLModel",
+            hook_maps="hf",
+            classes=_ORACLE,
             oracle=True,
         ),
     )

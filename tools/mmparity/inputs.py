@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mmparity.cases import Case, Grid, Noise, Photograph
+from mmparity.models import FAMILIES, family_of
 from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
@@ -33,12 +35,17 @@ class Geometry:
     patch_size: int = 14
     merge_size: int = 2
     temporal_patch_size: int = 2
+    family: str = "qwen2_5_vl"
+    """Whose processors make the pixels."""
 
     @classmethod
     def of(cls, config: Any) -> Geometry:
         """The geometry of a transformers vision configuration."""
         return cls(
-            config.patch_size, config.spatial_merge_size, config.temporal_patch_size
+            config.patch_size,
+            config.spatial_merge_size,
+            config.temporal_patch_size,
+            family_of(config).name,
         )
 
 
@@ -126,10 +133,8 @@ def _processed(photo: Photograph, geometry: Geometry) -> tuple[torch.Tensor, Gri
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import (
         Qwen2VLImageProcessor,
     )
-    from transformers.models.qwen2_vl.video_processing_qwen2_vl import (
-        Qwen2VLVideoProcessor,
-    )
 
+    family = FAMILIES[geometry.family]
     frames = _frames(photo, geometry)
     area = (geometry.patch_size * geometry.merge_size) ** 2
     options: dict[str, Any] = {
@@ -138,11 +143,17 @@ def _processed(photo: Photograph, geometry: Geometry) -> tuple[torch.Tensor, Gri
         "merge_size": geometry.merge_size,
         "temporal_patch_size": geometry.temporal_patch_size,
     }
+    if family.image_mean:
+        options |= {"image_mean": family.image_mean, "image_std": family.image_mean}
     if photo.frames == 1:
         batch = Qwen2VLImageProcessor(**options)(images=frames, return_tensors="pt")
         pixels, grid = batch["pixel_values"], batch["image_grid_thw"][0]
     else:
-        batch = Qwen2VLVideoProcessor(**options)(videos=[frames], return_tensors="pt")
+        module, _, name = family.video_processor.partition(":")
+        processor = getattr(import_module(f"transformers.models.{module}"), name)
+        batch = processor(**options)(
+            videos=[frames], do_sample_frames=False, return_tensors="pt"
+        )
         pixels, grid = batch["pixel_values_videos"], batch["video_grid_thw"][0]
     time, rows, columns = (int(size) for size in grid)
     assert (rows, columns) == (photo.rows, photo.columns), (grid, photo)
@@ -150,7 +161,11 @@ def _processed(photo: Photograph, geometry: Geometry) -> tuple[torch.Tensor, Gri
 
 
 def _frames(photo: Photograph, geometry: Geometry) -> list[np.ndarray[Any, Any]]:
-    """Regions a few pixels larger than the grid, so that the processor resizes."""
+    """Regions a few pixels larger than the grid, so that the processor resizes.
+
+    Their places are those for patches of 14 pixels; larger patches start nearer to
+    the corner, so that the same grid fits inside the photograph.
+    """
     from sklearn.datasets import load_sample_image
 
     image = load_sample_image(photo.file)
@@ -158,8 +173,8 @@ def _frames(photo: Photograph, geometry: Geometry) -> list[np.ndarray[Any, Any]]
     width = photo.columns * geometry.patch_size + 5
     frames = []
     for number in range(photo.frames):
-        left = photo.left + number * photo.step[0]
-        top = photo.top + number * photo.step[1]
+        left = (photo.left + number * photo.step[0]) * 14 // geometry.patch_size
+        top = (photo.top + number * photo.step[1]) * 14 // geometry.patch_size
         frame = image[top : top + height, left : left + width]
         if frame.shape[:2] != (height, width):
             raise MmparityError(

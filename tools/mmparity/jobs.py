@@ -31,6 +31,10 @@ class CaptureJob:
     dtype: str
     out: str
     """The folder of the trace."""
+    model: str = ""
+    """Name of the model, for the trace."""
+    checkpoint: str | None = None
+    """Where it is another one than the job's."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Job:
     device: str = "cpu"
     depth: int | None = None
     threads: int | None = None
+    tp: int = 1
+    """Ranks that the encoder is spread over."""
 
     def write(self, path: Path) -> None:
         """Writes the job file."""

@@ -166,6 +166,28 @@ def _length(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return torch.tensor([tensor.shape[0]], dtype=torch.int32)
 
 
+def _plan_one_of_qkv(shape: Shape, geometry: Geometry) -> Shape:
+    if len(shape) != 2 or shape[1] % geometry.num_heads:
+        raise LayoutError(f"{list(shape)} is not [T, {geometry.num_heads} * head size]")
+    return (shape[0], 1, geometry.num_heads, shape[1] // geometry.num_heads)
+
+
+def _plan_same(shape: Shape, geometry: Geometry) -> Shape:
+    return shape
+
+
+def _plan_drop_empty(shape: Shape, geometry: Geometry) -> Shape:
+    if len(shape) != 1 or shape[0] < 2:
+        raise LayoutError(f"{list(shape)} is not an empty sequence and others")
+    return (shape[0] - 1,)
+
+
+def _drop_empty(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    if tensor[0] != 0:
+        raise LayoutError(f"the first sequence has {tensor[0].item()} tokens, not 0")
+    return tensor[1:]
+
+
 TRANSFORMS: dict[str, Transform] = {
     "squeeze.0": Transform(_plan_squeeze(0), _reshape),
     "squeeze.1": Transform(_plan_squeeze(1), _reshape),
@@ -174,10 +196,14 @@ TRANSFORMS: dict[str, Transform] = {
     "split_qkv": Transform(_plan_split(3), _reshape),
     "unpad_tail": Transform(_plan_unpad, _unpad_tail),
     "unpad_halves": Transform(_plan_unpad, _unpad_halves),
+    "one_of_qkv": Transform(_plan_one_of_qkv, _reshape),
+    "cos": Transform(_plan_same, lambda x, _: x.cos()),
+    "sin": Transform(_plan_same, lambda x, _: x.sin()),
+    "drop_empty": Transform(_plan_drop_empty, _drop_empty),
     "fold_halves": Transform(_plan_half, _fold_halves),
     "offsets_to_lengths": Transform(_plan_diff, _diff),
     "tokens_first": Transform(_plan_tokens_first, lambda x, _: x.transpose(0, 1)),
     "length": Transform(_plan_length, _length),
 }
-ALWAYS = frozenset({"tokens_first", "length"})
+ALWAYS = frozenset({"tokens_first", "length", "cos", "sin"})
 """Transforms that may change a tensor and not its shape."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -11,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmparity.cases import CASES, Case, Grid, noise_case, parse_grid
+from mmparity.models import DEFAULT_MODEL, MODELS
+from mmparity.models import get as get_model
+from mmparity.trees import find_trees as find_trees
+from mmparity.trees import known
 from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
     from mmparity.implementations import Implementation
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "vllm_src"
 ORACLE = "hf"
 ORACLE_DTYPE = "float64"
 DEFAULT_PAIRS = (
@@ -25,10 +26,24 @@ DEFAULT_PAIRS = (
     ("ascend-0.12.0rc1", "unified-ascend"),
     ("vllm-0.12.0", "unified"),
 )
+MODEL_PAIRS = (
+    ("ascend-0.11.0", "unified-ascend"),
+    ("ascend-0.11.0-nopad", "unified-ascend"),
+    ("ascend-0.12.0rc1", "unified-ascend"),
+    ("ascend-0.11.0", "unified-ascend-weights"),
+    ("ascend-0.11.0-nopad", "unified-ascend-weights"),
+    ("vllm-0.12.0", "unified"),
+)
+"""With --model: both padding modes; the classes without padding stand in where
+no padding class was written."""
+STANDS_IN_FOR = {"ascend-0.11.0-nopad": "ascend-0.11.0"}
 DEFAULT_DTYPES = ("float32", "bfloat16")
 """float32 first: it places a difference that bfloat16's noise hides."""
 DTYPES = (*DEFAULT_DTYPES, "float64")
 FAST_DEPTH = 4
+SWEEP_DEPTH = 2
+"""Of several models: one block of each kind."""
+TENSOR_PARALLEL = (1, 2, 4, 8)
 BYTES_PER_PATCH_AND_BLOCK = 3_500_000 / 32
 """Measured on float32 traces of Qwen2.5-VL-7B."""
 STORED_BYTES = {"float64": 4, "float32": 4, "bfloat16": 2}
@@ -52,6 +67,8 @@ class Options:
     fast: bool = False
     keep_traces: bool = False
     threads: int | None = None
+    models: tuple[str, ...] = ()
+    full_depth: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,19 +82,38 @@ class Plan:
     depth: int | None
     trees: dict[str, dict[str, str]] = field(default_factory=dict)
     """Implementation -> source -> folder."""
+    model: str | None = None
+    """None: the default model, which --model did not name."""
+
+    @property
+    def tp(self) -> int:
+        """Ranks that every side but the oracle is spread over."""
+        return self.options.tp
+
+    def case_name(self, case: Case) -> str:
+        """The case's name in results; the default model's need no prefix."""
+        if self.model is None and self.tp == 1:
+            return case.name
+        ranks = f"-tp{self.tp}" if self.tp > 1 else ""
+        return f"{self.model or DEFAULT_MODEL}{ranks}/{case.name}"
 
     def dtypes_of(self, implementation: str) -> tuple[str, ...]:
         """The oracle runs in float64, whatever else is asked."""
         return (ORACLE_DTYPE,) if implementation == ORACLE else self.dtypes
 
-    def trace_dir(self, implementation: str, case: str, dtype: str) -> Path:
+    def trace_dir(self, implementation: str, case: Case, dtype: str) -> Path:
         """Where one capture goes."""
-        return self.options.out / "traces" / implementation / f"{case}-{dtype}"
+        traces = self.options.out / "traces" / implementation
+        return traces / f"{self.case_name(case)}-{dtype}"
 
     def repeat(self, old: str, new: str, case: Case, dtype: str) -> str:
         """The command that runs one case of one pair alone."""
         given = self.options
         words = ["mmparity", "run", "--old", old, "--new", new]
+        if self.model is not None:
+            words += ["--model", self.model]
+        if self.tp > 1:
+            words += ["--tp", str(self.tp)]
         if case.name in CASES:
             words += ["--case", case.name]
         for grid in given.grids:
@@ -94,11 +130,38 @@ class Plan:
         return shlex.join(words)
 
 
-def make_plan(options: Options, implementations: dict[str, Implementation]) -> Plan:
+def make_plans(
+    options: Options, implementations: dict[str, Implementation]
+) -> tuple[Plan, ...]:
+    """The plan of each model asked for; of the default one where none is."""
+    names = choose_models(options.models)
+    if len(names) > 1 and options.checkpoint is not None:
+        raise MmparityError(
+            f"--checkpoint is one model's, but {len(names)} models are asked for."
+        )
+    if len(names) > 1 and options.depth is None:
+        depth = FAST_DEPTH if options.fast else SWEEP_DEPTH
+        options = replace(options, depth=None if options.full_depth else depth)
+    return tuple(make_plan(options, implementations, name) for name in names)
+
+
+def choose_models(names: Iterable[str]) -> tuple[str | None, ...]:
+    """Names, also several with commas, and ``all``."""
+    split = [part for text in names for part in text.split(",") if part]
+    if "all" in split:
+        return tuple(MODELS)
+    return tuple(get_model(name).name for name in dict.fromkeys(split)) or (None,)
+
+
+def make_plan(
+    options: Options,
+    implementations: dict[str, Implementation],
+    model: str | None = None,
+) -> Plan:
     """Checks the options of a comparison and fills in the defaults."""
-    pairs = _pairs(options, implementations)
+    pairs = _pairs(options, implementations, model)
     sides = {side for pair in pairs for side in pair}
-    return _plan(options, pairs, sides | {ORACLE}, sides, implementations)
+    return _plan(options, pairs, sides | {ORACLE}, sides, implementations, model)
 
 
 def make_capture_plan(
@@ -106,9 +169,14 @@ def make_capture_plan(
 ) -> Plan:
     """The plan of capturing one implementation, without a comparison."""
     name = known("implementation", implementation, implementations)
+    models = choose_models(options.models)
+    if len(models) > 1:
+        raise MmparityError("capture takes one --model at a time.")
+    if not _has(implementations[name], models[0]):
+        raise MmparityError(f"{name} has no encoder for {models[0]}.")
     if implementations[name].oracle and not options.dtypes:
         options = replace(options, dtypes=(ORACLE_DTYPE,))
-    return _plan(options, (), {name}, {name}, implementations)
+    return _plan(options, (), {name}, {name}, implementations, models[0])
 
 
 def _plan(
@@ -117,11 +185,13 @@ def _plan(
     names: set[str],
     sides: set[str],
     implementations: dict[str, Implementation],
+    model: str | None,
 ) -> Plan:
-    if options.tp != 1:
+    if options.tp not in TENSOR_PARALLEL:
+        allowed = ", ".join(str(count) for count in TENSOR_PARALLEL)
         raise MmparityError(
-            f"--tp {options.tp}: tensor-parallel captures cannot be made yet. "
-            "Allowed: --tp 1"
+            f"--tp {options.tp}: the heads of these encoders are not divisible so. "
+            f"Allowed: {allowed}"
         )
     cases = choose_cases(options.cases, options.grids)
     dtypes = tuple(dict.fromkeys(options.dtypes)) or DEFAULT_DTYPES
@@ -132,20 +202,7 @@ def _plan(
     if depth is None and options.fast:
         depth = FAST_DEPTH
     trees = find_trees(sorted(names), options.trees, implementations)
-    return Plan(options, pairs, cases, dtypes, depth, trees)
-
-
-def known(kind: str, name: str, names: Iterable[str]) -> str:
-    """The name, or an error that suggests the closest one."""
-    names = list(names)
-    if name in names:
-        return name
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f" Closest: {close[0]!r}." if close else ""
-    raise MmparityError(
-        f"unknown {kind} {name!r}.{hint} `mmparity list {kind}s` shows all "
-        f"({', '.join(names)})."
-    )
+    return Plan(options, pairs, cases, dtypes, depth, trees, model)
 
 
 def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]:
@@ -165,33 +222,6 @@ def check_dtype(implementation: Implementation, dtype: str) -> None:
             f"{implementation.name} does not run in {dtype!r}. "
             f"Allowed: {', '.join(allowed)}"
         )
-
-
-def find_trees(
-    names: Iterable[str],
-    overrides: Iterable[str],
-    implementations: dict[str, Implementation],
-) -> dict[str, dict[str, str]]:
-    """The source trees of each implementation, ``--tree`` before the default."""
-    given: dict[tuple[str, str], Path] = {}
-    for text in overrides:
-        key, folder = _parse_tree(text, implementations)
-        given[key] = folder
-    found: dict[str, dict[str, str]] = {}
-    for name in names:
-        found[name] = {}
-        for source, default in implementations[name].trees.items():
-            folder = given.get((name, source), SOURCES / default)
-            if not folder.is_dir():
-                make = (
-                    "make apply" if default.startswith("patched/") else "make sources"
-                )
-                raise MmparityError(
-                    f"{name} needs {source} in {folder}, which is not there. "
-                    f"Run `{make}`, or give --tree {name}:{source}=DIR."
-                )
-            found[name][source] = str(folder)
-    return found
 
 
 def peak_trace_bytes(plan: Plan, blocks: int) -> int:
@@ -218,19 +248,31 @@ def needed_after(pairs: tuple[tuple[str, str], ...], index: int) -> set[str]:
     return {side for pair in pairs[index + 1 :] for side in pair}
 
 
+def _has(implementation: Implementation, model: str | None) -> bool:
+    return get_model(model or DEFAULT_MODEL).family in implementation.classes
+
+
 def _pairs(
-    options: Options, implementations: dict[str, Implementation]
+    options: Options, implementations: dict[str, Implementation], model: str | None
 ) -> tuple[tuple[str, str], ...]:
     old, new = options.old, options.new
     for name in (old, new):
         if name is not None:
             known("implementation", name, implementations)
+            if not _has(implementations[name], model):
+                raise MmparityError(
+                    f"{name} has no encoder for {model}. With one: "
+                    + ", ".join(n for n, i in implementations.items() if _has(i, model))
+                )
     if old is not None and new is not None:
         return ((old, new),)
     pairs = tuple(
         pair
-        for pair in DEFAULT_PAIRS
-        if old in (None, pair[0]) and new in (None, pair[1])
+        for pair in (DEFAULT_PAIRS if model is None else MODEL_PAIRS)
+        if old in (None, pair[0])
+        and new in (None, pair[1])
+        and all(_has(implementations[side], model) for side in pair)
+        and (old is not None or not _is_stood_for(pair[0], implementations, model))
     )
     if not pairs:
         option, other = ("--old", "--new") if new is None else ("--new", "--old")
@@ -240,23 +282,9 @@ def _pairs(
     return pairs
 
 
-def _parse_tree(
-    text: str, implementations: dict[str, Implementation]
-) -> tuple[tuple[str, str], Path]:
-    target, equals, folder = text.partition("=")
-    name, colon, source = target.partition(":")
-    if not (equals and colon and folder):
-        raise MmparityError(
-            f"--tree {text!r} is not IMPL:SOURCE=DIR, for example "
-            "unified:vllm=../vllm-fork"
-        )
-    known("implementation", name, implementations)
-    if source not in implementations[name].trees:
-        raise MmparityError(
-            f"--tree {text!r}: {name} has no source {source!r}. "
-            f"Allowed: {', '.join(implementations[name].trees) or 'none'}"
-        )
-    path = Path(folder).expanduser().resolve()
-    if not path.is_dir():
-        raise MmparityError(f"--tree {text!r}: {path} is not a folder.")
-    return (name, source), path
+def _is_stood_for(
+    name: str, implementations: dict[str, Implementation], model: str | None
+) -> bool:
+    """Whether the implementation that ``name`` stands in for has the encoder."""
+    better = STANDS_IN_FOR.get(name)
+    return better is not None and _has(implementations[better], model)

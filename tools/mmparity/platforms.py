@@ -20,8 +20,10 @@ on a CPU takes these from its tree's NPUPlatform, so that the shipped hook runs.
 _DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA", "npu": "PrivateUse1"}
 
 
-def install(device: str, *, ascend: bool) -> str:
+def install(device: str, *, ascend: bool, pad_weights: bool = False) -> str:
     """Makes vLLM use the platform for ``device``; returns what was installed.
+
+    With ``pad_weights`` it says that encoders pad heads in their weights.
 
     Must run before any module of vLLM that looks at the platform, with
     ``torch_npu``, emulated or real, importable if ``ascend``.
@@ -32,6 +34,10 @@ def install(device: str, *, ascend: bool) -> str:
     borrowed = []
     if ascend and device != "npu":
         borrowed = _borrow(platform, _npu_platform())
+    if pad_weights:
+        assert hasattr(platform, "pad_vit_weights"), platform
+        platform.pad_vit_weights = True
+        borrowed.append("pad_vit_weights")
     platforms._current_platform = platform()
     return f"{platform.__name__}({', '.join(borrowed)})"
 

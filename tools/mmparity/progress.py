@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -77,11 +78,14 @@ class ProgressDisplay:
         self._console.print(f"{stamp}  {text}", markup=False, soft_wrap=True)
 
 
-def steps_of(plan: Plan) -> int:
-    """Captures and comparisons of a plan."""
-    names = {name for pair in plan.pairs for name in pair}
-    captures = len(plan.dtypes_of("hf")) + len(names - {"hf"}) * len(plan.dtypes)
-    return len(plan.cases) * (captures + len(plan.pairs) * len(plan.dtypes))
+def steps_of(plans: Sequence[Plan]) -> int:
+    """Captures and comparisons of plans."""
+    steps = 0
+    for plan in plans:
+        names = {name for pair in plan.pairs for name in pair}
+        captures = len(plan.dtypes_of("hf")) + len(names - {"hf"}) * len(plan.dtypes)
+        steps += len(plan.cases) * (captures + len(plan.pairs) * len(plan.dtypes))
+    return steps
 
 
 def _seconds(value: float | None) -> str:

@@ -17,18 +17,19 @@ from typing import Any, Protocol
 
 from mmparity import provenance
 from mmparity.cases import Case
-from mmparity.inputs import Geometry, write_inputs
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import WORKER, run_worker
+from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import (
     ORACLE,
     ORACLE_DTYPE,
-    ROOT,
+    Options,
     Plan,
     needed_after,
-    peak_trace_bytes,
 )
 from mmparity.result import FILE_NAME, build_result, write_result
+from mmparity.subjects import Subject, batches, prepare
+from mmparity.trees import ROOT
 from mmparity.types import CaseComparison, ComparisonResult, MmparityError
 
 
@@ -47,93 +48,62 @@ class Watcher(Protocol):
 
 @dataclass
 class RunState:
-    """What has happened so far in one run."""
+    """What has happened so far; ``captured`` and ``broken`` of the present batch."""
 
-    checkpoint: Path
-    inputs: dict[str, Path]
     captured: set[str] = field(default_factory=set)
     broken: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: dict[str, int] = field(default_factory=dict)
     cases: list[CaseComparison] = field(default_factory=list)
 
 
 def execute(
-    plan: Plan, watcher: Watcher, command: Sequence[str] = WORKER
+    plans: Sequence[Plan], watcher: Watcher, command: Sequence[str] = WORKER
 ) -> ComparisonResult:
-    """Runs the plan and writes ``comparison.json``, also when it is interrupted."""
+    """Runs the plans and writes ``comparison.json``, also when it is interrupted."""
     started = time.monotonic()
-    out = plan.options.out
+    out = plans[0].options.out
     (out / FILE_NAME).unlink(missing_ok=True)
-    state = prepare(plan)
-    interrupted = False
+    subjects = prepare(plans)
+    state = RunState()
     try:
-        _run_pairs(plan, state, watcher, command)
+        for number, batch in enumerate(batches(subjects)):
+            _run_batch(batch, number, state, watcher, command)
     except KeyboardInterrupt:
-        interrupted = True
-        _fill_missing(plan, state, "the run was interrupted")
+        _fill_missing(plans, state, "the run was interrupted")
         watcher.failed("interrupted; what was compared so far is kept")
+        state.errors.append("run: interrupted")
     finally:
-        if not plan.options.keep_traces:
+        if not plans[0].options.keep_traces:
             shutil.rmtree(out / "traces", ignore_errors=True)
-    if interrupted:
-        state.broken["run"] = "interrupted"
-    result = build_result(state.cases, _provenance(plan, state, started))
+    result = build_result(state.cases, _provenance(plans, state, started))
     write_result(result, out)
     return result
 
 
-def prepare(plan: Plan) -> RunState:
-    """Checkpoint and pixels, and whether the disk will do."""
-    from mmparity.checkpoint import read_vision_config, seeded_checkpoint, with_depth
-
-    options = plan.options
-    options.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = options.checkpoint
-    if checkpoint is None:
-        checkpoint = seeded_checkpoint(ROOT / "build" / "checkpoints", depth=plan.depth)
-    config = with_depth(read_vision_config(checkpoint), plan.depth)
-    needed = peak_trace_bytes(plan, config.depth)
-    free = shutil.disk_usage(options.out).free
-    if needed > free:
-        raise MmparityError(
-            f"{options.out} has {free / 2**30:.1f} GiB free; the traces of this run "
-            f"take up to {needed / 2**30:.1f} GiB. Give --out on another disk, fewer "
-            "--case, or a smaller --depth."
-        )
-    geometry = Geometry.of(config)
-    folder = options.out / "inputs"
-    inputs = {case.name: write_inputs(case, folder, geometry) for case in plan.cases}
-    return RunState(checkpoint, inputs)
-
-
 def capture(
-    plan: Plan,
+    batch: Sequence[Subject],
+    number: int,
     state: RunState,
     implementation: str,
     watcher: Watcher,
     command: Sequence[str] = WORKER,
 ) -> None:
-    """Runs one implementation's worker over all its cases and dtypes."""
-    options = plan.options
-    captures = tuple(
-        CaptureJob(
-            case=case.name,
-            inputs=str(state.inputs[case.name].resolve()),
-            dtype=dtype,
-            out=str(plan.trace_dir(implementation, case.name, dtype).resolve()),
-        )
-        for case in plan.cases
-        for dtype in plan.dtypes_of(implementation)
-    )
+    """Runs one implementation's worker over all cases and dtypes of a batch."""
+    given = [item for item in batch if implementation in item.plan.trees]
+    plan = given[0].plan
     job = Job(
         implementation=implementation,
         trees=plan.trees[implementation],
-        checkpoint=str(Path(state.checkpoint).resolve()),
-        captures=captures,
-        device="cpu" if implementation == ORACLE else options.device,
+        checkpoint=str(Path(given[0].checkpoint).resolve()),
+        captures=tuple(
+            job for item in given for job in _captures(item, implementation)
+        ),
+        device="cpu" if implementation == ORACLE else plan.options.device,
         depth=plan.depth,
-        threads=options.threads,
+        threads=plan.options.threads,
+        tp=1 if implementation == ORACLE else plan.tp,
     )
     started = time.monotonic()
 
@@ -143,32 +113,65 @@ def capture(
             state.peak_memory[implementation] = max(peak, event.peak_memory_bytes)
         watcher.event(implementation, event)
 
-    job_file = options.out / "jobs" / f"{implementation}.json"
-    log = options.out / "logs" / f"{implementation}.log"
+    name = implementation if number == 0 else f"{implementation}-{number}"
+    job_file = plan.options.out / "jobs" / f"{name}.json"
+    log = plan.options.out / "logs" / f"{name}.log"
     run_worker(job, job_file, log, on_event, command)
-    state.seconds[implementation] = time.monotonic() - started
+    spent = time.monotonic() - started
+    state.seconds[implementation] = state.seconds.get(implementation, 0.0) + spent
     state.captured.add(implementation)
 
 
-def _run_pairs(
-    plan: Plan, state: RunState, watcher: Watcher, command: Sequence[str]
+def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
+    plan = item.plan
+    return [
+        CaptureJob(
+            case=plan.case_name(case),
+            inputs=str(item.inputs[case.name].resolve()),
+            dtype=dtype,
+            out=str(plan.trace_dir(implementation, case, dtype).resolve()),
+            model=plan.model or (DEFAULT_MODEL if not plan.options.checkpoint else ""),
+            checkpoint=str(Path(item.checkpoint).resolve()),
+        )
+        for case in plan.cases
+        for dtype in plan.dtypes_of(implementation)
+    ]
+
+
+def _run_batch(
+    batch: Sequence[Subject],
+    number: int,
+    state: RunState,
+    watcher: Watcher,
+    command: Sequence[str],
 ) -> None:
-    for index, (old, new) in enumerate(plan.pairs):
+    state.captured, state.broken = set(), {}
+    pairs = tuple(dict.fromkeys(pair for item in batch for pair in item.plan.pairs))
+    options = batch[0].plan.options
+    for index, (old, new) in enumerate(pairs):
         for name in (ORACLE, new, old):
             if name in state.captured or name in state.broken:
                 continue
             if any(other in state.broken for other in (ORACLE, old, new)):
                 continue
             try:
-                capture(plan, state, name, watcher, command)
+                capture(batch, number, state, name, watcher, command)
             except MmparityError as error:
                 state.broken[name] = str(error)
+                state.errors.append(f"{name}: {error}")
                 watcher.failed(str(error))
-        _compare_pair(plan, state, old, new, watcher)
-        if not plan.options.keep_traces:
-            unused = state.captured - needed_after(plan.pairs, index) - {ORACLE}
-            for name in unused:
-                shutil.rmtree(plan.options.out / "traces" / name, ignore_errors=True)
+        for item in batch:
+            if (old, new) in item.plan.pairs:
+                _compare_pair(item.plan, state, old, new, watcher)
+        later = needed_after(pairs, index)
+        kept = later | {ORACLE} if later else later
+        _drop_traces(options, state.captured - kept)
+
+
+def _drop_traces(options: Options, names: set[str]) -> None:
+    if not options.keep_traces:
+        for name in names:
+            shutil.rmtree(options.out / "traces" / name, ignore_errors=True)
 
 
 def _compare_pair(
@@ -195,7 +198,7 @@ def _compare_case(
 
     try:
         readers = [
-            TraceReader(plan.trace_dir(name, case.name, kind))
+            TraceReader(plan.trace_dir(name, case, kind))
             for name, kind in ((old, dtype), (new, dtype), (ORACLE, ORACLE_DTYPE))
         ]
         return compare_traces(
@@ -211,9 +214,10 @@ def _could_not(
     plan: Plan, case: Case, dtype: str, pair: tuple[str, str], reason: str
 ) -> CaseComparison:
     old, new = pair
+    name = plan.case_name(case)
     return CaseComparison(
-        id=f"{case.name}/{dtype}/{old}:{new}",
-        name=case.name,
+        id=f"{name}/{dtype}/{old}:{new}",
+        name=name,
         dtype=dtype,
         old=old,
         new=new,
@@ -231,19 +235,23 @@ def _could_not(
     )
 
 
-def _fill_missing(plan: Plan, state: RunState, reason: str) -> None:
+def _fill_missing(plans: Sequence[Plan], state: RunState, reason: str) -> None:
     done = {case.id for case in state.cases}
-    for old, new in plan.pairs:
-        for case in plan.cases:
-            for dtype in plan.dtypes:
-                missing = _could_not(plan, case, dtype, (old, new), reason)
-                if missing.id not in done:
-                    state.cases.append(missing)
+    for plan in plans:
+        for pair in plan.pairs:
+            for case in plan.cases:
+                for dtype in plan.dtypes:
+                    missing = _could_not(plan, case, dtype, pair, reason)
+                    if missing.id not in done:
+                        state.cases.append(missing)
 
 
-def _provenance(plan: Plan, state: RunState, started: float) -> dict[str, Any]:
+def _provenance(
+    plans: Sequence[Plan], state: RunState, started: float
+) -> dict[str, Any]:
     metas = [m for case in state.cases for m in (case.old_meta, case.new_meta) if m]
     own = provenance.own_peak_memory()
+    trees = {name: tree for plan in plans for name, tree in plan.trees.items()}
     peaks = {**state.peak_memory, "comparison": own}
     return {
         "created": provenance.now(),
@@ -255,7 +263,7 @@ def _provenance(plan: Plan, state: RunState, started: float) -> dict[str, Any]:
         "peak_memory_bytes": max(peaks.values()) + own,
         "peak_memory_by_process": peaks,
         "machine": provenance.machine(),
-        "sources": provenance.sources(ROOT, plan.trees),
+        "sources": provenance.sources(ROOT, trees),
         **provenance.of_traces(metas),
-        "errors": [f"{name}: {text}" for name, text in state.broken.items()],
+        "errors": state.errors,
     }

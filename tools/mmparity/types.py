@@ -75,12 +75,14 @@ class TraceMeta:
         pixels_digest: sha256 over the pixel values.
         grid_thw: patch grid of each image or clip, (t, h, w) in patches.
         depth: number of blocks that ran.
-        emulated: names of the operators that were emulated (none on a real NPU).
+        emulated: names of the emulated operators that were called.
         seconds: wall time of one forward without capture.
         sources: name of each source tree -> its git tree id.
         versions: name of each package -> version.
         parameters: parameter name -> [shape, dtype], as loaded.
         hyper_parameters: attention class, head size, scale, backend and so on.
+        model: whose vision tower it is; empty for a checkpoint of the user's.
+        tensor_parallel: number of ranks that the encoder was spread over.
     """
 
     implementation: str
@@ -97,6 +99,8 @@ class TraceMeta:
     versions: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, list[Any]] = field(default_factory=dict)
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
+    tensor_parallel: int = 1
     trace_version: int = TRACE_VERSION
 
 

@@ -9,7 +9,6 @@ encoder is in memory at a time.
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import resource
 import subprocess
@@ -70,32 +69,56 @@ def run(job: Job, emit: Emit) -> None:
     _check_device(job.device, implementation)
     if job.threads:
         torch.set_num_threads(job.threads)
-    directory = Path(job.checkpoint)
-    full = checkpoint.read_vision_config(directory)
-    config = checkpoint.with_depth(full, job.depth)
     for capture in job.captures:
         _check_dtype(capture.dtype, implementation)
+    towers = {path: _config(path, job) for path in _checkpoints(job)}
     emit(Event("loading"))
     runtime = encoders.start(implementation, job.trees, job.device)
-    base = _base_meta(job, config, runtime.emulated)
     try:
-        captures = sorted(job.captures, key=lambda capture: capture.dtype)
-        for name, group in itertools.groupby(captures, key=lambda item: item.dtype):
-            weights = checkpoint.vision_weights(directory, config)
-            started = time.perf_counter()
-            emit(Event("loading", dtype=name))
-            encoder = runtime.build(config, DTYPES[name], weights)
-            emit(Event("loaded", dtype=name, seconds=time.perf_counter() - started))
-            for item in group:
-                _capture(encoder, item, replace(base, dtype=name), emit)
-            del encoder
-            gc.collect()
+        for path, config in towers.items():
+            base = _base_meta(job, path, config)
+            items = [item for item in job.captures if path == _checkpoint(item, job)]
+            for name in sorted({item.dtype for item in items}):
+                encoder = _load(runtime, path, config, name, emit)
+                for item in items:
+                    if item.dtype == name:
+                        meta = replace(base, dtype=name, model=item.model)
+                        _capture(encoder, item, meta, runtime, emit)
+                del encoder
+                gc.collect()
     finally:
         runtime.close()
 
 
+def _checkpoint(item: CaptureJob, job: Job) -> str:
+    return item.checkpoint or job.checkpoint
+
+
+def _checkpoints(job: Job) -> list[str]:
+    return list(dict.fromkeys(_checkpoint(item, job) for item in job.captures))
+
+
+def _config(path: str, job: Job) -> Any:
+    return checkpoint.with_depth(checkpoint.read_vision_config(Path(path)), job.depth)
+
+
+def _load(
+    runtime: encoders.Runtime, path: str, config: Any, dtype: str, emit: Emit
+) -> encoders.Encoder:
+    weights = checkpoint.vision_weights(Path(path), config)
+    started = time.perf_counter()
+    emit(Event("loading", dtype=dtype))
+    encoder = runtime.build(config, DTYPES[dtype], weights)
+    emit(Event("loaded", dtype=dtype, seconds=time.perf_counter() - started))
+    return encoder
+
+
 def _capture(
-    encoder: encoders.Encoder, item: CaptureJob, meta: TraceMeta, emit: Emit
+    encoder: encoders.Encoder,
+    item: CaptureJob,
+    meta: TraceMeta,
+    runtime: encoders.Runtime,
+    emit: Emit,
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
@@ -120,6 +143,7 @@ def _capture(
             observed = {}
         writer.meta = replace(
             meta,
+            emulated=runtime.emulated,
             seconds=captured - report.seconds if seconds is None else seconds,
             hyper_parameters={**encoder.hyper_parameters, **observed},
         )
@@ -157,17 +181,16 @@ def _parameters(encoder: encoders.Encoder) -> dict[str, list[Any]]:
     }
 
 
-def _base_meta(job: Job, config: Any, emulated: tuple[str, ...]) -> TraceMeta:
+def _base_meta(job: Job, path: str, config: Any) -> TraceMeta:
     return TraceMeta(
         implementation=job.implementation,
         case="",
         dtype="",
         device=job.device,
-        weights_digest=checkpoint.weights_digest(Path(job.checkpoint), config),
+        weights_digest=checkpoint.weights_digest(Path(path), config),
         pixels_digest="",
         grid_thw=(),
         depth=config.depth,
-        emulated=emulated,
         sources={name: _tree_id(Path(tree)) for name, tree in job.trees.items()},
         versions=_versions(),
     )

@@ -10,17 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmparity import checkpoint
+from mmparity import models, seeded
 from mmparity.checkpoint import (
-    MODELS,
     expected_shapes,
     read_vision_config,
-    seeded_checkpoint,
     vision_weights,
     weights_digest,
     with_depth,
-    write_seeded_checkpoint,
 )
+from mmparity.models import MODELS, Model, head_size
+from mmparity.seeded import seeded_checkpoint, write_seeded_checkpoint
 from mmparity.types import MmparityError
 
 TINY = {
@@ -35,8 +34,7 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = {"model_type": "qwen2_5_vl", "vision_config": TINY, "text_config": {}}
-    monkeypatch.setitem(MODELS, "tiny", recipe)
+    monkeypatch.setitem(MODELS, "tiny", Model("tiny", "qwen2_5_vl", TINY, "made up"))
 
 
 @pytest.fixture
@@ -58,7 +56,7 @@ def digest(directory: Path, depth: int | None = None) -> str:
 
 
 def test_default_model_is_the_real_vision_configuration() -> None:
-    config = checkpoint._model_config("qwen2.5-vl-7b", None).vision_config
+    config = seeded._model_config("qwen2.5-vl-7b", None).vision_config
     shapes = expected_shapes(config)
     assert shapes["blocks.31.attn.qkv.weight"] == (3840, 1280)
     assert shapes["blocks.31.mlp.gate_proj.weight"] == (3420, 1280)
@@ -116,7 +114,7 @@ def test_depth_keeps_a_window_and_a_full_block(
 
 
 def test_full_block_moves_into_a_shallow_cut() -> None:
-    config = checkpoint._model_config("qwen2.5-vl-7b", 4).vision_config
+    config = seeded._model_config("qwen2.5-vl-7b", 4).vision_config
     assert config.fullatt_block_indexes == [3]
 
 
@@ -153,7 +151,7 @@ def test_failed_write_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(seeded, "save_file", full)
     with pytest.raises(MmparityError, match="no space left"):
         write_seeded_checkpoint(tmp_path / "tiny", "tiny")
     assert list(tmp_path.iterdir()) == []
@@ -224,3 +222,56 @@ def test_corrupt_or_absent_safetensors_are_explained(tiny: Path) -> None:
         file.unlink()
     with pytest.raises(MmparityError, match=r"no \*\.safetensors"):
         weights_digest(tiny, config)
+
+
+CUT = {
+    "qwen2-vl-7b": (80, "blocks.1.mlp.fc1.weight", (5120, 1280)),
+    "qwen2.5-vl-72b": (80, "merger.mlp.2.weight", (8192, 5120)),
+    "qwen2.5-omni-7b": (80, "blocks.1.attn.q.weight", (1280, 1280)),
+    "qwen3-vl-4b": (64, "deepstack_merger_list.1.linear_fc2.weight", (2560, 4096)),
+    "qwen3-vl-30b-a3b": (72, "pos_embed.weight", (2304, 1152)),
+}
+
+
+@pytest.mark.parametrize("model", CUT)
+def test_cut_towers_have_the_shapes_of_their_model(model: str) -> None:
+    size, name, shape = CUT[model]
+    config = seeded._vision_part(seeded._model_config(model, 2), model)
+    shapes = expected_shapes(config)
+    assert (config.depth, head_size(config)) == (2, size)
+    assert shapes[name] == shape
+    assert not any(part in key for key in shapes for part in ("blocks.2", "list.2"))
+
+
+def test_a_deep_cut_keeps_the_first_deepstack_blocks_only() -> None:
+    config = seeded._model_config("qwen3-vl-8b", 20).vision_config
+    assert config.deepstack_visual_indexes == [8, 16]
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_omni", "qwen3_vl"])
+def test_each_family_is_written_and_read_as_released(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = {"depth": 3, "num_heads": 2, "patch_size": 2, "spatial_merge_size": 2}
+    width = (
+        {"embed_dim": 16, "hidden_size": 8}
+        if family == "qwen2_vl"
+        else {
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "out_hidden_size": 8,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0, 2],
+        }
+    )
+    small = Model("small", family, {**size, **width}, "made up")
+    monkeypatch.setitem(MODELS, "small", small)
+    write_seeded_checkpoint(tmp_path / "small", "small")
+    raw = json.loads((tmp_path / "small" / "config.json").read_text())
+    assert raw["model_type"] == family
+    prefix = models.FAMILIES[family].prefixes[0]
+    assert all(name.startswith(prefix) for name in stored(tmp_path / "small"))
+    config = with_depth(read_vision_config(tmp_path / "small"), 2)
+    names = {name for name, _ in vision_weights(tmp_path / "small", config)}
+    assert names == set(expected_shapes(config))
+    assert ("deepstack_merger_list.0.norm.weight" in names) == (family == "qwen3_vl")

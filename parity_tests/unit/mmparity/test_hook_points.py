@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from mmparity import encoders, hook_points
-from mmparity.encoders.rules import Tap
+from mmparity.encoders.rules import HookMap, Tap
 from mmparity.implementations import IMPLEMENTATIONS, Implementation, get
 from mmparity.layout import TRANSFORMS
+from mmparity.models import FAMILIES, Family
 from mmparity.types import MmparityError
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
 
-def taps(implementation: Implementation) -> Iterator[Tap]:
-    names = encoders.hook_map(implementation)
+def taps(names: HookMap) -> Iterator[Tap]:
     for rule in names.modules.values():
         if isinstance(rule, tuple):
             yield from rule
@@ -50,14 +50,32 @@ def test_an_unknown_name_gets_the_closest() -> None:
 
 
 @pytest.mark.parametrize(
-    "implementation", IMPLEMENTATIONS.values(), ids=lambda i: i.name
+    ("implementation", "family"),
+    [
+        (item, FAMILIES[name])
+        for item in IMPLEMENTATIONS.values()
+        for name in item.classes
+    ],
+    ids=lambda item: item.name,
 )
 def test_each_family_makes_every_hook_point_with_known_transforms(
-    implementation: Implementation,
+    implementation: Implementation, family: Family
 ) -> None:
-    found = list(taps(implementation))
-    assert {tap.hook_point for tap in found} == set(encoders.HOOK_POINTS)
+    names = encoders.hook_map(implementation, family, deepstack=1)
+    found = list(taps(names))
+    order = hook_points.ARCHITECTURES[family.architecture]
+    assert {tap.hook_point for tap in found} == {point.name for point in order.all}
     assert {name for tap in found for name in tap.layout} <= set(TRANSFORMS)
+
+
+def test_deepstack_mergers_are_numbered_apart_from_blocks() -> None:
+    names = hook_points.expand(2, "qwen3_vl", 2)
+    assert len(names) == len(set(names)) == 5 + 2 * 14 + 2 * 4 + 5
+    name = "deepstack_merger_list.1.norm"
+    assert name in names
+    assert hook_points.number_of(name) == 1
+    assert hook_points.block_number(name) is None
+    assert hook_points.get(name).layout == "[T/4, 4 D]"
 
 
 def test_an_unknown_implementation_gets_the_closest() -> None:

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from mmparity import plan as plan_module
+from mmparity import trees as trees_module
 from mmparity.cases import CASES
 from mmparity.implementations import IMPLEMENTATIONS
+from mmparity.models import MODELS
 from mmparity.plan import (
     DEFAULT_PAIRS,
     Options,
     Plan,
+    choose_models,
     make_capture_plan,
     make_plan,
+    make_plans,
     peak_trace_bytes,
 )
 from mmparity.types import MmparityError
@@ -25,7 +28,7 @@ from mmparity.types import MmparityError
 
 @pytest.fixture(autouse=True)
 def _trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "SOURCES", tmp_path)
+    monkeypatch.setattr(trees_module, "SOURCES", tmp_path)
     for item in IMPLEMENTATIONS.values():
         for folder in item.trees.values():
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,7 @@ def test_one_given_side_selects_its_default_pairs(
         ({"new": "ascend-0.11.0"}, "in no default pair: give --old too"),
         ({"dtypes": ("int4",)}, "does not run in 'int4'. Allowed: float32, bfloat16"),
         ({"old": "hf", "new": "unified"}, "hf does not run in 'float32'"),
-        ({"tp": 2}, "Allowed: --tp 1"),
+        ({"tp": 3}, "Allowed: 1, 2, 4, 8"),
         ({"grids": ("1,16",)}, "not T,H,W"),
         ({"grids": ("1,15,25",)}, "Nearest allowed: 1,16,24"),
         ({"grids": ("0,2,2",)}, "at least 1"),
@@ -134,3 +137,61 @@ def test_capture_plan_of_the_oracle_is_float64() -> None:
     assert plan.dtypes_of("hf") == ("float64",)
     assert plan.pairs == ()
     assert set(plan.trees) == {"hf"}
+
+
+def test_all_models_are_cut_and_named_in_their_cases() -> None:
+    plans = make_plans(Options(out=Path("out"), models=("all",)), IMPLEMENTATIONS)
+    assert [plan.model for plan in plans] == list(MODELS)
+    assert {plan.depth for plan in plans} == {2}
+    names = [plan.case_name(case) for plan in plans for case in plan.cases]
+    assert len(names) == len(set(names)) == 4 * len(MODELS)
+    assert "qwen3-vl-8b/ragged" in names
+    full = Options(out=Path("out"), models=("all",), full_depth=True)
+    assert {plan.depth for plan in make_plans(full, IMPLEMENTATIONS)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("model", "old"),
+    [
+        ("qwen2-vl-7b", "ascend-0.11.0"),
+        ("qwen2.5-omni-7b", "ascend-0.11.0"),
+        ("qwen3-vl-30b-a3b", "ascend-0.11.0-nopad"),
+    ],
+)
+def test_each_model_has_the_pairs_whose_sides_exist(model: str, old: str) -> None:
+    (plan,) = make_plans(Options(out=Path("out"), models=(model,)), IMPLEMENTATIONS)
+    assert plan.pairs == (
+        (old, "unified-ascend"),
+        ("ascend-0.12.0rc1", "unified-ascend"),
+        (old, "unified-ascend-weights"),
+        ("vllm-0.12.0", "unified"),
+    )
+    assert plan.repeat(*plan.pairs[0], plan.cases[0], "float32") == (
+        f"mmparity run --old {old} --new unified-ascend --model {model} "
+        "--case image --dtype float32"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"models": ("qwen3-vl-9b",)},
+            "no model 'qwen3-vl-9b'.*Closest: 'qwen3-vl-8b'",
+        ),
+        (
+            {"models": ("qwen3-vl-8b",), "old": "ascend-0.11.0"},
+            "no encoder for qwen3-vl-8b. With one: ascend-0.11.0-nopad",
+        ),
+        ({"models": ("all",), "checkpoint": Path()}, "--checkpoint is one model's"),
+    ],
+)
+def test_wrong_models_are_explained(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(MmparityError, match=message):
+        make_plans(Options(out=Path("out"), **given), IMPLEMENTATIONS)
+
+
+def test_models_may_be_given_with_commas() -> None:
+    given = ("qwen2-vl-2b,qwen3-vl-2b", "qwen2-vl-2b")
+    assert choose_models(given) == ("qwen2-vl-2b", "qwen3-vl-2b")
+    assert choose_models(()) == (None,)

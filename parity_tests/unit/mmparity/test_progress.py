@@ -43,4 +43,4 @@ def test_steps_are_captures_and_comparisons() -> None:
         DEFAULT_DTYPES,
         None,
     )
-    assert steps_of(plan) == 4 * (1 + 5 * 2) + 3 * 4 * 2
+    assert steps_of((plan,)) == 4 * (1 + 5 * 2) + 3 * 4 * 2

@@ -90,7 +90,7 @@ def make(checkpoint: Path, old: str = "good", new: str = "new", **given: Any) ->
 
 def test_same_implementations_pass_and_leave_no_traces(checkpoint: Path) -> None:
     plan, watcher = make(checkpoint), Recorder()
-    result = execute(plan, watcher, COMMAND)
+    result = execute((plan,), watcher, COMMAND)
     out = plan.options.out
     assert result.verdict == "pass"
     assert result.summary.passed == result.summary.total == 22
@@ -107,7 +107,7 @@ def test_same_implementations_pass_and_leave_no_traces(checkpoint: Path) -> None
 
 
 def test_difference_is_found_in_its_case_only(checkpoint: Path) -> None:
-    result = execute(make(checkpoint, new="differs"), Recorder(), COMMAND)
+    result = execute((make(checkpoint, new="differs"),), Recorder(), COMMAND)
     assert result.verdict == "fail"
     assert [case.verdict for case in result.cases] == ["pass", "fail"]
     assert result.first_divergence is not None
@@ -118,7 +118,7 @@ def test_difference_is_found_in_its_case_only(checkpoint: Path) -> None:
 
 def test_traces_are_kept_when_asked(checkpoint: Path) -> None:
     plan = make(checkpoint, keep_traces=True, cases=("ragged",))
-    execute(plan, Recorder(), COMMAND)
+    execute((plan,), Recorder(), COMMAND)
     kept = (plan.options.out / "traces").rglob("trace.json")
     assert sorted(file.parent.parent.name for file in kept) == ["good", "hf", "new"]
 
@@ -136,7 +136,7 @@ def test_broken_worker_makes_its_cases_errors(
     checkpoint: Path, broken: str, message: str
 ) -> None:
     watcher = Recorder()
-    result = execute(make(checkpoint, new=broken), watcher, COMMAND)
+    result = execute((make(checkpoint, new=broken),), watcher, COMMAND)
     assert result.verdict == "error"
     assert [case.verdict for case in result.cases] == ["error", "error"]
     assert broken in result.cases[0].reason
@@ -152,7 +152,7 @@ def test_other_pairs_still_run(
     pairs = (("crashes", "new"), ("good", "new"))
     monkeypatch.setattr(plan_module, "DEFAULT_PAIRS", pairs)
     plan = make(checkpoint, old=None, new=None, cases=("ragged",))  # type: ignore[arg-type]
-    result = execute(plan, Recorder(), COMMAND)
+    result = execute((plan,), Recorder(), COMMAND)
     assert [case.verdict for case in result.cases] == ["error", "pass"]
     assert result.verdict == "error"
 
@@ -165,7 +165,7 @@ def test_stale_result_does_not_survive_a_run_that_cannot_start(
     (plan.options.out / "comparison.json").write_text("{}")
     monkeypatch.setattr(plan_module, "BYTES_PER_PATCH_AND_BLOCK", 1e15)
     with pytest.raises(MmparityError, match="GiB free"):
-        execute(plan, Recorder(), COMMAND)
+        execute((plan,), Recorder(), COMMAND)
     assert not (plan.options.out / "comparison.json").exists()
 
 
@@ -180,7 +180,7 @@ def test_interrupt_ends_the_workers_and_keeps_what_is_known(
             if event.event == "capturing":
                 raise KeyboardInterrupt
 
-    result = execute(make(checkpoint, old="hangs"), Interrupter(), COMMAND)
+    result = execute((make(checkpoint, old="hangs"),), Interrupter(), COMMAND)
     assert result.verdict == "error"
     assert {case.reason for case in result.cases} == {"the run was interrupted"}
     assert len(result.cases) == 2

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmparity.checkpoint import seeded_checkpoint
 from mmparity.jobs import EXIT_ERROR, CaptureJob, Event, Job
+from mmparity.seeded import seeded_checkpoint
 from mmparity.worker import _error_event, _tree_id
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"

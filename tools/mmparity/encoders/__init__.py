@@ -12,7 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmparity import hook_points
+from mmparity import hook_points, models
+from mmparity.encoders.rules import Subject
 from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
     from mmparity.encoders.rules import HookMap
     from mmparity.implementations import Implementation
+    from mmparity.models import Family
 
 HOOK_POINTS = {
-    point.name: f"{point.layout}: {point.about}" for point in hook_points.HOOK_POINTS
+    point.name: f"{point.layout}: {point.about}" for point in hook_points.every()
 }
 """Canonical name -> layout and meaning, in order of execution."""
 
@@ -52,7 +54,9 @@ class Encoder:
 class Runtime(Protocol):
     """A framework, imported from its trees once for the process."""
 
-    emulated: tuple[str, ...]
+    @property
+    def emulated(self) -> tuple[str, ...]:
+        """The emulated operators that were called since the last build."""
 
     def build(
         self,
@@ -80,17 +84,32 @@ def start(
                 f"is no package {package.name} there. Run `make sources apply`, or "
                 f"give --tree {implementation.name}:{source}=DIR."
             )
-    name = "hf_runtime" if implementation.family == "hf" else "vllm_runtime"
+    name = "hf_runtime" if implementation.oracle else "vllm_runtime"
     module = import_module(f"mmparity.encoders.{name}")
     runtime: Runtime = module.start(implementation, trees, device)
     return runtime
 
 
-def hook_map(implementation: Implementation) -> HookMap:
-    """The name map of the implementation's family."""
-    family = import_module(f"mmparity.encoders.{implementation.family}")
-    found: HookMap = family.hook_map(ascend=implementation.ascend)
+def hook_map(
+    implementation: Implementation, family: Family, deepstack: int = 0
+) -> HookMap:
+    """The name map of an implementation's encoder of a family."""
+    module = import_module(f"mmparity.encoders.{implementation.hook_maps}")
+    subject = Subject(
+        family.name,
+        family.architecture,
+        deepstack,
+        ascend=implementation.ascend,
+        pad_weights=implementation.pad_weights,
+    )
+    found: HookMap = module.hook_map(subject)
     return found
+
+
+def hook_map_of(implementation: Implementation, config: PretrainedConfig) -> HookMap:
+    """The name map for the encoder of a vision configuration."""
+    deepstack = getattr(config, "deepstack_visual_indexes", None) or ()
+    return hook_map(implementation, models.family_of(config), len(deepstack))
 
 
 def describe(tower: Any, config: PretrainedConfig, **known: Any) -> dict[str, Any]:
@@ -99,20 +118,36 @@ def describe(tower: Any, config: PretrainedConfig, **known: Any) -> dict[str, An
     What the tower says itself is read from it and not from ``config``.
     """
     block = tower.blocks[0]
-    return {
+    norm, mlp = block.norm1, block.mlp
+    activation = mlp.act_fn if hasattr(mlp, "act_fn") else mlp.act
+    projection = getattr(block.attn, "qkv", None) or block.attn.q
+    found = {
         "tower_class": type(tower).__name__,
         "attention_class": type(block.attn).__name__,
-        "linear_class": type(block.attn.qkv).__name__,
-        "norm_class": type(block.norm1).__name__,
-        "activation_class": type(block.mlp.act_fn).__name__,
-        "norm_eps": block.norm1.variance_epsilon,
+        "linear_class": type(projection).__name__,
+        "norm_class": type(norm).__name__,
+        "activation_class": type(activation).__name__,
+        "norm_eps": norm.variance_epsilon
+        if hasattr(norm, "variance_epsilon")
+        else norm.eps,
         "num_heads": config.num_heads,
-        "head_size": config.hidden_size // config.num_heads,
-        "window_size": tower.window_size,
-        "full_attention_blocks": list(tower.fullatt_block_indexes),
-        "spatial_merge_size": tower.spatial_merge_size,
-        **known,
+        "head_size": models.head_size(config),
+        "spatial_merge_size": config.spatial_merge_size,
     }
+    if hasattr(tower, "fullatt_block_indexes"):
+        found["window_size"] = tower.window_size
+        found["full_attention_blocks"] = list(tower.fullatt_block_indexes)
+    if hasattr(tower, "deepstack_visual_indexes"):
+        found["deepstack_blocks"] = list(tower.deepstack_visual_indexes)
+    return found | known
 
 
-__all__ = ["HOOK_POINTS", "Encoder", "Runtime", "describe", "hook_map", "start"]
+__all__ = [
+    "HOOK_POINTS",
+    "Encoder",
+    "Runtime",
+    "describe",
+    "hook_map",
+    "hook_map_of",
+    "start",
+]

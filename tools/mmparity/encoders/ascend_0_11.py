@@ -1,31 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hook points of vllm-ascend 0.11.0's own encoder classes.
 
-The padding class pads q, k and v in its weights, as half | pad | half | pad, so
+The padding classes pad q, k and v in their weights, as half | pad | half | pad, so
 everything from qkv to the attention's context has that layout, and cos and sin
-with it. The class without padding has the same names and nothing to un-pad.
+with it. The classes without padding have the same names and nothing to un-pad.
 """
 
 from __future__ import annotations
 
 from mmparity.encoders import vllm_0_12
-from mmparity.encoders.rules import Declared, HookMap, OperatorTap, Tap
+from mmparity.encoders.rules import (
+    Declared,
+    HookMap,
+    Modules,
+    OperatorTap,
+    Subject,
+    Tap,
+)
 from mmparity.encoders.vllm_0_12 import BLOCK, ROW
 
 _ROTARY = ("squeeze.2", "squeeze.0", "unpad_halves", "fold_halves")
 
-MODULES: dict[str, tuple[Tap, ...] | Declared] = {
-    **vllm_0_12.MODULES,
+CHANGES: Modules = {
     "rotary_pos_emb": Declared("angles by position; taken as rotary.cos and .sin"),
     "blocks.0": (
         Tap("embeddings", "input.0", ROW),
         Tap("rotary.cos", "input.cos", _ROTARY),
         Tap("rotary.sin", "input.sin", _ROTARY),
     ),
-    f"{BLOCK}.norm2": (
-        Tap(f"{BLOCK}.attn_residual", "input.0", ROW),
-        Tap(f"{BLOCK}.norm2", "output", ROW),
-    ),
+    f"{BLOCK}.norm2": vllm_0_12.PLAIN_NORM2,
 }
 WINDOW_INDEX = OperatorTap(
     target="encoder:get_window_index",
@@ -35,8 +38,17 @@ WINDOW_INDEX = OperatorTap(
 )
 
 
-def hook_map(*, ascend: bool) -> HookMap:
-    """The name map."""
-    assert ascend, "these classes exist in vllm-ascend only"
-    attention = vllm_0_12.flash_attention_unpad(f"{BLOCK}.attn", "unpad_halves")
-    return HookMap(MODULES, (WINDOW_INDEX, attention))
+def hook_map(subject: Subject) -> HookMap:
+    """The name map; Qwen3-VL's class hands the operator an empty sequence first."""
+    assert subject.ascend, "these classes exist in vllm-ascend only"
+    modules = {**vllm_0_12.MODULES[subject.architecture], **CHANGES}
+    before = vllm_0_12.BEFORE_BLOCKS[subject.architecture]
+    lengths: tuple[str, ...] = ()
+    if subject.architecture == "qwen2_5_vl":
+        before = (WINDOW_INDEX,)
+    elif subject.architecture == "qwen3_vl":
+        lengths = ("drop_empty",)
+    attention = vllm_0_12.flash_attention_unpad(
+        f"{BLOCK}.attn", "unpad_halves", lengths
+    )
+    return subject.hook_map(modules, *before, attention)

@@ -9,16 +9,18 @@ stay in the checkpoint's dtype and become float64 for the time of one block.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import PretrainedConfig
-from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as modeling
 
-from mmparity.encoders import Encoder, describe, hook_map
+from mmparity import models
+from mmparity.checkpoint import tower_class
+from mmparity.encoders import Encoder, describe, hook_map_of
 from mmparity.implementations import Implementation
 
 
@@ -41,20 +43,23 @@ class HfRuntime:
         assert dtype == torch.float64, dtype
         config = copy.deepcopy(config)
         config._attn_implementation = "sdpa"
+        tower = tower_class(config)
         with torch.device("meta"):
-            model = modeling.Qwen2_5_VisionTransformerPretrainedModel(config)
+            model = tower(config)
         stored = {name: tensor.to(self.device) for name, tensor in weights}
         model.load_state_dict(stored, strict=True, assign=True)
         # Its buffer is not in the checkpoint, and was not computed on "meta".
-        rotary_dim = config.hidden_size // config.num_heads // 2
-        rotary = modeling.Qwen2_5_VisionRotaryEmbedding(rotary_dim)
+        rotary = type(model.rotary_pos_emb)(models.head_size(config) // 2)
         model.rotary_pos_emb = rotary.double().to(self.device)
+        if hasattr(model, "pos_embed"):  # its dtype decides that of other tensors
+            model.pos_embed = model.pos_embed.double()
         model.requires_grad_(False).eval()
-        for group in (model.patch_embed, *model.blocks, model.merger):
+        mergers = getattr(model, "deepstack_merger_list", ())
+        for group in (model.patch_embed, *model.blocks, model.merger, *mergers):
             _widen_while_running(group)
         return Encoder(
             model=model,
-            hook_map=hook_map(self.implementation),
+            hook_map=hook_map_of(self.implementation, config),
             forward=_forward_of(model, self.device),
             hyper_parameters=describe(model, config, backend="sdpa"),
         )
@@ -85,9 +90,20 @@ class _KeepFloat64(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@contextmanager
+def _float64_by_default() -> Iterator[None]:
+    """For tensors that are made on the way, such as those of positions."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _forward_of(model: nn.Module, device: torch.device) -> Callable[..., None]:
     def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> None:
-        with _KeepFloat64():
+        with _KeepFloat64(), _float64_by_default():
             model(pixel_values.to(device, torch.float64), grid_thw.to(device))
 
     return forward

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mmparity.models import Architecture
+
 
 @dataclass(frozen=True)
 class Tap:
@@ -20,7 +22,8 @@ class Tap:
             argument that the call wrote to), ``output`` or ``output.N``.
         layout: the transforms of ``mmparity.layout`` to the canonical layout.
         part: (number, count) where several calls make one hook point, side by
-            side in its last dimension.
+            side.
+        join: the dimension in which the parts lie side by side.
         segments: the call is repeated for each sequence; they are put together
             along the tokens.
     """
@@ -30,6 +33,7 @@ class Tap:
     layout: tuple[str, ...] = ()
     part: tuple[int, int] | None = None
     segments: bool = False
+    join: int = -1
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class Declared:
     """A module that is executed and is no hook point, and why it needs none."""
 
     reason: str
+
+
+Modules = dict[str, tuple[Tap, ...] | Declared]
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,38 @@ class OperatorTap:
 class HookMap:
     """The name map of a family of encoders.
 
-    ``modules``: module path, with ``{i}`` for the number of the block or with a
-    number -> what is taken there; all entries that fit a path apply.
+    Attributes:
+        modules: module path, with ``{i}`` for the number of the block or with a
+            number -> what is taken there; all entries that fit a path apply.
+        operators: what is taken where there is no module.
+        architecture: which hook points there must be.
+        deepstack: how many deepstack mergers there are.
     """
 
-    modules: dict[str, tuple[Tap, ...] | Declared]
+    modules: Modules
     operators: tuple[OperatorTap, ...] = field(default=())
+    architecture: Architecture = "qwen2_5_vl"
+    deepstack: int = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a name map depends on.
+
+    Attributes:
+        family: of the model.
+        architecture: of its tower.
+        deepstack: number of deepstack mergers.
+        ascend: Ascend's operators are used.
+        pad_weights: heads are padded in the weights and not around attention.
+    """
+
+    family: str
+    architecture: Architecture
+    deepstack: int = 0
+    ascend: bool = False
+    pad_weights: bool = False
+
+    def hook_map(self, modules: Modules, *operators: OperatorTap) -> HookMap:
+        """The name map of these modules and operators."""
+        return HookMap(modules, operators, self.architecture, self.deepstack)

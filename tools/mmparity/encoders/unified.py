@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hook points of vLLM 0.12.0's encoder with this repository's series."""
+"""Hook points of vLLM 0.12.0's encoders with this repository's series."""
 
 from __future__ import annotations
 
 from mmparity.encoders import vllm_0_12
-from mmparity.encoders.rules import Declared, HookMap, Tap
+from mmparity.encoders.rules import Declared, HookMap, Modules, Subject, Tap
 from mmparity.encoders.vllm_0_12 import BLOCK, ROW
 
 _ATTENTION = f"{BLOCK}.attn.attn"
@@ -16,25 +16,26 @@ _NATIVE = (
     Tap(f"{BLOCK}.attn.v", "input.value", _HEADS),
     Tap(f"{BLOCK}.attn.context", "output", _HEADS),
 )
-MODULES: dict[str, tuple[Tap, ...] | Declared] = {
-    **vllm_0_12.MODULES,
-    f"{BLOCK}.attn.apply_rotary_emb": Declared("taken as attn.q and attn.k"),
-    _ATTENTION: _NATIVE,
-}
 
 
-def hook_map(*, ascend: bool) -> HookMap:
+def hook_map(subject: Subject) -> HookMap:
     """The name map.
 
     On Ascend q, k, v and context are taken inside MMEncoderAttention, from the
     NPU's operator, so that the heads it pads are seen and checked; cos and sin
-    come in that platform's layout, [1, T, 1, d].
+    come in that platform's layout, [1, T, 1, d]. Heads that the weights pad have
+    zeros after each half.
     """
-    if not ascend:
-        return HookMap(MODULES, (vllm_0_12.WINDOW_INDEX,))
-    layout = ("squeeze.2", "squeeze.0", "fold_halves")
-    modules = {
-        **MODULES,
+    modules: Modules = {
+        **vllm_0_12.MODULES[subject.architecture],
+        f"{BLOCK}.attn.apply_rotary_emb": Declared("taken as attn.q and attn.k"),
+        _ATTENTION: _NATIVE,
+    }
+    before = vllm_0_12.BEFORE_BLOCKS[subject.architecture]
+    if not subject.ascend:
+        return subject.hook_map(modules, *before)
+    layout = ("squeeze.2", "squeeze.0", "unpad_halves", "fold_halves")
+    modules |= {
         _ATTENTION: Declared("taken at the NPU's operator inside"),
         "blocks.0": (
             Tap("embeddings", "input.0", ROW),
@@ -42,5 +43,6 @@ def hook_map(*, ascend: bool) -> HookMap:
             Tap("rotary.sin", "input.rotary_pos_emb_sin", layout),
         ),
     }
-    operator = vllm_0_12.flash_attention_unpad(_ATTENTION, "unpad_tail")
-    return HookMap(modules, (vllm_0_12.WINDOW_INDEX, operator))
+    padding = "unpad_halves" if subject.pad_weights else "unpad_tail"
+    operator = vllm_0_12.flash_attention_unpad(_ATTENTION, padding)
+    return subject.hook_map(modules, *before, operator)

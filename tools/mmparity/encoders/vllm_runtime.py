@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig, Qwen2_5_VLConfig
+from transformers import PretrainedConfig
 
-from mmparity import npu_emulation, platforms
-from mmparity.encoders import Encoder, describe, hook_map
+from mmparity import models, npu_emulation, platforms
+from mmparity.encoders import Encoder, describe, hook_map_of
 from mmparity.implementations import Implementation
 from mmparity.types import MmparityError
 
@@ -51,13 +51,20 @@ class VllmRuntime:
         self.implementation = implementation
         self.trees = trees
         self.device = torch.device(device)
-        emulate = implementation.ascend and device != "npu"
-        self.emulated = npu_emulation.EMULATED if emulate else ()
-        self.platform = platforms.install(device, ascend=implementation.ascend)
+        self.platform = platforms.install(
+            device,
+            ascend=implementation.ascend,
+            pad_weights=implementation.pad_weights,
+        )
         self._stack = ExitStack()
         self.vllm_config = _vllm_config(implementation.ascend)
         self._stack.enter_context(_current(self.vllm_config))
         _init_distributed(self._stack, _BACKENDS[device])
+
+    @property
+    def emulated(self) -> tuple[str, ...]:
+        """The emulated operators that were called since the last build."""
+        return tuple(sorted(npu_emulation.called))
 
     def build(
         self,
@@ -66,12 +73,13 @@ class VllmRuntime:
         weights: Iterable[tuple[str, torch.Tensor]],
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
+        npu_emulation.called.clear()
         self.vllm_config.model_config = _model_config(config, dtype)
         # It holds the layers of the encoder that was built before.
         self.vllm_config.compilation_config.static_forward_context.clear()
         if self.implementation.ascend:
             _init_ascend(self.vllm_config)
-        build, process = self._classes()
+        build, process = self._classes(models.family_of(config).name)
         with _default_dtype(dtype), self.device:
             tower = build(config, norm_eps=NORM_EPS, prefix="visual")
         _load(tower, weights)
@@ -79,7 +87,7 @@ class VllmRuntime:
         tower.requires_grad_(False).eval()
         return Encoder(
             model=tower,
-            hook_map=hook_map(self.implementation),
+            hook_map=hook_map_of(self.implementation, config),
             forward=self._forward_of(tower, process),
             hyper_parameters=describe(
                 tower, config, platform=self.platform, **_operator(tower)
@@ -95,15 +103,15 @@ class VllmRuntime:
         model_config = self.vllm_config.model_config
         loader.process_weights_after_loading(tower, model_config, self.device)
 
-    def _classes(self) -> tuple[type[nn.Module], Callable[..., Any]]:
+    def _classes(self, family: str) -> tuple[type[nn.Module], Callable[..., Any]]:
         """The tower, and the method of its model that runs it on pixels."""
-        given = self.implementation
+        given = self.implementation.classes[family]
         try:
             module = import_module(given.module)
             model = getattr(module, given.model)
             return getattr(module, given.tower), model._process_image_input
         except (ImportError, AttributeError) as error:
-            raise _not_in_trees(given, self.trees, error) from error
+            raise _not_in_trees(self.implementation, self.trees, error) from error
 
     def _forward_of(
         self, tower: nn.Module, process: Callable[..., Any]
@@ -220,7 +228,14 @@ def _init_distributed(stack: ExitStack, backend: str) -> None:
 
 def _model_config(config: PretrainedConfig, dtype: torch.dtype) -> Any:
     """What the encoder's code reads of vLLM's ModelConfig."""
-    hf_config = Qwen2_5_VLConfig(vision_config=config.to_dict())
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    family = models.family_of(config)
+    hf_config = CONFIG_MAPPING[family.name]()
+    *way, last = family.path
+    for name in way:
+        hf_config = getattr(hf_config, name)
+    setattr(hf_config, last, config)
     return types.SimpleNamespace(
         hf_config=hf_config,
         hf_text_config=hf_config.text_config,

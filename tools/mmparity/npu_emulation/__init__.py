@@ -14,6 +14,7 @@ import importlib.machinery
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
@@ -23,7 +24,10 @@ from mmparity.npu_emulation.schemas import SCHEMAS
 from mmparity.types import MmparityError
 
 EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
-"""Names of the emulated operators, for a trace's ``emulated``."""
+"""Names of the emulated operators."""
+
+called: set[str] = set()
+"""Names of those that were called; whoever begins something clears it."""
 
 _MODULES = (
     "torch_npu.npu",
@@ -91,7 +95,7 @@ def _register(torch_npu: types.ModuleType) -> None:
         namespace, name = qualified.split("::")
         library = torch.library.Library(namespace, "FRAGMENT")
         library.define(schema)
-        kernel = getattr(operators, name)
+        kernel = _noted(name, getattr(operators, name))
         if name == "npu_format_cast":
             # It may return its argument, which a kernel with autograd may not.
             library.impl(name, kernel, "CompositeImplicitAutograd")
@@ -99,6 +103,15 @@ def _register(torch_npu: types.ModuleType) -> None:
             library.impl(name, kernel, "CompositeExplicitAutograd")
         _libraries.append(library)
         setattr(torch_npu, name, getattr(getattr(torch.ops, namespace), name))
+
+
+def _noted(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(kernel)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        called.add(name)
+        return kernel(*args, **kwargs)
+
+    return call
 
 
 def _serve_npu_key_on_cpu() -> None:

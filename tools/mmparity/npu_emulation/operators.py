@@ -99,6 +99,14 @@ def npu_swiglu(input: torch.Tensor, dim: int = -1) -> torch.Tensor:
     return (F.silu(gate) * up).to(input.dtype)
 
 
+def npu_fast_gelu(input: torch.Tensor) -> torch.Tensor:
+    """x * sigmoid(1.702 x), in the form that does not overflow."""
+    x = input.float()
+    magnitude = x.abs()
+    shrunk = x * torch.exp(0.851 * (x - magnitude))
+    return (shrunk / (1 + torch.exp(-1.702 * magnitude))).to(input.dtype)
+
+
 def npu_quantize(
     input: torch.Tensor,
     scales: torch.Tensor,

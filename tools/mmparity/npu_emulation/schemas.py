@@ -38,6 +38,7 @@ SCHEMAS: dict[str, str] = {
         "float epsilon=1e-06) -> (Tensor, Tensor, Tensor)"
     ),
     "npu::npu_swiglu": "npu_swiglu(Tensor input, int dim=-1) -> Tensor",
+    "npu::npu_fast_gelu": "npu_fast_gelu(Tensor input) -> Tensor",
     "npu::npu_quantize": (
         "npu_quantize(Tensor input, Tensor scales, Tensor? zero_points, "
         "ScalarType dtype, int axis=1, bool div_mode=True) -> Tensor"

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seeded checkpoints at real size, as Hugging Face lays them out.
+
+The same bits on every machine, and written once: a run reads them as it would
+read a released model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+
+from mmparity import models
+from mmparity.checkpoint import expected_shapes, with_depth
+from mmparity.models import DEFAULT_MODEL, FAMILIES
+from mmparity.types import MmparityError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+RECIPE = 1
+"""Raised when the same seed would give other values."""
+MARKER = "seeded.json"
+
+
+def write_seeded_checkpoint(
+    directory: Path,
+    model: str = DEFAULT_MODEL,
+    depth: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Writes a vision tower with seeded values as a Hugging Face checkpoint.
+
+    Each tensor's values depend on the seed and its name only, so an encoder cut
+    in depth has the same first blocks. Does nothing where the same recipe was
+    written already; an interrupted write leaves nothing behind, and a folder that
+    this function wrote and that is damaged is written again.
+    """
+    directory = Path(directory)
+    config = _model_config(model, depth)
+    vision = _vision_part(config, model)
+    recipe = {"model": model, "depth": vision.depth, "seed": seed}
+    recipe["recipe"] = RECIPE
+    if _is_written(directory, recipe):
+        return
+    ours = (directory / MARKER).is_file()
+    if directory.exists() and any(directory.iterdir()) and not ours:
+        raise MmparityError(
+            f"{directory} holds something else than the seeded checkpoint {recipe}. "
+            "Give an empty folder, or delete it."
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        _write_files(partial, config, model, seed)
+        sizes = {file.name: file.stat().st_size for file in partial.iterdir()}
+        marker = json.dumps({**recipe, "sizes": sizes}, indent=2) + "\n"
+        (partial / MARKER).write_text(marker)
+        partial.chmod(0o755)
+        if _is_written(directory, recipe):  # by another process, meanwhile
+            return
+        if directory.exists():
+            shutil.rmtree(directory)
+        partial.rename(directory)
+    except OSError as error:
+        raise MmparityError(f"cannot write {directory}: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def seeded_checkpoint(
+    cache: Path, model: str = DEFAULT_MODEL, depth: int | None = None, seed: int = 0
+) -> Path:
+    """The seeded checkpoint inside ``cache``, written at the first call."""
+    given = models.get(model)
+    recipe = [given.family, given.vision_config, given.text_config]
+    digest = hashlib.sha256(
+        json.dumps([RECIPE, recipe, depth, seed], sort_keys=True).encode()
+    )
+    blocks = depth or given.vision_config["depth"]
+    directory = Path(cache) / f"{model}-{blocks}-{digest.hexdigest()[:12]}"
+    write_seeded_checkpoint(directory, model, depth, seed)
+    return directory
+
+
+def _model_config(model: str, depth: int | None) -> PretrainedConfig:
+    """The whole model's configuration, its vision part cut to ``depth``."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    given = models.get(model)
+    parts: dict[str, Any] = {"vision_config": given.vision_config}
+    if given.text_config:
+        parts["text_config"] = given.text_config
+    for name in reversed(FAMILIES[given.family].path[:-1]):
+        parts = {name: parts}
+    config = CONFIG_MAPPING[given.family](**parts)
+    holder = config
+    *way, last = FAMILIES[given.family].path
+    for name in way:
+        holder = getattr(holder, name)
+    setattr(holder, last, with_depth(getattr(holder, last), depth))
+    return config
+
+
+def _vision_part(config: PretrainedConfig, model: str) -> PretrainedConfig:
+    for name in FAMILIES[models.get(model).family].path:
+        config = getattr(config, name)
+    return config
+
+
+def _is_written(directory: Path, recipe: dict[str, Any]) -> bool:
+    try:
+        marker = json.loads((directory / MARKER).read_text())
+        sizes = marker.pop("sizes")
+        same_sizes = all(
+            (directory / name).stat().st_size == size for name, size in sizes.items()
+        )
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return bool(marker == recipe and same_sizes)
+
+
+def _write_files(
+    directory: Path, config: PretrainedConfig, model: str, seed: int
+) -> None:
+    """config.json and shards of eight blocks, written as they are drawn."""
+    shapes = expected_shapes(_vision_part(config, model))
+    prefix = FAMILIES[models.get(model).family].prefixes[0]
+    shards: dict[int, list[str]] = {}
+    for name in shapes:
+        block = int(name.split(".")[1]) if name.startswith("blocks.") else -1
+        shards.setdefault(block // 8, []).append(name)
+    config.save_pretrained(directory)
+    index: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for number, names in enumerate(shards.values(), start=1):
+            file = f"model-{number:05}-of-{len(shards):05}.safetensors"
+            drawn = pool.map(
+                lambda name: _seeded_values(name, shapes[name], seed), names
+            )
+            tensors = {prefix + n: t for n, t in zip(names, drawn, strict=True)}
+            save_file(tensors, directory / file, metadata={"format": "pt"})
+            index.update(dict.fromkeys(tensors, file))
+    content = {"metadata": {}, "weight_map": index}
+    (directory / "model.safetensors.index.json").write_text(
+        json.dumps(content, indent=1)
+    )
+
+
+def _seeded_values(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """Nearly normal values from integers only: the same bits on every machine.
+
+    Biases and norm weights are away from 0 and 1, so that a side that loses or
+    swaps them shows.
+    """
+    key = hashlib.sha256(f"{RECIPE}:{seed}:{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
+    numel = torch.Size(shape).numel()
+    bits = torch.empty(numel, dtype=torch.int32)
+    bits.random_(-(2**31), 2**31 - 1, generator=generator)
+    dice = bits.view(torch.uint8).view(-1, 4)
+    thrown = dice[:, 0].to(torch.int16)
+    for column in range(1, 4):
+        thrown += dice[:, column]
+    values = (thrown.float() - 510.0) / 147.8  # mean and deviation of four bytes
+    if len(shape) > 1:
+        values *= torch.Size(shape[1:]).numel() ** -0.5
+    else:
+        values *= 0.1
+        if name.endswith("weight"):
+            values += 1.0
+    return values.to(torch.bfloat16).view(shape)

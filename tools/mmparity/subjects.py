@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans with the checkpoints and pixels that they need, made ready on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmparity.inputs import Geometry, write_inputs
+from mmparity.models import DEFAULT_MODEL
+from mmparity.plan import Plan, peak_trace_bytes
+from mmparity.trees import ROOT
+from mmparity.types import MmparityError
+
+CHECKPOINTS = ROOT / "build" / "checkpoints"
+BATCH_BYTES = 6 << 30
+"""Traces of several models may take so much of the disk together."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A plan with its checkpoint and its pixels."""
+
+    plan: Plan
+    checkpoint: Path
+    inputs: dict[str, Path]
+    trace_bytes: int
+
+
+def prepare(plans: Sequence[Plan]) -> list[Subject]:
+    """Checkpoints and pixels, and whether the disk will do."""
+    out = plans[0].options.out
+    out.mkdir(parents=True, exist_ok=True)
+    subjects = [_subject(plan) for plan in plans]
+    held = [sum(item.trace_bytes for item in batch) for batch in batches(subjects)]
+    needed = sum(held) if plans[0].options.keep_traces else max(held)
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise MmparityError(
+            f"{out} has {free / 2**30:.1f} GiB free; the traces of this run "
+            f"take up to {needed / 2**30:.1f} GiB. Give --out on another disk, fewer "
+            "--case, or a smaller --depth."
+        )
+    return subjects
+
+
+def _subject(plan: Plan) -> Subject:
+    from mmparity.checkpoint import read_vision_config, with_depth
+    from mmparity.seeded import seeded_checkpoint
+
+    checkpoint = plan.options.checkpoint
+    if checkpoint is None:
+        model = plan.model or DEFAULT_MODEL
+        checkpoint = seeded_checkpoint(CHECKPOINTS, model, plan.depth)
+    config = with_depth(read_vision_config(checkpoint), plan.depth)
+    geometry = Geometry.of(config)
+    folder = plan.options.out / "inputs" / (plan.model or "")
+    inputs = {case.name: write_inputs(case, folder, geometry) for case in plan.cases}
+    return Subject(plan, checkpoint, inputs, peak_trace_bytes(plan, config.depth))
+
+
+def batches(subjects: Sequence[Subject]) -> list[list[Subject]]:
+    """Subjects whose traces fit on the disk together: to start a worker takes long."""
+    grouped: list[list[Subject]] = []
+    size = 0
+    for subject in subjects:
+        size += subject.trace_bytes
+        if not grouped or size > BATCH_BYTES:
+            grouped.append([])
+            size = subject.trace_bytes
+        grouped[-1].append(subject)
+    return grouped

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the source trees of each implementation are. Looks, and reads nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmparity.types import MmparityError
+
+if TYPE_CHECKING:
+    from mmparity.implementations import Implementation
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "vllm_src"
+
+
+def known(kind: str, name: str, names: Iterable[str]) -> str:
+    """The name, or an error that suggests the closest one."""
+    names = list(names)
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f" Closest: {close[0]!r}." if close else ""
+    raise MmparityError(
+        f"unknown {kind} {name!r}.{hint} `mmparity list {kind}s` shows all "
+        f"({', '.join(names)})."
+    )
+
+
+def find_trees(
+    names: Iterable[str],
+    overrides: Iterable[str],
+    implementations: dict[str, Implementation],
+) -> dict[str, dict[str, str]]:
+    """The source trees of each implementation, ``--tree`` before the default."""
+    given: dict[tuple[str, str], Path] = {}
+    for text in overrides:
+        key, folder = _parse_tree(text, implementations)
+        given[key] = folder
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        found[name] = {}
+        for source, default in implementations[name].trees.items():
+            folder = given.get((name, source), SOURCES / default)
+            if not folder.is_dir():
+                make = (
+                    "make apply" if default.startswith("patched/") else "make sources"
+                )
+                raise MmparityError(
+                    f"{name} needs {source} in {folder}, which is not there. "
+                    f"Run `{make}`, or give --tree {name}:{source}=DIR."
+                )
+            found[name][source] = str(folder)
+    return found
+
+
+def _parse_tree(
+    text: str, implementations: dict[str, Implementation]
+) -> tuple[tuple[str, str], Path]:
+    target, equals, folder = text.partition("=")
+    name, colon, source = target.partition(":")
+    if not (equals and colon and folder):
+        raise MmparityError(
+            f"--tree {text!r} is not IMPL:SOURCE=DIR, for example "
+            "unified:vllm=../vllm-fork"
+        )
+    known("implementation", name, implementations)
+    if source not in implementations[name].trees:
+        raise MmparityError(
+            f"--tree {text!r}: {name} has no source {source!r}. "
+            f"Allowed: {', '.join(implementations[name].trees) or 'none'}"
+        )
+    path = Path(folder).expanduser().resolve()
+    if not path.is_dir():
+        raise MmparityError(f"--tree {text!r}: {path} is not a folder.")
+    return (name, source), path

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``mmparity mutants``. Parses, calls, prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mmparity.mutants.score import Score
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs" / "mutants.md"
+
+
+@click.command(
+    epilog="Exit codes: 0 every bug found, 1 one escapes or a false alarm, "
+    "2 could not run."
+)
+@click.argument("names", nargs=-1)
+@click.option("--quick", is_flag=True, help="Only the dozen that the tests run.")
+@click.option("--docs", is_flag=True, help="Write the table of docs/mutants.md.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=ROOT / "build" / "mutants",
+    help="Folder of traces and logs. Default: build/mutants.",
+)
+def mutants(names: tuple[str, ...], quick: bool, docs: bool, out: Path) -> None:
+    """Plant bugs in the patched trees and say which ones the harness finds.
+
+    NAMES: only those mutants whose name has one of these texts in it.
+    """
+    from mmparity.mutants.catalogue import read_catalogue
+    from mmparity.mutants.run import run_mutants
+    from mmparity.mutants.score import score, write_docs
+
+    catalogue = read_catalogue()
+    chosen = [
+        mutant
+        for mutant in catalogue
+        if (not names or any(name in mutant.name for name in names))
+        and (mutant.quick or not quick)
+    ]
+    if not chosen:
+        raise click.UsageError(f"no mutant is called like {', '.join(names)}")
+    if docs and len(chosen) < len(catalogue):
+        raise click.UsageError("--docs needs the whole catalogue")
+    started = time.monotonic()
+    outcomes = run_mutants(chosen, out.resolve(), lambda t: click.echo(t, err=True))
+    result = score(chosen, outcomes)
+    _print(result, time.monotonic() - started)
+    if docs:
+        write_docs(result, DOCS)
+        click.echo(f"Written: {DOCS.relative_to(ROOT)}")
+    sys.exit(0 if result.passes else 1)
+
+
+def _print(result: Score, seconds: float) -> None:
+    for row in result.problems:
+        outcome, mutant = row.outcome, row.mutant
+        click.echo(f"{row.problem}: {mutant.name} ({mutant.file})")
+        click.echo(f"  found at {outcome.place or '-'}, case {outcome.case or '-'}")
+        if mutant.at:
+            click.echo(f"  expected {' or '.join(mutant.at)}, case {mutant.case}")
+        if outcome.reason:
+            click.echo(f"  {outcome.reason}")
+    click.echo(f"{result.sentence()}; {seconds:.0f} s")

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a catalogue: references once, then one server for each implementation."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from mmparity.jobs import CaptureJob, Job
+from mmparity.launch import TOOLS, run_worker
+from mmparity.mutants.catalogue import Mutant
+from mmparity.mutants.server import GO, INVALID, UNCHANGED, Outcome, ServerJob
+from mmparity.mutants.workload import write_cases, write_checkpoint
+from mmparity.plan import ORACLE, ORACLE_DTYPE, find_trees
+from mmparity.types import MmparityError
+
+OLD_OF = {"unified": "vllm-0.12.0", "unified-ascend": "ascend-0.11.0"}
+"""Implementation that is edited -> the one it is compared with."""
+
+Watcher = Callable[[str], None]
+
+
+def run_mutants(
+    mutants: Sequence[Mutant], work: Path, watcher: Watcher
+) -> dict[str, Outcome]:
+    """The outcome of every mutant by name.
+
+    Raises MmparityError where the trees without an edit do not pass already.
+    """
+    from mmparity.implementations import IMPLEMENTATIONS
+
+    edited = sorted({mutant.on for mutant in mutants})
+    names = sorted({ORACLE, *edited, *(OLD_OF[name] for name in edited)})
+    trees = find_trees(names, (), IMPLEMENTATIONS)
+    for mutant in mutants:
+        mutant.edited(trees[mutant.on])
+    work.mkdir(parents=True, exist_ok=True)
+    weights = write_checkpoint(work / "checkpoint")
+    inputs = write_cases(work / "inputs")
+    dtypes = sorted({mutant.dtype for mutant in mutants})
+    jobs = [
+        ServerJob(
+            implementation=name,
+            old=OLD_OF[name],
+            trees=trees[name],
+            checkpoint=str(weights),
+            inputs={case: str(file) for case, file in inputs.items()},
+            references=str(work / "traces"),
+            work=str(work / name),
+            mutants=tuple(mutant.name for mutant in mutants if mutant.on == name),
+            processes=os.cpu_count() or 1,
+        )
+        for name in edited
+    ]
+    outcomes: dict[str, Outcome] = {}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(_server(job, work)) for job in jobs]
+        wanted = {ORACLE: [ORACLE_DTYPE], **{job.old: dtypes for job in jobs}}
+        watcher(f"importing {', '.join(edited)}; capturing {', '.join(wanted)}")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            captures = [
+                pool.submit(_capture, name, trees[name], weights, inputs, kinds, work)
+                for name, kinds in wanted.items()
+            ]
+            for capture in captures:
+                capture.result()
+        for job, server in zip(jobs, servers, strict=True):
+            for outcome in _answers(job, server, work):
+                _check(outcome, job.implementation)
+                outcomes[outcome.name] = outcome
+                watcher(f"{outcome.name}: {outcome.verdict} {outcome.place or ''}")
+    return outcomes
+
+
+def _check(outcome: Outcome, implementation: str) -> None:
+    """Raises MmparityError where an outcome says nothing of the harness."""
+    if outcome.name == UNCHANGED and outcome.verdict != "pass":
+        raise MmparityError(
+            f"{implementation} without an edit does not pass in {outcome.dtype}: "
+            f"{outcome.place}: {outcome.reason}"
+        )
+    if outcome.verdict == INVALID:
+        raise MmparityError(f"mutant {outcome.name!r}: {outcome.reason}")
+
+
+def _capture(
+    name: str,
+    trees: dict[str, str],
+    weights: Path,
+    inputs: dict[str, Path],
+    dtypes: Iterable[str],
+    work: Path,
+) -> None:
+    captures = tuple(
+        CaptureJob(case, str(file), dtype, str(work / "traces" / name / folder))
+        for case, file in inputs.items()
+        for dtype in dtypes
+        for folder in (f"{case}-{dtype}",)
+    )
+    job = Job(name, trees, str(weights), captures)
+    log = work / "logs" / f"{name}.log"
+    run_worker(job, work / "jobs" / f"{name}.json", log, lambda event: None)
+
+
+@contextmanager
+def _server(job: ServerJob, work: Path) -> Iterator[subprocess.Popen[str]]:
+    """A server that imports its trees and waits; it ends with the ``with``."""
+    file = work / "jobs" / f"server-{job.implementation}.json"
+    log = _log(job, work)
+    for folder in (file.parent, log.parent, Path(job.work)):
+        folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(asdict(job), indent=1))
+    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", "mmparity.mutants.server", str(file.resolve())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=TOOLS,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _answers(
+    job: ServerJob, process: subprocess.Popen[str], work: Path
+) -> Iterator[Outcome]:
+    """Hands on what the server answers; every mutant must have an answer."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answered = set()
+    with suppress(BrokenPipeError):
+        process.stdin.write(GO)
+        process.stdin.flush()
+    for line in process.stdout:
+        raw = json.loads(line)
+        outcome = Outcome(**{**raw, "edited": tuple(raw["edited"])})
+        answered.add(outcome.name)
+        yield outcome
+    status = process.wait()
+    missing = sorted(set(job.mutants) - answered)
+    if status or missing:
+        raise MmparityError(
+            f"the server of {job.implementation} ended with status {status}, without "
+            f"an answer for {', '.join(missing) or 'none'}. Its log: {_log(job, work)}"
+        )
+
+
+def _log(job: ServerJob, work: Path) -> Path:
+    return work / "logs" / f"server-{job.implementation}.log"

@@ -230,10 +230,10 @@ def _commit(
             " series, `patchseries refresh` first",
         )
     pack = git.output(
-        "pack-objects", "--revs", "--stdout", "-q",
+        "pack-objects", "--revs", "--stdout", "-q", "--window=0",
         stdin=f"{receipt.tip}\n^{receipt.base}\n".encode(),
     )  # fmt: skip
-    target.git("unpack-objects", "-q", stdin=pack)
+    target.git("index-pack", "--stdin", stdin=pack)
     return RefMove(
         old=target.head,
         new=receipt.tip,
@@ -246,16 +246,22 @@ def _commit(
 
 def build_commits(git: Git, base: str, result: Classification, signer: str = "") -> str:
     """One commit per patch on top of `base`, in a scratch repository."""
-    git("read-tree", base)
-    tip = base
+    name = "refs/patchseries/built"
+    parts: list[bytes] = []
     for patch, verdict in zip(result.series.patches, result.verdicts, strict=True):
         if not verdict.after:
             continue  # its change is already there
-        git.set_index(verdict.after)
-        tree = git("write-tree", "--missing-ok")
         message = _signed(patch.message, signer) if signer else patch.message
-        tip = git.commit(tree, tip, message, signer or AUTHOR, DATE)
-    return tip
+        lines = [f"commit {name}", f"committer {signer or AUTHOR} {DATE}"]
+        lines += [f"data {len(message.encode())}", message]
+        lines += [] if parts else [f"from {base}"]
+        for path, state in verdict.after.items():
+            lines.append(f"M {state[0]} {state[1]} {path}" if state else f"D {path}")
+        parts.append("\n".join([*lines, ""]).encode())
+    if not parts:
+        return base
+    git.fast_import(b"".join(parts))
+    return git("rev-parse", name)
 
 
 def _signed(message: str, signer: str) -> str:

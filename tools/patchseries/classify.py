@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from patchseries.blobs import Blobs
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, State
 from patchseries.series import Patch, Series
@@ -95,14 +96,16 @@ def classify(
     if any(not numbers for numbers in located.values()) and pristine:
         _write_own_blobs(git, series, pristine)
     current = dict(before)
+    blobs = Blobs(git, before.values())
     verdicts: list[PatchVerdict] = []
     failed: dict[str, str] = {}
     for number, patch in enumerate(series.patches, 1):
-        verdict = _judge(git, patch, number, current, located, failed)
+        verdict = _judge(git, blobs, patch, number, current, located, failed)
         current |= verdict.after or {}
         if verdict.outcome not in (*MENDABLE, "applied"):
             failed |= {c.path: patch.slug for c in patch.changes}
         verdicts.append(verdict)
+    blobs.flush()
     expected = [path for path, chain in chains.items() if chain[0][1] is not None]
     present = sum(before.get(path) is not None for path in expected)
     if not expected:
@@ -110,11 +113,15 @@ def classify(
     return Classification(series, tuple(verdicts), before, present)
 
 
-def replay(git: Git, patch: Patch, current: Mapping[str, State]) -> Snapshot:
+def replay(
+    git: Git, blobs: Blobs, patch: Patch, current: Mapping[str, State]
+) -> Snapshot:
     """Apply a patch to exactly the files that it names, and prove the result."""
-    after = try_patch(git, patch, current)
     expected = {change.path: change.new for change in patch.changes}
-    if after != expected:
+    if blobs.replay(patch, current):
+        return expected
+    blobs.flush()
+    if try_patch(git, patch, current) != expected:
         raise PatchseriesError(
             "corrupt-patch",
             f"{patch.slug}.patch does not give the files whose ids it states",
@@ -125,6 +132,7 @@ def replay(git: Git, patch: Patch, current: Mapping[str, State]) -> Snapshot:
 
 def _judge(
     git: Git,
+    blobs: Blobs,
     patch: Patch,
     number: int,
     current: Snapshot,
@@ -133,7 +141,9 @@ def _judge(
 ) -> PatchVerdict:
     changes = patch.changes
     if all(current.get(change.path) == change.old for change in changes):
-        return PatchVerdict(patch.slug, "exact", after=replay(git, patch, current))
+        return PatchVerdict(
+            patch.slug, "exact", after=replay(git, blobs, patch, current)
+        )
     there = [any(n >= number for n in located[c.path]) for c in changes]
     if all(there):
         return PatchVerdict(patch.slug, "applied")
@@ -144,6 +154,7 @@ def _judge(
     for change in changes:
         if change.path in failed:
             return PatchVerdict(patch.slug, "blocked", f"by {failed[change.path]}")
+    blobs.flush()
     return judge_drift(git, patch, current, strange)
 
 
@@ -185,10 +196,12 @@ def try_patch(
 def _write_own_blobs(git: Git, series: Series, pristine: Snapshot) -> None:
     """Make every intermediate file of the series readable, as merge bases."""
     current = dict(pristine)
+    blobs = Blobs(git, pristine.values())
     for patch in series.patches:
         if any(current.get(c.path) != c.old for c in patch.changes):
-            return
-        current |= replay(git, patch, current)
+            break
+        current |= replay(git, blobs, patch, current)
+    blobs.flush()
 
 
 def _some(paths: Sequence[str]) -> str:

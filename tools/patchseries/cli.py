@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.sources import read_sources, select
-from patchseries.terminal import proposal_lines, status_table
 
 if TYPE_CHECKING:
     from patchseries.lint import Finding
-
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def _say(text: str) -> None:
@@ -34,7 +30,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except PatchseriesError as error:
-            _err.print(f"patchseries: {error}", markup=False)
+            click.echo(f"patchseries: {error}", err=True)
             sys.exit(2)
 
 
@@ -160,7 +156,10 @@ def status(
     project: Project, onto: Path | None, name: str | None, as_json: bool
 ) -> None:
     """Show what is applied, what would apply, and why not."""
+    from rich.console import Console
+
     from patchseries.status import status as status_of
+    from patchseries.terminal import status_table
 
     found = [status_of(project, p, s) for p, s in _targets(project, onto, name)]
     if as_json:
@@ -203,7 +202,7 @@ def check(
 
 
 def _progress(text: str) -> None:
-    _err.print(text, markup=False)
+    click.echo(text, err=True)
 
 
 def _report(names: list[str], findings: list[Finding], as_json: bool) -> None:
@@ -230,6 +229,7 @@ def rebase(
     from patchseries.rebase import rebase as rebase_one
     from patchseries.rebase import write_proposal
     from patchseries.releases import release_tree
+    from patchseries.terminal import proposal_lines
 
     names = [name] if name else series_names(project)
     if len(names) != 1:

@@ -163,6 +163,13 @@ class Git:
         """Store a blob."""
         return self("hash-object", "-w", "--stdin", "--no-filters", stdin=content)
 
+    def fast_import(self, stream: bytes) -> None:
+        """Write objects and commits in one go, as one pack."""
+        self(
+            "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--done",
+            "--date-format=rfc2822", stdin=stream + b"done\n",
+        )  # fmt: skip
+
     def commit(
         self, tree: str, parent: str | None, message: str, author: str, date: str
     ) -> str:

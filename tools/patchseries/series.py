@@ -173,12 +173,30 @@ def parse_patch(slug: str, data: bytes) -> Patch:
     return Patch(slug, data, message, changes)
 
 
-def _parse_diff(slug: str, diff: bytes) -> Iterable[FileChange]:
+def file_sections(patch: Patch) -> dict[str, list[bytes]]:
+    """Per path, the lines of its hunks in the patch file."""
+    diff = patch.data[patch.data.index(b"\ndiff --git ") + 1 :]
+    return {
+        _path_of(patch.slug, lines[0]): lines[_first_hunk(lines) :]
+        for lines in _sections(diff)
+    }
+
+
+def _first_hunk(lines: list[bytes]) -> int:
+    hunks = (i for i, line in enumerate(lines) if _HUNK.match(line))
+    return next(hunks, len(lines))
+
+
+def _sections(diff: bytes) -> Iterable[list[bytes]]:
     lines = diff.split(b"\n")
     starts = [i for i in _outside_hunks(lines) if lines[i].startswith(b"diff --git ")]
     ends = [*starts, len(lines)][1:]
-    for start, end in zip(starts, ends, strict=True):
-        yield _parse_file(slug, lines[start:end])
+    return [lines[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _parse_diff(slug: str, diff: bytes) -> Iterable[FileChange]:
+    for lines in _sections(diff):
+        yield _parse_file(slug, lines)
 
 
 def _outside_hunks(lines: list[bytes]) -> Iterable[int]:

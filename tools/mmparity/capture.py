@@ -100,9 +100,9 @@ class _Recorder:
         self.map = encoder.hook_map
         self.sink = sink
         self.report = Report()
-        self.geometry = Geometry(
-            encoder.hyper_parameters["num_heads"], encoder.hyper_parameters["head_size"]
-        )
+        known = encoder.hyper_parameters
+        heads = known["num_heads"] // known.get("tensor_parallel", 1)
+        self.geometry = Geometry(heads, known["head_size"])
         self._stack: list[str] = []
         self._recorded: set[str] = set()
         self._gathered: dict[str, _Gathered] = {}

@@ -51,6 +51,14 @@ class Job:
     threads: int | None = None
     tp: int = 1
     """Ranks that the encoder is spread over."""
+    rank: int | None = None
+    """Of a process that one of them runs in."""
+    meeting_point: str | None = None
+    """Where the ranks find each other, as torch.distributed's init_method."""
+    rank_logs: str | None = None
+    """Folder of the ranks' logs."""
+    silence_seconds: float = 600.0
+    """A rank that says nothing for so long counts as hung."""
 
     def write(self, path: Path) -> None:
         """Writes the job file."""

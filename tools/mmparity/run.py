@@ -104,6 +104,7 @@ def capture(
         depth=plan.depth,
         threads=plan.options.threads,
         tp=1 if implementation == ORACLE else plan.tp,
+        rank_logs=str((plan.options.out / "logs" / implementation).resolve()),
     )
     started = time.monotonic()
 

@@ -29,6 +29,7 @@ from mmparity.capture import capturing
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, CaptureJob, Event, Job
+from mmparity.ranks import run_ranks
 from mmparity.tracefile import TraceWriter
 from mmparity.types import MmparityError, TraceMeta
 
@@ -51,7 +52,11 @@ def main(arguments: list[str]) -> int:
         try:
             if len(arguments) != 1:
                 raise MmparityError("usage: python -m mmparity.worker JOB.json")
-            run(Job.read(Path(arguments[0])), emit)
+            job = Job.read(Path(arguments[0]))
+            if job.tp > 1 and job.rank is None:
+                run_ranks(job, emit)
+            else:
+                run(job, emit)
         except MmparityError as error:
             emit(Event("error", kind="input", message=str(error)))
             return EXIT_ERROR
@@ -73,7 +78,8 @@ def run(job: Job, emit: Emit) -> None:
         _check_dtype(capture.dtype, implementation)
     towers = {path: _config(path, job) for path in _checkpoints(job)}
     emit(Event("loading"))
-    runtime = encoders.start(implementation, job.trees, job.device)
+    ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point)
+    runtime = encoders.start(implementation, job.trees, job.device, ranks)
     try:
         for path, config in towers.items():
             base = _base_meta(job, path, config)
@@ -191,6 +197,7 @@ def _base_meta(job: Job, path: str, config: Any) -> TraceMeta:
         pixels_digest="",
         grid_thw=(),
         depth=config.depth,
+        tensor_parallel=job.tp,
         sources={name: _tree_id(Path(tree)) for name, tree in job.trees.items()},
         versions=_versions(),
     )

@@ -51,6 +51,18 @@ class Encoder:
     hyper_parameters: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """How many ranks share an encoder, which of them this is, and where they meet."""
+
+    size: int = 1
+    rank: int = 0
+    meeting_point: str | None = None
+
+
+ALONE = Ranks()
+
+
 class Runtime(Protocol):
     """A framework, imported from its trees once for the process."""
 
@@ -71,7 +83,10 @@ class Runtime(Protocol):
 
 
 def start(
-    implementation: Implementation, trees: dict[str, str], device: str
+    implementation: Implementation,
+    trees: dict[str, str],
+    device: str,
+    ranks: Ranks = ALONE,
 ) -> Runtime:
     """Imports the implementation's framework from ``trees``."""
     missing = sorted(set(implementation.trees) - set(trees))
@@ -86,7 +101,7 @@ def start(
             )
     name = "hf_runtime" if implementation.oracle else "vllm_runtime"
     module = import_module(f"mmparity.encoders.{name}")
-    runtime: Runtime = module.start(implementation, trees, device)
+    runtime: Runtime = module.start(implementation, trees, device, ranks)
     return runtime
 
 
@@ -145,6 +160,7 @@ def describe(tower: Any, config: PretrainedConfig, **known: Any) -> dict[str, An
 __all__ = [
     "HOOK_POINTS",
     "Encoder",
+    "Ranks",
     "Runtime",
     "describe",
     "hook_map",

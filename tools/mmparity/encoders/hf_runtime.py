@@ -20,7 +20,7 @@ from transformers import PretrainedConfig
 
 from mmparity import models
 from mmparity.checkpoint import tower_class
-from mmparity.encoders import Encoder, describe, hook_map_of
+from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
 from mmparity.implementations import Implementation
 
 
@@ -69,9 +69,10 @@ class HfRuntime:
 
 
 def start(
-    implementation: Implementation, trees: dict[str, str], device: str
+    implementation: Implementation, trees: dict[str, str], device: str, ranks: Ranks
 ) -> HfRuntime:
     """The oracle's runtime."""
+    assert ranks.size == 1, ranks
     return HfRuntime(implementation, device)
 
 

@@ -23,7 +23,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from mmparity import models, npu_emulation, platforms
-from mmparity.encoders import Encoder, describe, hook_map_of
+from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
 from mmparity.implementations import Implementation
 from mmparity.types import MmparityError
 
@@ -46,7 +46,11 @@ class VllmRuntime:
     """An imported vLLM with its one-process distributed environment."""
 
     def __init__(
-        self, implementation: Implementation, trees: dict[str, str], device: str
+        self,
+        implementation: Implementation,
+        trees: dict[str, str],
+        device: str,
+        ranks: Ranks,
     ) -> None:
         self.implementation = implementation
         self.trees = trees
@@ -57,9 +61,11 @@ class VllmRuntime:
             pad_weights=implementation.pad_weights,
         )
         self._stack = ExitStack()
+        self.ranks = ranks
         self.vllm_config = _vllm_config(implementation.ascend)
+        self.vllm_config.parallel_config.tensor_parallel_size = ranks.size
         self._stack.enter_context(_current(self.vllm_config))
-        _init_distributed(self._stack, _BACKENDS[device])
+        _init_distributed(self._stack, _BACKENDS[device], ranks)
 
     @property
     def emulated(self) -> tuple[str, ...]:
@@ -90,7 +96,11 @@ class VllmRuntime:
             hook_map=hook_map_of(self.implementation, config),
             forward=self._forward_of(tower, process),
             hyper_parameters=describe(
-                tower, config, platform=self.platform, **_operator(tower)
+                tower,
+                config,
+                platform=self.platform,
+                tensor_parallel=self.ranks.size,
+                **_operator(tower),
             ),
         )
 
@@ -139,7 +149,7 @@ class VllmRuntime:
 
 
 def start(
-    implementation: Implementation, trees: dict[str, str], device: str
+    implementation: Implementation, trees: dict[str, str], device: str, ranks: Ranks
 ) -> VllmRuntime:
     """Imports vLLM from ``trees``; once per process."""
     import transformers.modeling_utils  # noqa: F401  it looks for a real torch_npu
@@ -153,7 +163,7 @@ def start(
             npu_emulation.install()
         _provide_build_info(Path(trees["vllm-ascend"]), device)
     try:
-        return VllmRuntime(implementation, trees, device)
+        return VllmRuntime(implementation, trees, device, ranks)
     except ImportError as error:
         raise _not_in_trees(implementation, trees, error) from error
 
@@ -215,14 +225,18 @@ def _current(vllm_config: Any) -> Iterator[None]:
         yield
 
 
-def _init_distributed(stack: ExitStack, backend: str) -> None:
+def _init_distributed(stack: ExitStack, backend: str, ranks: Ranks) -> None:
     from vllm.distributed import parallel_state
 
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmparity-"))
-    meeting_point = f"file://{folder}/rendezvous"
-    parallel_state.init_distributed_environment(1, 0, meeting_point, 0, backend)
+    meeting_point = ranks.meeting_point
+    if meeting_point is None:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmparity-"))
+        meeting_point = f"file://{folder}/rendezvous"
+    parallel_state.init_distributed_environment(
+        ranks.size, ranks.rank, meeting_point, ranks.rank, backend
+    )
     stack.callback(parallel_state.destroy_distributed_environment)
-    parallel_state.initialize_model_parallel(1, backend=backend)
+    parallel_state.initialize_model_parallel(ranks.size, backend=backend)
     stack.callback(parallel_state.destroy_model_parallel)
 
 

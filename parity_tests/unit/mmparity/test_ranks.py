@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks that die, fail or hang, and traces that are put together wrongly."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmparity.gather import gather_traces
+from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.ranks import RankFailed, run_ranks
+from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types import MmparityError, TraceMeta
+
+META = TraceMeta(
+    implementation="unified",
+    case="image",
+    dtype="float32",
+    device="cpu",
+    weights_digest="w",
+    pixels_digest="p",
+    grid_thw=((1, 2, 2),),
+    depth=1,
+    seconds=1.0,
+)
+RANK = """
+import os, sys, time
+from mmparity.jobs import Event, Job
+job = Job.read(sys.argv[1])
+what = job.trees["behaviour"].split(",")[job.rank]
+print(Event("loading").to_line(), flush=True)
+print("rank", job.rank, what, file=sys.stderr, flush=True)
+if what == "dies":
+    time.sleep(0.3)
+    os._exit(7)
+if what == "victim":
+    time.sleep(1)
+    print(Event("error", kind="input", message="peer is gone").to_line(), flush=True)
+    sys.exit(2)
+if what == "hangs":
+    time.sleep(600)
+print(Event("done").to_line(), flush=True)
+"""
+
+
+def behave(tmp_path: Path, behaviour: str, silence: float = 60.0) -> list[Event]:
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    events: list[Event] = []
+    job = Job(
+        "unified",
+        {"behaviour": behaviour},
+        "absent",
+        (),
+        tp=behaviour.count(",") + 1,
+        silence_seconds=silence,
+        rank_logs=str(tmp_path / "logs"),
+    )
+    run_ranks(job, events.append, (sys.executable, str(script)))
+    return events
+
+
+def test_what_the_first_rank_says_is_handed_on(tmp_path: Path) -> None:
+    assert behave(tmp_path, "ends,ends") == [Event("loading")]
+    assert (tmp_path / "logs" / "rank1.log").read_text() == "rank 1 ends\n"
+
+
+def test_the_rank_that_died_is_named_and_not_its_victim(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(RankFailed, match="rank 1 of 2 ended with exit status 7") as hit:
+        behave(tmp_path, "victim,dies")
+    assert "| rank 1 dies" in str(hit.value)
+    assert time.monotonic() - started < 30
+
+
+def test_a_dead_rank_ends_the_ones_that_wait_for_it(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(RankFailed, match="rank 0 of 2 ended with exit status 7"):
+        behave(tmp_path, "dies,hangs")
+    assert time.monotonic() - started < 30
+
+
+def test_a_rank_that_says_nothing_counts_as_hung(tmp_path: Path) -> None:
+    with pytest.raises(
+        RankFailed, match=r"rank 1 of 2 said nothing for 2 s.*ends"
+    ) as hit:
+        behave(tmp_path, "ends,hangs", silence=2.0)
+    assert "| rank 1 hangs" in str(hit.value)
+
+
+def write(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    with TraceWriter(folder, META) as writer:
+        for name, tensor in tensors.items():
+            writer.add(name, tensor, "path")
+    return folder
+
+
+def gather(tmp_path: Path, *ranks: dict[str, torch.Tensor]) -> TraceReader:
+    folders = [write(tmp_path / str(i), tensors) for i, tensors in enumerate(ranks)]
+    gather_traces(folders, tmp_path / "out")
+    return TraceReader(tmp_path / "out")
+
+
+def test_shards_are_put_together_by_the_rule_of_their_hook_point(
+    tmp_path: Path,
+) -> None:
+    qkv = torch.randn(5, 3, 4, 8)
+    gate_up = torch.randn(5, 12)
+    ranks = []
+    for heads, columns in ((slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 6))):
+        gate, up = gate_up[:, :6][:, columns], gate_up[:, 6:][:, columns]
+        shard = {
+            "embeddings": torch.ones(5, 4),
+            "blocks.0.attn.qkv": qkv[:, :, heads],
+            "blocks.0.attn.q": qkv[:, 0, heads],
+            "blocks.0.mlp.gate_up_proj": torch.cat((gate, up), 1),
+        }
+        ranks.append(shard)
+    trace = gather(tmp_path, *ranks)
+    assert torch.equal(trace.read("blocks.0.attn.qkv"), qkv)
+    assert torch.equal(trace.read("blocks.0.attn.q"), qkv[:, 0])
+    assert torch.equal(trace.read("blocks.0.mlp.gate_up_proj"), gate_up)
+    assert trace.read("embeddings").shape == (5, 4)
+    assert trace.meta.tensor_parallel == 2
+    assert trace.record("blocks.0.attn.q").transforms == ("ranks_joined",)
+    assert {r.error for r in trace.records} == {None}
+
+
+def test_replicated_tensors_that_differ_never_pass(tmp_path: Path) -> None:
+    second = torch.ones(5, 4)
+    second[4, 3] += 1e-6
+    trace = gather(tmp_path, {"embeddings": torch.ones(5, 4)}, {"embeddings": second})
+    assert "ranks 0 and 1 differ" in (trace.record("embeddings").error or "")
+
+
+def test_shards_that_do_not_fit_are_an_error_of_their_row(tmp_path: Path) -> None:
+    name = "blocks.0.attn.q"
+    ranks = ({name: torch.ones(5, 2, 8)}, {name: torch.ones(4, 2, 8)})
+    error = gather(tmp_path, *ranks).record(name).error or ""
+    assert "cannot be put together" in error
+
+
+def test_ranks_that_captured_other_hook_points_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MmparityError, match=r"not capture the same: blocks\.0"):
+        gather(tmp_path, {"embeddings": torch.ones(1)}, {"blocks.0": torch.ones(1)})
+
+
+def test_parts_of_the_ranks_do_not_stay(tmp_path: Path) -> None:
+    item = CaptureJob("image", "in", "float32", str(tmp_path / "image-float32"))
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom mmparity.jobs import Event, Job\n"
+        "job = Job.read(sys.argv[1])\nPath(job.captures[0].out).mkdir()\n"
+        "print(Event('done').to_line())\n"
+    )
+    job = Job("unified", {}, "absent", (item,), tp=2)
+    with pytest.raises(MmparityError, match="is not there"):
+        run_ranks(job, lambda event: None, (sys.executable, str(script)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rank.py"]

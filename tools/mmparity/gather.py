@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The traces of all ranks -> one trace, as an encoder on one device would make it.
+
+By the rule that each hook point declares: what is sharded is put side by side,
+what is replicated must be the same on all ranks, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from mmparity import hook_points
+from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types import MmparityError, TensorRecord
+
+
+def gather_traces(folders: Sequence[Path], out: Path) -> None:
+    """Writes the trace that the ranks' traces make together."""
+    ranks = [TraceReader(folder) for folder in folders]
+    names = [[record.hook_point for record in rank.records] for rank in ranks]
+    for number, other in enumerate(names):
+        if other != names[0]:
+            differing = sorted(set(other) ^ set(names[0])) or ["their order"]
+            raise MmparityError(
+                f"ranks 0 and {number} did not capture the same: {differing[0]}."
+            )
+    seconds = [rank.meta.seconds for rank in ranks]
+    known = [value for value in seconds if value is not None]
+    meta = replace(
+        ranks[0].meta,
+        tensor_parallel=len(ranks),
+        seconds=max(known) if len(known) == len(seconds) else None,
+    )
+    with TraceWriter(out, meta) as writer:
+        for name in names[0]:
+            records = [rank.record(name) for rank in ranks]
+            tensors = [rank.read(name) for rank in ranks]
+            tensor, error = _join(hook_points.get(name), records, tensors)
+            transforms = records[0].transforms
+            if tensor is not tensors[0]:
+                transforms = (*transforms, "ranks_joined")
+            writer.add(name, tensor, records[0].path, transforms, error)
+        noted = {item.path: item for rank in reversed(ranks) for item in rank.unmatched}
+        for item in noted.values():
+            writer.unmatched(item.path, item.reason, item.explained)
+
+
+def _join(
+    point: hook_points.HookPoint,
+    records: Sequence[TensorRecord],
+    tensors: Sequence[torch.Tensor],
+) -> tuple[torch.Tensor, str | None]:
+    for number, record in enumerate(records):
+        if record.error:
+            return tensors[0], f"on rank {number}: {record.error}"
+    if point.sharded is None:
+        for number, record in enumerate(records):
+            if record.digest != records[0].digest:
+                return tensors[0], f"ranks 0 and {number} differ where all are equal"
+        return tensors[0], None
+    dim = point.sharded
+    try:
+        parts = [tensor.unflatten(dim, (point.parts, -1)) for tensor in tensors]
+        return torch.cat(parts, dim + 1).flatten(dim, dim + 1), None
+    except (RuntimeError, ValueError) as error:
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        return tensors[0], f"the ranks' {shapes} cannot be put together: {error}"

@@ -1,7 +1,7 @@
 # Names for commands a person types; the work is in tools/.
 .DEFAULT_GOAL := help
 .PHONY: help setup lock sources apply unapply status parity report test test-gpu \
-	test-npu bench lint check docs clean
+	test-npu test-upstream bench lint check docs clean
 
 BIN := .venv/bin
 OUT ?= build/parity
@@ -44,6 +44,8 @@ trees: sources
 ##@ Check
 test: trees ## every test that needs no accelerator (ARGS="-k name")
 	$(BIN)/pytest $(ARGS)
+test-upstream: sources ## vLLM's own tests near the series, before and after it
+	$(PATCHSERIES) test-upstream
 test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
 	$(BIN)/pytest --device=cuda -m gpu $(ARGS)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)

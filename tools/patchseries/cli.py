@@ -252,6 +252,23 @@ def rebase(
     sys.exit(1 if proposal.open else 0)
 
 
+@main.command("test-upstream")
+@click.pass_obj
+def test_upstream(project: Project) -> None:
+    """Run upstream's own tests on both trees: they must give the same results."""
+    from patchseries.folder import series_names
+    from patchseries.upstream import compare_upstream
+
+    bad = 0
+    for name in series_names(project):
+        for file in compare_upstream(project, name, _progress):
+            _say(f"{file.path}: {file.problem or f'{file.passed} pass on both trees'}")
+            for test, before, after in file.differing:
+                _say(f"  {test}: {before} before, {after} after")
+            bad += bool(file.problem or file.differing)
+    sys.exit(1 if bad else 0)
+
+
 @main.command("pr-body")
 @click.argument("slug")
 @click.option("--draft", is_flag=True, help="Without results.")

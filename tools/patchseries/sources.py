@@ -68,6 +68,7 @@ class TestSetup:
         trees: trees before this one on the path; those with a series have it applied.
         libraries: file in the tree -> file of another pinned tree.
         distributions: name -> version that the tests find installed.
+        upstream: test files of the release that must give the same results after.
     """
 
     __test__ = False
@@ -76,6 +77,7 @@ class TestSetup:
     plugins: tuple[str, ...] = ()
     import_from: tuple[str, ...] = ()
     trees: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
     libraries: Mapping[str, str] = field(default_factory=dict)
     distributions: Mapping[str, str] = field(default_factory=dict)
 

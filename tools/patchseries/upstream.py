@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upstream's own tests on the pristine and on the patched tree: the same results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from patchseries.project import Project
+from patchseries.red_green import Bench, Run, run_tests
+from patchseries.walk import walk
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """One test file on both trees.
+
+    Attributes:
+        passed: tests that pass on the pristine tree.
+        differing: test -> (outcome before, outcome after) where they differ.
+        problem: why it proves nothing, empty when it does.
+    """
+
+    path: str
+    passed: int = 0
+    differing: tuple[tuple[str, str, str], ...] = ()
+    problem: str = ""
+
+
+def compare_upstream(
+    project: Project, name: str, say: Callable[[str], None]
+) -> list[Upstream]:
+    """Run the test files that `[source.tests] upstream` names on both trees.
+
+    Tests that a patch adds have no result before and are left to red-green.
+    """
+    found = []
+    with walk(project, name) as one, ExitStack() as stack:
+        bench = Bench(project, one, stack)
+        for path in bench.setup.upstream:
+            runs = []
+            for title, tree in (
+                ("pristine", one.steps[0].tree_before),
+                ("patched", one.tip_tree),
+            ):
+                say(f"{name}: {path} on the {title} tree")
+                runs.append(run_tests(bench, one.show(tree), [path]))
+            found.append(_judge(path, *runs))
+    return found
+
+
+def _judge(path: str, before: Run | str, after: Run | str) -> Upstream:
+    for run in (before, after):
+        if isinstance(run, str):
+            return Upstream(path, problem=run)
+    assert isinstance(before, Run) and isinstance(after, Run)
+    differing = tuple(
+        (test, outcome, after.tests.get(test, "missing"))
+        for test, outcome in before.tests.items()
+        if outcome != after.tests.get(test, "missing")
+    )
+    passed = before.of("ok")
+    problem = "" if passed else "no test passes on the pristine tree"
+    return Upstream(path, len(passed), differing, problem)

@@ -35,6 +35,7 @@ from patchseries.walk import Step, Walk
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 600
+_CRASH = "Traceback (most recent call last)"
 _DIED = ("ModuleNotFoundError", "ImportError", "MemoryError")  # no judgement
 
 
@@ -136,7 +137,8 @@ def _judge(shown: str, status: int, output: str) -> Outcome:
         return Outcome(PASSED, shown, "passed")
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
-    if last.startswith(_DIED) or status < 0 or status in (126, 127):
+    died = last.startswith(_DIED) or any(line.startswith(_CRASH) for line in lines)
+    if died or status < 0 or status in (126, 127):
         why = last or f"exit status {status}"
         return Outcome(NOT_RUN, shown, f"could not run: {why}")
     return Outcome(FAILED, shown, f"failed (exit status {status})", "\n".join(lines))
@@ -149,6 +151,8 @@ def missing_tools(gate: Gate) -> str:
         version = tool_versions([name])[name]
         if not version:
             return f"{name} is not installed (`make setup`)"
+        if wanted and not (Path(sys.executable).parent / name).exists():
+            return f"{name} has no program beside {sys.executable} (`make setup`)"
         if wanted and version != wanted:
             return f"{name} is {version}, needed is {wanted} (`make setup`)"
     return ""

@@ -167,7 +167,7 @@ class Git:
         """Write objects and commits in one go, as one pack."""
         self(
             "-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--done",
-            "--date-format=rfc2822", stdin=stream + b"done\n",
+            "--force", "--date-format=rfc2822", stdin=stream + b"done\n",
         )  # fmt: skip
 
     def commit(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from mmparity.align import Pair, align, check_comparable
+from mmparity.coverage import coverage
 from mmparity.hook_points import block_number
 from mmparity.metrics import measure, non_finite
 from mmparity.tolerances import (
@@ -72,7 +73,12 @@ def compare_traces(
         check_comparable(old.meta, oracle.meta, what="oracle")
     alignment = align(old, new, oracle)
     layers = _layers(alignment.pairs, _Readers(old, new, oracle))
+    covered = coverage(old, new, alignment)
     verdict, reason = _case_verdict(layers, alignment.unmatched)
+    if verdict == "pass" and covered.uncovered:
+        first = covered.uncovered_paths[0]
+        verdict = "fail"
+        reason = f"{covered.uncovered} executed paths are uncovered, first {first}"
     return CaseComparison(
         id=case_id(old.meta, new.meta.implementation),
         name=old.meta.case,
@@ -90,6 +96,7 @@ def compare_traces(
         old_meta=old.meta,
         new_meta=new.meta,
         repeat=repeat,
+        coverage=covered,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mmparity.precision import precision_verdicts
 from mmparity.types import (
     SCHEMA_VERSION,
     CaseComparison,
@@ -34,6 +35,7 @@ def build_result(
         first_divergence=first_divergence(cases),
         cases=tuple(cases),
         provenance=provenance,
+        precision=precision_verdicts(cases),
     )
 
 

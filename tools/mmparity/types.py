@@ -19,6 +19,9 @@ Verdict = Literal["pass", "fail", "error"]
 Side = Literal["old", "new", "oracle"]
 
 
+PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "unknown"]
+
+
 class MmparityError(Exception):
     """Something the user can mend; the message says what, where and what next."""
 
@@ -185,6 +188,33 @@ class LayerComparison:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """Executed modules and operators of both sides of one case, by what became of them.
+
+    Attributes:
+        executed: all of them; the four classes below add up to it.
+        matched: in a row, as they are.
+        equivalent: in a row after a declared transform (split, joined, un-padded).
+        absent: declared to have no row, with a reason.
+        uncovered: neither; one of them fails the case.
+        percent: share of executed that is not uncovered.
+        uncovered_paths: side and path of each uncovered one.
+    """
+
+    executed: int
+    matched: int
+    equivalent: int
+    absent: int
+    uncovered: int
+    percent: float
+    uncovered_paths: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        classes = self.matched + self.equivalent + self.absent + self.uncovered
+        assert classes == self.executed, (classes, self.executed)
+
+
+@dataclass(frozen=True)
 class CaseComparison:
     """One case, one dtype, one pair of implementations."""
 
@@ -207,6 +237,8 @@ class CaseComparison:
     new_meta: TraceMeta | None
     repeat: str
     """The shell command that repeats this case alone."""
+    coverage: Coverage | None = None
+    """None where nothing was captured, or an older version wrote the result."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +258,29 @@ class FirstDivergence:
     last_passing: str | None
     later_failing: int
     later_total: int
+
+
+@dataclass(frozen=True)
+class PrecisionVerdict:
+    """The same case of the same pair in float32 and in a narrower dtype.
+
+    Attributes:
+        high: ``CaseComparison.id`` of the case in float32.
+        low: that of the case in the narrower dtype.
+        verdict: the most serious kind of any hook point.
+        counts: kind -> number of hook points.
+        first: kind -> first hook point of that kind, in order of execution.
+        kinds: hook point -> kind. ``structural`` fails in float32 already, ``dtype
+            path`` in the narrower dtype alone, ``rounding only`` differs and passes
+            in both, ``equal`` has the same bits in both; ``unknown`` is not in both.
+    """
+
+    high: str
+    low: str
+    verdict: PrecisionKind
+    counts: dict[str, int]
+    first: dict[str, str]
+    kinds: dict[str, PrecisionKind]
 
 
 @dataclass(frozen=True)
@@ -257,4 +312,5 @@ class ComparisonResult:
     provenance: dict[str, Any]
     """created, command, seconds, peak_memory_bytes, machine, versions, sources
     (tree name -> {version, sha256, tree, patches}), emulated, errors."""
+    precision: tuple[PrecisionVerdict, ...] = ()
     schema_version: int = SCHEMA_VERSION

@@ -99,6 +99,7 @@ def _sections(view: ReportView) -> Iterator[Section]:
     for case in view.cases:
         if case.failing:
             yield _failing(case)
+    yield from _precision(view)
     yield from _unmatched(view)
     yield from _structures(view)
     yield from (_blocks(case) for case in view.cases if case.groups)
@@ -160,6 +161,22 @@ def _failing(case: CaseView) -> Section:
     more = case.failed - len(lines)
     tail = f"\nand {labels.count(more, 'more failing row')} in report.html.\n"
     return Section(f"rows of {case.id}", head, lines, tail if more else "")
+
+
+def _precision(view: ReportView) -> Iterator[Section]:
+    if not view.precision:
+        return
+    head = (
+        "### Float32 beside the narrower dtype\n\n"
+        "| case | differences | hook points |\n|---|---|---|"
+    )
+    lines = tuple(
+        f"| {cell(item.low)} | {item.verdict} | "
+        + "; ".join(f"{n} {kind}, first {cell(first)}" for kind, n, first in item.kinds)
+        + " |"
+        for item in view.precision
+    )
+    yield Section("precision", head, lines)
 
 
 def _unmatched(view: ReportView) -> Iterator[Section]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from mmparity.report import labels, rows
+from mmparity.report import judgements, labels, rows
 from mmparity.report.divergence import DivergenceView
 from mmparity.report.view import CaseView, ReportView
 
@@ -19,10 +19,12 @@ _COLORS = {"pass": "\x1b[32m", "fail": "\x1b[31m", "error": "\x1b[33m"}
 def summary(view: ReportView, color: bool = False) -> str:
     """Returns the verdict and where it was decided, in at most 15 lines."""
     lines = [_headline(view, color)]
-    lines.append("  " + ", ".join(f"{number} {name}" for name, number in view.counts))
+    lines += _wrapped(", ".join(f"{number} {name}" for name, number in view.counts))
     lines += _finding(view)
     if view.emulated:
         lines += [_short(f"emulated: {_emulated(view)}")]
+    if view.precision:
+        lines += [_short(f"float32 and narrower: {_precision(view)}")]
     room = SUMMARY_LINES - len(lines)
     lines += _case_lines(view.cases, room)
     return "\n".join(lines[:SUMMARY_LINES]) + "\n"
@@ -39,6 +41,11 @@ def render(view: ReportView) -> str:
             mark = "" if item.explained else "UNDECLARED "
             text = f"{mark}{item.path} ({item.side}, {item.cases}): {item.reason}"
             out += _wrapped(text)
+        out.append("")
+    for item in view.precision:
+        out.append(f"Precision, {item.high} and {item.low}: {item.verdict}")
+        for kind, number, first in item.kinds:
+            out += _wrapped(f"{number} {kind}, first {first}")
         out.append("")
     for structure in view.structures:
         out.append(f"Structure, {structure.title}")
@@ -136,6 +143,8 @@ def _case_page(case: CaseView) -> Iterator[str]:
     yield f"{labels.VERDICTS[case.verdict]}  {case.id}"
     yield from _wrapped(case.description)
     yield f"  {case.counts}, {case.bit_equal:,} bit-equal; grid {case.grids}"
+    if case.coverage:
+        yield from _wrapped(case.coverage)
     yield f"  one forward: old {case.seconds[0]}, new {case.seconds[1]}"
     if case.spark:
         yield f"  normalized L2 error by block, log scale: {case.spark}"
@@ -155,6 +164,13 @@ def _case_page(case: CaseView) -> Iterator[str]:
 def _emulated(view: ReportView) -> str:
     return ", ".join(
         dict.fromkeys(name for side in view.emulated for name in side.operators)
+    )
+
+
+def _precision(view: ReportView) -> str:
+    """How many case pairs are of which kind, the most serious first."""
+    return ", ".join(
+        f"{count} {kind}" for kind, count in judgements.tally(view.precision)
     )
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmparity.report import differences, labels, rows
+from mmparity.report import differences, judgements, labels, rows
 from mmparity.report.divergence import DivergenceView, first_divergence
 from mmparity.report.rows import GroupView, Margin, RowView
 from mmparity.types import (
@@ -48,6 +48,7 @@ class CaseView:
     failing_cut: int
     unmatched: int
     unexplained: int
+    coverage: str
     seconds: tuple[str, str]
     sides: tuple[differences.SideView, ...]
     repeat: str
@@ -91,6 +92,7 @@ class ReportView:
     unmatched: tuple[differences.UnmatchedView, ...]
     unmatched_cut: int
     structures: tuple[differences.StructureView, ...]
+    precision: tuple[judgements.PrecisionView, ...]
     emulated: tuple[differences.EmulationView, ...]
     provenance: tuple[tuple[str, str], ...]
     created: str
@@ -127,6 +129,7 @@ def build(result: ComparisonResult) -> ReportView:
         unmatched=unmatched[: differences.LIST_LIMIT],
         unmatched_cut=max(0, len(unmatched) - differences.LIST_LIMIT),
         structures=differences.structures(result.cases),
+        precision=judgements.precision(result),
         emulated=differences.emulated(result),
         provenance=differences.provenance(result.provenance),
         created=labels.plain(result.provenance.get("created", "unknown")),
@@ -159,6 +162,7 @@ def _counts(
         ("failed", f"{s.failed:,}"),
         ("declared unmatched", f"{s.unmatched:,}"),
         ("bit-equal", f"{sum(case.bit_equal for case in cases):,}"),
+        *judgements.total_coverage(result.cases),
         ("case" if len(cases) == 1 else "cases", f"{len(cases):,}"),
     )
 
@@ -220,6 +224,7 @@ def _case(case: CaseComparison, number: int) -> CaseView:
         failing_cut=failed - len(failing),
         unmatched=len(case.unmatched),
         unexplained=sum(not item.explained for item in case.unmatched),
+        coverage=judgements.coverage(case.coverage),
         seconds=(
             labels.seconds(metas[0].seconds if metas[0] else None),
             labels.seconds(metas[1].seconds if metas[1] else None),

@@ -10,9 +10,11 @@ from collections.abc import Callable
 import pytest
 
 from mmparity.hook_points import block_number, expand
+from mmparity.precision import precision_verdicts
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
+    Coverage,
     FirstDivergence,
     LayerComparison,
     Metrics,
@@ -180,6 +182,7 @@ def make_case(
         new_meta=make_meta(pair[1], name, dtype, depth),
         repeat=f"mmparity run --case {name} --dtype {dtype} "
         f"--old {pair[0]} --new {pair[1]}",
+        coverage=Coverage(126, 88, 24, 14, 0, 100.0, ()),
     )
 
 
@@ -243,6 +246,7 @@ def assemble(cases: list[CaseComparison], **provenance: object) -> ComparisonRes
             "errors": [],
             **provenance,
         },
+        precision=precision_verdicts(cases),
     )
 
 
@@ -284,6 +288,7 @@ def errored() -> ComparisonResult:
         "unmatched": (),
         "structure": {},
         "old_meta": None,
+        "coverage": None,
     }
     return assemble([CaseComparison(**fields)], errors=[reason])
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Coverage and precision verdicts, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmparity.report import labels
+from mmparity.types import CaseComparison, ComparisonResult, Coverage
+
+ORDER = ("structural", "unknown", "dtype path", "rounding only", "equal")
+"""The most serious first."""
+
+
+@dataclass(frozen=True)
+class PrecisionView:
+    """One case in float32 and in a narrower dtype."""
+
+    high: str
+    low: str
+    verdict: str
+    kinds: tuple[tuple[str, str, str], ...]
+    """Kind, number of hook points, the first of them."""
+
+
+def coverage(found: Coverage | None) -> str:
+    """Returns what became of the executed paths, or '' where it is not known."""
+    if found is None:
+        return ""
+    text = (
+        f"{labels.share(found.percent / 100)} of "
+        f"{labels.count(found.executed, 'executed path')} covered: "
+        f"{found.matched:,} matched, {found.equivalent:,} equivalent after a declared "
+        f"transform, {found.absent:,} declared absent"
+    )
+    if not found.uncovered:
+        return text
+    names = ", ".join(found.uncovered_paths[:3])
+    more = found.uncovered - 3
+    rest = f" and {more:,} more" if more > 0 else ""
+    return labels.clean(f"{text}, {found.uncovered:,} UNCOVERED ({names}{rest})", 600)
+
+
+def total_coverage(cases: Sequence[CaseComparison]) -> tuple[tuple[str, str], ...]:
+    """Returns the count for the first line; nothing where no case has coverage."""
+    known = [case.coverage for case in cases if case.coverage]
+    executed = sum(item.executed for item in known)
+    if not executed:
+        return ()
+    covered = executed - sum(item.uncovered for item in known)
+    return ((f"of {executed:,} paths covered", labels.share(covered / executed)),)
+
+
+def precision(result: ComparisonResult) -> tuple[PrecisionView, ...]:
+    """Returns one view for each pair of dtypes."""
+    return tuple(
+        PrecisionView(
+            high=labels.clean(item.high),
+            low=labels.clean(item.low),
+            verdict=item.verdict,
+            kinds=tuple(
+                (kind, f"{item.counts[kind]:,}", labels.clean(item.first.get(kind, "")))
+                for kind in ORDER
+                if kind in item.counts
+            ),
+        )
+        for item in result.precision
+    )
+
+
+def tally(views: Sequence[PrecisionView]) -> list[tuple[str, int]]:
+    """Returns how many views have which verdict."""
+    counts = [(kind, sum(view.verdict == kind for view in views)) for kind in ORDER]
+    return [(kind, count) for kind, count in counts if count]

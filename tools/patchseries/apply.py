@@ -14,6 +14,7 @@ from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
 from patchseries.folder import digest, read_series, series_names
 from patchseries.git import Git, read_user_config, scratch
+from patchseries.package import in_scope
 from patchseries.project import Project, locked
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip
@@ -149,10 +150,16 @@ def choose_series(
     """The named series, else the one whose files are the target's."""
     name = name or (receipt.series if receipt else None)
     if name:
-        return read_series(project, name)
+        series = in_scope(read_series(project, name), target)
+        if not series.patches:
+            raise PatchseriesError(
+                "foreign-directory",
+                f"{name} touches nothing of {target.private.parent}",
+            )
+        return series
     best, best_share = None, 0.0
     for candidate in series_names(project):
-        series = read_series(project, candidate)
+        series = in_scope(read_series(project, candidate), target)
         found = target.snapshot(series.paths)
         chains = series.chains()
         expected = [p for p, chain in chains.items() if chain[0][1] is not None]

@@ -25,6 +25,7 @@ _SESSIONS = {
     "BISECT_LOG": "a bisection",
 }
 LOCK_MARK = b"patchseries\n"
+_TREE_FILES = ("pyproject.toml", "setup.py", ".git")
 
 
 class Target:
@@ -206,6 +207,24 @@ class GitTarget(Target):
             )
 
 
+class PackageTarget(Target):
+    """The folder of one package in site-packages.
+
+    What the tool keeps lies within the package: another package beside it may have a
+    series of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder.parent, folder / ".patchseries")
+        self.package = folder.name
+
+
+def is_package(folder: Path) -> bool:
+    """Whether a folder is an importable package outside of a source tree."""
+    in_tree = any((folder.parent / name).exists() for name in _TREE_FILES)
+    return (folder / "__init__.py").is_file() and not in_tree
+
+
 def open_target(path: Path) -> Target:
     """The target at `path`, refused when that is no top of a tree."""
     if not path.is_dir():
@@ -233,6 +252,8 @@ def open_target(path: Path) -> Target:
                     f"use {outer}",
                 )
             break
+    if is_package(root):
+        return PackageTarget(root)
     return Target(root, root / ".patchseries")
 
 

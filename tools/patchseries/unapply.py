@@ -10,6 +10,7 @@ from patchseries.classify import Snapshot, classify, try_patch
 from patchseries.errors import PatchseriesError
 from patchseries.folder import read_series
 from patchseries.git import Git, scratch
+from patchseries.package import in_scope
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip
@@ -78,7 +79,7 @@ def _unapply_plain(project: Project, target: Target, receipt: Receipt) -> list[s
     with scratch(project.objects(receipt.series)) as git:
         lost = [p for p, s in receipt.before.items() if s and kept.file_state(p) != s]
         if lost:
-            series = read_series(project, receipt.series)
+            series = in_scope(read_series(project, receipt.series), target)
             _reverse(git, target, series, receipt.after, receipt.before)
         goal = receipt.before
         return _switch_plain(git, target, receipt.series, goal, receipt.made_folders)

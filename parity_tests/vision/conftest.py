@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from mmparity import hook_points
 from mmparity.cases import Case, Noise
+from mmparity.checkpoint import read_vision_config
 from mmparity.implementations import get
-from mmparity.inputs import write_inputs
+from mmparity.inputs import Geometry, write_inputs
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.seeded import seeded_checkpoint
 from mmparity.tracefile import TraceReader
@@ -23,6 +26,7 @@ DEPTH = 2
 """One block with window attention, one with full attention."""
 GRIDS = ((1, 12, 20), (2, 8, 8), (1, 4, 4))
 """Windows cut at two edges; a clip; less than one window."""
+TOWER_GRIDS = ((1, 8, 12), (2, 4, 4))
 
 
 def run_worker(job: Job, folder: Path) -> None:
@@ -42,11 +46,36 @@ def run_worker(job: Job, folder: Path) -> None:
     assert last and last.event == "done"
 
 
+def errors(trace: TraceReader, oracle: TraceReader) -> dict[str, float]:
+    """Normalized L2 error of each hook point; infinite where it cannot be taken."""
+    found = {}
+    for record in oracle.records:
+        name = record.hook_point
+        exact = oracle.read(name).double()
+        got = trace.read(name).double() if name in trace else None
+        if got is None or got.shape != exact.shape or trace.record(name).error:
+            found[name] = float("inf")
+            continue
+        difference = (got - exact).norm()
+        found[name] = (difference / exact.norm()).item() if difference else 0.0
+    return found
+
+
+def wrong(trace: TraceReader, oracle: TraceReader, allowed: float) -> dict[str, float]:
+    """The hook points that are further from the oracle than is allowed."""
+    return {
+        name: error
+        for name, error in errors(trace, oracle).items()
+        if not error <= (0 if hook_points.get(name).kind == "integer" else allowed)
+    }
+
+
 class Captures:
     """``captures(implementation, dtype)`` -> trace; both dtypes in one process."""
 
     depth = DEPTH
     grids = GRIDS
+    wrong = staticmethod(wrong)
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -89,9 +118,46 @@ class Captures:
         run_worker(job, folder)
 
 
+@dataclass
+class Towers:
+    """``towers(implementation, models, tp)`` -> their traces, from one job."""
+
+    root: Path
+    depth: int = DEPTH
+    wrong = staticmethod(wrong)
+
+    def __call__(
+        self, implementation: str, models: tuple[str, ...], tp: int = 1
+    ) -> dict[str, TraceReader]:
+        given = get(implementation)
+        dtype = "float64" if given.oracle else "float32"
+        folder = self.root / f"{implementation}-{tp}"
+        missing = [m for m in models if not (folder / m / "trace.json").exists()]
+        if missing:
+            captures = tuple(self._capture(m, dtype, folder / m) for m in missing)
+            trees = {name: str(SOURCES / tree) for name, tree in given.trees.items()}
+            folder.mkdir(exist_ok=True)
+            job = Job(implementation, trees, "", captures, depth=self.depth, tp=tp)
+            run_worker(job, folder)
+        return {model: TraceReader(folder / model) for model in models}
+
+    def _capture(self, model: str, dtype: str, out: Path) -> CaptureJob:
+        checkpoint = seeded_checkpoint(self.root, model, self.depth)
+        geometry = Geometry.of(read_vision_config(checkpoint))
+        media = tuple(Noise(grid, seed) for seed, grid in enumerate(TOWER_GRIDS))
+        case = Case("grids", "seeded noise", media)
+        inputs = write_inputs(case, self.root / "inputs" / model, geometry)
+        return CaptureJob("grids", str(inputs), dtype, str(out), model, str(checkpoint))
+
+
 @pytest.fixture(scope="session")
 def captures(tmp_path_factory: pytest.TempPathFactory) -> Captures:
     return Captures(tmp_path_factory.mktemp("vision"))
+
+
+@pytest.fixture(scope="session")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Towers:
+    return Towers(tmp_path_factory.mktemp("towers"))
 
 
 @pytest.fixture

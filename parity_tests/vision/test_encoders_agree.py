@@ -12,7 +12,6 @@ import torch
 from mmparity import hook_points
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.npu_emulation import EMULATED
-from mmparity.tracefile import TraceReader
 
 if TYPE_CHECKING:
     from conftest import Captures
@@ -26,29 +25,6 @@ FLOAT32_ERROR = 2e-6
 """Some ten roundings of 6e-8 on the way through two blocks; 6e-7 was seen."""
 BFLOAT16_ERROR = 2e-2
 """The same with roundings of 4e-3; 8e-3 was seen."""
-
-
-def errors(trace: TraceReader, oracle: TraceReader) -> dict[str, float]:
-    """Normalized L2 error of each hook point; infinite where it cannot be taken."""
-    found = {}
-    for record in oracle.records:
-        name = record.hook_point
-        exact = oracle.read(name).double()
-        got = trace.read(name).double() if name in trace else None
-        if got is None or got.shape != exact.shape or trace.record(name).error:
-            found[name] = float("inf")
-            continue
-        difference = (got - exact).norm()
-        found[name] = (difference / exact.norm()).item() if difference else 0.0
-    return found
-
-
-def too_large(found: dict[str, float], allowed: float) -> dict[str, float]:
-    return {
-        name: error
-        for name, error in found.items()
-        if not error <= (0 if hook_points.get(name).kind == "integer" else allowed)
-    }
 
 
 @pytest.mark.parametrize("implementation", [*COMPARED, "hf"])
@@ -69,7 +45,7 @@ def test_float32_agrees_with_the_oracle_at_every_hook_point(
     captures: Captures, implementation: str
 ) -> None:
     trace, oracle = captures(implementation, "float32"), captures("hf", "float64")
-    assert too_large(errors(trace, oracle), FLOAT32_ERROR) == {}
+    assert captures.wrong(trace, oracle, FLOAT32_ERROR) == {}
 
 
 @pytest.mark.parametrize("implementation", COMPARED)
@@ -78,7 +54,7 @@ def test_bfloat16_is_off_by_roundings_only(
 ) -> None:
     trace, oracle = captures(implementation, "bfloat16"), captures("hf", "float64")
     assert trace.record("blocks.0.attn.context").dtype == "bfloat16"
-    assert too_large(errors(trace, oracle), BFLOAT16_ERROR) == {}
+    assert captures.wrong(trace, oracle, BFLOAT16_ERROR) == {}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -177,7 +153,7 @@ def test_float32_on_cuda_agrees_with_the_oracle(
 ) -> None:
     trace = captures(implementation, "float32", device)
     assert trace.meta.device == "cuda"
-    assert too_large(errors(trace, captures("hf", "float64")), FLOAT32_ERROR) == {}
+    assert captures.wrong(trace, captures("hf", "float64"), FLOAT32_ERROR) == {}
 
 
 @pytest.mark.npu
@@ -187,4 +163,4 @@ def test_bfloat16_on_an_npu_is_off_by_roundings_only(
 ) -> None:
     trace = captures(implementation, "bfloat16", device)
     assert trace.meta.emulated == ()
-    assert too_large(errors(trace, captures("hf", "float64")), BFLOAT16_ERROR) == {}
+    assert captures.wrong(trace, captures("hf", "float64"), BFLOAT16_ERROR) == {}

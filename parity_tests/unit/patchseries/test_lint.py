@@ -43,7 +43,7 @@ def test_clean(series):
         ("Status: Pending", "Status: Soon", "is not Pending"),
         ("Related: none, a toy", "Related: none", "Related: 'none'"),
         ("Depends-on: none", "Depends-on: second-file", "neither an earlier"),
-        ("Test-Plan: true", "Test-Plan: true\nSigned-off-by: A <a@x>", "signed off"),
+        ("Depends-on: none", "Depends-on: none\nSigned-off-by: A <a@x>", "signed off"),
     ],
 )
 def test_headers(series, old, new, expected):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmparity import judging_commands
+from mmparity.mutants.command import mutants
 from mmparity.types import ComparisonResult, MmparityError
 
 if TYPE_CHECKING:
@@ -201,6 +203,15 @@ def doctor(as_json: bool) -> None:
     from mmparity.doctor import main as doctor_main
 
     sys.exit(doctor_main(as_json))
+
+
+for command in (
+    judging_commands.diff,
+    judging_commands.rejudge,
+    judging_commands.floors,
+    mutants,
+):
+    main.add_command(command)
 
 
 def _options(given: dict[str, Any]) -> Options:

@@ -28,6 +28,7 @@ from mmparity.tolerances import (
 from mmparity.tracefile import TraceReader
 from mmparity.types import (
     CaseComparison,
+    Coverage,
     LayerComparison,
     Metrics,
     Tolerance,
@@ -74,11 +75,7 @@ def compare_traces(
     alignment = align(old, new, oracle)
     layers = _layers(alignment.pairs, _Readers(old, new, oracle))
     covered = coverage(old, new, alignment)
-    verdict, reason = _case_verdict(layers, alignment.unmatched)
-    if verdict == "pass" and covered.uncovered:
-        first = covered.uncovered_paths[0]
-        verdict = "fail"
-        reason = f"{covered.uncovered} executed paths are uncovered, first {first}"
+    verdict, reason = case_verdict(layers, alignment.unmatched, covered)
     return CaseComparison(
         id=case_id(old.meta, new.meta.implementation),
         name=old.meta.case,
@@ -209,12 +206,7 @@ def _measured(
     exceeded = first_exceeded(metrics, tolerance)
     if exceeded is None:
         return _Outcome("pass", metrics=metrics)
-    text = (
-        f"{METRIC_NAMES[exceeded.metric]} {exceeded.value:.3g} "
-        f"(up to {exceeded.allowed:.3g} allowed); greatest absolute difference "
-        f"{metrics.max_abs_diff:.4g} at index {metrics.worst_index}: "
-        f"old {metrics.old_at_worst:.6g}, new {metrics.new_at_worst:.6g}"
-    )
+    text = failure_text(metrics, exceeded)
     if tolerance.exact:
         mismatched = int((old != new).sum())
         counts = f"{mismatched} / {metrics.numel} ({mismatched / metrics.numel:.1%})"
@@ -222,9 +214,22 @@ def _measured(
     return _Outcome("fail", text, metrics, exceeded)
 
 
-def _case_verdict(
-    layers: tuple[LayerComparison, ...], unmatched: tuple[Unmatched, ...]
+def failure_text(metrics: Metrics, exceeded: Exceeded) -> str:
+    """Why a row fails that breaks a bound, in one sentence."""
+    return (
+        f"{METRIC_NAMES[exceeded.metric]} {exceeded.value:.3g} "
+        f"(up to {exceeded.allowed:.3g} allowed); greatest absolute difference "
+        f"{metrics.max_abs_diff:.4g} at index {metrics.worst_index}: "
+        f"old {metrics.old_at_worst:.6g}, new {metrics.new_at_worst:.6g}"
+    )
+
+
+def case_verdict(
+    layers: tuple[LayerComparison, ...],
+    unmatched: tuple[Unmatched, ...],
+    covered: Coverage | None,
 ) -> tuple[Verdict, str]:
+    """Verdict of a case and why it is not a pass."""
     failed = [layer for layer in layers if layer.verdict == "fail"]
     errors = [layer for layer in layers if layer.verdict == "error"]
     unexplained = [item for item in unmatched if not item.explained]
@@ -239,6 +244,9 @@ def _case_verdict(
         return "fail", f"{text}, first {unexplained[0].path}"
     if not layers:
         return "error", "the traces have no hook point in common: nothing was compared"
+    if covered and covered.uncovered:
+        text = f"{covered.uncovered} executed paths are uncovered"
+        return "fail", f"{text}, first {covered.uncovered_paths[0]}"
     return "pass", ""
 
 

@@ -13,6 +13,7 @@ from mmparity.align import Alignment
 from mmparity.tracefile import TraceReader
 from mmparity.types import Coverage, Side
 
+Place = tuple[Side, str]
 RESHAPES = ("squeeze", "tokens_first", "split_heads")
 """Transforms that move values and neither split, join, pad nor repeat them."""
 
@@ -21,9 +22,9 @@ def coverage(old: TraceReader, new: TraceReader, alignment: Alignment) -> Covera
     """Puts every executed path of both sides into one of four classes."""
     paired = {pair.hook_point for pair in alignment.pairs if pair.old and pair.new}
     declared = {(item.side, item.path) for item in alignment.unmatched}
-    matched: set[tuple[str, str]] = set()
-    equivalent: set[tuple[str, str]] = set()
-    absent = {(i.side, i.path) for i in alignment.unmatched if i.explained}
+    matched: set[Place] = set()
+    equivalent: set[Place] = set()
+    absent: set[Place] = {(i.side, i.path) for i in alignment.unmatched if i.explained}
     uncovered = {(i.side, i.path) for i in alignment.unmatched if not i.explained}
     sides: tuple[tuple[Side, TraceReader], ...] = (("old", old), ("new", new))
     for side, trace in sides:
@@ -47,10 +48,10 @@ def is_reshape(transform: str) -> bool:
 
 
 def _counted(
-    matched: set[tuple[str, str]],
-    equivalent: set[tuple[str, str]],
-    absent: set[tuple[str, str]],
-    uncovered: set[tuple[str, str]],
+    matched: set[Place],
+    equivalent: set[Place],
+    absent: set[Place],
+    uncovered: set[Place],
 ) -> Coverage:
     executed = len(matched) + len(equivalent) + len(absent) + len(uncovered)
     covered = executed - len(uncovered)
@@ -65,5 +66,5 @@ def _counted(
     )
 
 
-def _named(places: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+def _named(places: Iterable[Place]) -> tuple[str, ...]:
     return tuple(f"{side}: {path}" for side, path in sorted(places))

@@ -55,7 +55,7 @@ def _verdict(high: CaseComparison, low: CaseComparison) -> PrecisionVerdict:
     lows = {layer.hook_point: layer for layer in low.layers}
     names = dict.fromkeys((*highs, *lows))
     kinds = {name: kind_of(highs.get(name), lows.get(name)) for name in names}
-    first = {
+    first: dict[str, str] = {
         kind: next(name for name, found in kinds.items() if found == kind)
         for kind in dict.fromkeys(kinds.values())
     }
@@ -64,7 +64,7 @@ def _verdict(high: CaseComparison, low: CaseComparison) -> PrecisionVerdict:
         low=low.id,
         verdict=_worst(set(kinds.values())),
         counts=dict(Counter(kinds.values())),
-        first=dict(first),
+        first=first,
         kinds=kinds,
     )
 

@@ -51,8 +51,7 @@ class Scored:
             same = self.outcome.identical and not self.detected
             return "" if same else "declared equivalent, but bits differ"
         if not self.detected:
-            same = "; it changes no bit" if self.outcome.identical else ""
-            return f"escapes{same}"
+            return "escapes" + "; it changes no bit" * self.outcome.identical
         return "" if self.located else "misplaced"
 
 

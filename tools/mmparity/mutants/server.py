@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -106,13 +106,14 @@ def main(job_file: Path) -> int:
 
 
 def _forked(
-    todo: list[tuple[Mutant | None, str]],
+    todo: Sequence[tuple[Mutant | None, str]],
     job: ServerJob,
     runtime: encoders.Runtime,
     processes: int,
 ) -> Iterator[Outcome]:
     """The outcome of each, as they end; at most ``processes`` at once."""
-    waiting, running = list(reversed(todo)), {}
+    waiting = list(reversed(todo))
+    running: dict[int, tuple[str, str, Path]] = {}
     while waiting or running:
         while waiting and len(running) < processes:
             mutant, dtype = waiting.pop()
@@ -218,12 +219,13 @@ def _same_bits(trace: TraceReader, other: TraceReader) -> bool:
 
 
 def _diverged(name: str, dtype: str, compared: CaseComparison) -> Outcome:
+    place, reason = None, compared.reason
     failing = [layer for layer in compared.layers if layer.verdict != "pass"]
+    undeclared = [item for item in compared.unmatched if not item.explained]
     if failing:
         place, reason = failing[0].hook_point, failing[0].reason
-    else:
-        unknown = next((i for i in compared.unmatched if not i.explained), None)
-        place, reason = (unknown.path if unknown else None), compared.reason
+    elif undeclared:
+        place = undeclared[0].path
     return Outcome(
         name, dtype, compared.verdict, case=compared.name, place=place, reason=reason
     )

@@ -69,6 +69,13 @@ def precision(result: ComparisonResult) -> tuple[PrecisionView, ...]:
     )
 
 
+def overrides(result: ComparisonResult) -> tuple[str, ...]:
+    """Returns the overridden tolerances, one line each; they are always shown."""
+    found = result.provenance.get("tolerance_overrides") or ()
+    items = [found] if isinstance(found, str) else list(found)
+    return tuple(labels.clean(item, 400) for item in items)
+
+
 def tally(views: Sequence[PrecisionView]) -> list[tuple[str, int]]:
     """Returns how many views have which verdict."""
     counts = [(kind, sum(view.verdict == kind for view in views)) for kind in ORDER]

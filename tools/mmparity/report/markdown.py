@@ -88,6 +88,12 @@ def _sections(view: ReportView) -> Iterator[Section]:
             "### Could not be judged\n",
             tuple(f"- {code(labels.clean(text, 600))}" for text in view.errors),
         )
+    if view.overrides:
+        yield Section(
+            "overridden tolerances",
+            "**Tolerances overridden:**\n",
+            tuple(f"- {code(text)}" for text in view.overrides),
+        )
     for side in view.emulated:
         names = ", ".join(code(name) for name in side.operators)
         yield Section(

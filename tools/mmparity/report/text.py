@@ -23,6 +23,8 @@ def summary(view: ReportView, color: bool = False) -> str:
     lines += _finding(view)
     if view.emulated:
         lines += [_short(f"emulated: {_emulated(view)}")]
+    if view.overrides:
+        lines += [_short(f"TOLERANCES OVERRIDDEN: {'; '.join(view.overrides)}")]
     if view.precision:
         lines += [_short(f"float32 and narrower: {_precision(view)}")]
     room = SUMMARY_LINES - len(lines)
@@ -42,9 +44,9 @@ def render(view: ReportView) -> str:
             text = f"{mark}{item.path} ({item.side}, {item.cases}): {item.reason}"
             out += _wrapped(text)
         out.append("")
-    for item in view.precision:
-        out.append(f"Precision, {item.high} and {item.low}: {item.verdict}")
-        for kind, number, first in item.kinds:
+    for pair in view.precision:
+        out.append(f"Precision, {pair.high} and {pair.low}: {pair.verdict}")
+        for kind, number, first in pair.kinds:
             out += _wrapped(f"{number} {kind}, first {first}")
         out.append("")
     for structure in view.structures:
@@ -116,6 +118,8 @@ def _finding_page(view: ReportView) -> list[str]:
         lines += [
             part for line in f"error: {text}".splitlines() for part in _wrapped(line)
         ]
+    for text in view.overrides:
+        lines += _wrapped(f"tolerances overridden: {text}")
     for side in view.emulated:
         names = ", ".join(side.operators)
         lines += _wrapped(f"emulated for {side.implementation}: {names}")

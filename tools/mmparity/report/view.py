@@ -92,6 +92,7 @@ class ReportView:
     unmatched: tuple[differences.UnmatchedView, ...]
     unmatched_cut: int
     structures: tuple[differences.StructureView, ...]
+    overrides: tuple[str, ...]
     precision: tuple[judgements.PrecisionView, ...]
     emulated: tuple[differences.EmulationView, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -129,6 +130,7 @@ def build(result: ComparisonResult) -> ReportView:
         unmatched=unmatched[: differences.LIST_LIMIT],
         unmatched_cut=max(0, len(unmatched) - differences.LIST_LIMIT),
         structures=differences.structures(result.cases),
+        overrides=judgements.overrides(result),
         precision=judgements.precision(result),
         emulated=differences.emulated(result),
         provenance=differences.provenance(result.provenance),

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Null floors: what differs at a hook point where nothing differs in the code.
+
+Measured from null pairs, one implementation against itself under another thread
+count, kernel or packing. A row's margin is its error over its floor.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmparity.hook_points import pattern_of
+from mmparity.types import (
+    CaseComparison,
+    ComparisonResult,
+    LayerComparison,
+    MmparityError,
+)
+
+FLOORS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Largest null error of each hook point, over all blocks and null pairs.
+
+    Attributes:
+        errors: dtype -> hook point with ``{i}`` for the block -> normalized L2 error.
+        sources: where they were measured, one line for each null pair.
+    """
+
+    errors: dict[str, dict[str, float]]
+    sources: tuple[str, ...]
+    version: int = FLOORS_VERSION
+
+
+def measure_floors(results: Sequence[ComparisonResult]) -> Floors:
+    """Floors from comparisons of an implementation with itself."""
+    errors: dict[str, dict[str, float]] = {}
+    sources = []
+    for result in results:
+        for case in result.cases:
+            _check_null(case)
+            for layer in case.layers:
+                assert layer.metrics is not None
+                of_dtype = errors.setdefault(case.dtype, {})
+                name = pattern_of(layer.hook_point)
+                error = layer.metrics.normalized_l2_error
+                of_dtype[name] = max(of_dtype.get(name, 0.0), error)
+            sources.append(_source(case, result.provenance))
+    if not errors:
+        raise MmparityError("no null pair was given: nothing to measure floors from.")
+    return Floors(errors, tuple(sources))
+
+
+def write_floors(floors: Floors, file: Path) -> None:
+    """Writes the floors as JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(asdict(floors), indent=1, sort_keys=True) + "\n")
+
+
+def read_floors(file: Path) -> Floors:
+    """Reads what ``write_floors`` wrote."""
+    try:
+        raw = json.loads(Path(file).read_text())
+        version = raw["version"]
+        errors = {
+            str(dtype): {str(name): float(value) for name, value in names.items()}
+            for dtype, names in raw["errors"].items()
+        }
+        sources = tuple(str(line) for line in raw["sources"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MmparityError(f"{file} is no file of floors: {error!r}.") from error
+    if version != FLOORS_VERSION:
+        raise MmparityError(
+            f"{file} has version {version!r}; this tool reads {FLOORS_VERSION}."
+        )
+    return Floors(errors, sources)
+
+
+def margin(layer: LayerComparison, dtype: str, floors: Floors) -> str:
+    """How many floors a row's error is, in words; '' where that says nothing."""
+    if layer.metrics is None or (layer.tolerance and layer.tolerance.exact):
+        return ""
+    floor = floors.errors.get(dtype, {}).get(pattern_of(layer.hook_point))
+    error = layer.metrics.normalized_l2_error
+    if floor is None:
+        return "no null floor measured"
+    if floor == 0.0:
+        return "null pairs are bit-equal here" + ("" if error == 0.0 else "; this not")
+    return f"{error / floor:.2g} times the null floor {floor:.2e}"
+
+
+def _check_null(case: CaseComparison) -> None:
+    if case.old != case.new:
+        raise MmparityError(
+            f"{case.id} is no null pair: {case.old} and {case.new} are compared. "
+            "Floors are measured between two captures of one implementation."
+        )
+    sources = [meta.sources for meta in (case.old_meta, case.new_meta) if meta]
+    if len(sources) != 2 or sources[0] != sources[1]:
+        raise MmparityError(f"{case.id} is no null pair: the source trees differ.")
+    broken = [layer.hook_point for layer in case.layers if layer.metrics is None]
+    if broken or not case.layers:
+        first = broken[0] if broken else "no row"
+        raise MmparityError(f"{case.id} measures no floor: {first} has no metrics.")
+
+
+def _source(case: CaseComparison, provenance: dict[str, Any]) -> str:
+    machine = provenance.get("machine") or {}
+    where = machine.get("processor") or machine.get("cpu") or "unknown processor"
+    created = provenance.get("created", "at an unknown time")
+    return f"{case.id}, {case.grid_thw}, {created}, {where}"

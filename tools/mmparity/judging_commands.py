@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``mmparity diff``, ``rejudge`` and ``floors``: stored results, no captures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+PATH = click.Path(path_type=Path)
+EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
+
+
+@click.command(epilog="Exit codes: 0 the same, 1 differences, 2 bad input.")
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def diff(first: Path, second: Path, as_json: bool) -> None:
+    """Say how two results differ: verdicts, rows, metrics, tolerances.
+
+    When, where and how fast they were made is left out.
+    """
+    from mmparity.result import read_result
+    from mmparity.resultdiff import difference, lines
+
+    found = difference(read_result(first), read_result(second))
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        for line in lines(found):
+            click.echo(line)
+    sys.exit(1 if found else 0)
+
+
+@click.command(epilog="Exit codes: the new verdict's, 0 pass, 1 fail, 2 error.")
+@click.argument("directory", type=PATH)
+@click.option("--tolerances", type=PATH, help="TOML with [[rule]] entries.")
+@click.option("--floors", "floors_file", type=PATH, help="What `floors` wrote.")
+@click.option("--out", type=PATH, required=True, help="Folder of the new result.")
+def rejudge(
+    directory: Path, tolerances: Path | None, floors_file: Path | None, out: Path
+) -> None:
+    """Judge the saved metrics of a result again, without a run."""
+    from mmparity.floors import read_floors
+    from mmparity.rejudge import read_rules
+    from mmparity.rejudge import rejudge as judge
+    from mmparity.report import terminal_summary, write_reports
+    from mmparity.result import read_result, write_result
+    from mmparity.types import MmparityError
+
+    result = read_result(directory)
+    folder = directory if directory.is_dir() else directory.parent
+    if out.resolve() == folder.resolve():
+        raise MmparityError(f"--out {out} would replace the result that is judged.")
+    rules = read_rules(tolerances) if tolerances else ()
+    floors = read_floors(floors_file) if floors_file else None
+    judged = judge(result, rules, floors, source=str(tolerances or ""))
+    write_result(judged, out)
+    paths = write_reports(judged, out, ["html", "markdown", "junit"])
+    click.echo(terminal_summary(judged))
+    click.echo(f"Report: {paths['html']}")
+    sys.exit(EXIT_CODES[judged.verdict])
+
+
+@click.command(epilog="Exit codes: 0 done, 2 bad input.")
+@click.argument("results", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, required=True, help="The JSON file to write.")
+def floors(results: tuple[Path, ...], out: Path) -> None:
+    """Measure null floors from results that compare an implementation with itself."""
+    from mmparity.floors import measure_floors, write_floors
+    from mmparity.result import read_result
+
+    measured = measure_floors([read_result(path) for path in results])
+    write_floors(measured, out)
+    rows: Any = sum(len(names) for names in measured.errors.values())
+    click.echo(f"{out}: {rows} floors from {len(measured.sources)} null pairs")

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What differs between two results. Pure; when and where they were made is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from mmparity.types import ComparisonResult
+
+
+def difference(first: ComparisonResult, second: ComparisonResult) -> dict[str, Any]:
+    """deepdiff of both, keyed by case and hook point; empty if they are the same."""
+    from deepdiff import DeepDiff
+
+    old, new = _comparable(first), _comparable(second)
+    _drop_equal_rows(old["cases"], new["cases"])
+    found = DeepDiff(old, new, verbose_level=2, ignore_nan_inequality=True)
+    return dict(json.loads(found.to_json())) if found else {}
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """The differences, one per line."""
+    if not found:
+        yield "the same"
+    for kind, items in sorted(found.items()):
+        for path, change in sorted(items.items()):
+            if isinstance(change, dict) and "new_value" in change:
+                change = f"{change.get('old_value')} -> {change['new_value']}"
+            text = json.dumps(change) if isinstance(change, dict) else str(change)
+            where = path.removeprefix("root")
+            yield f"{kind.replace('_', ' ')}: {where}: {text[:200]}"
+
+
+def _comparable(result: ComparisonResult) -> dict[str, Any]:
+    raw = asdict(result)
+    del raw["provenance"]
+    raw["precision"] = {item["low"]: item for item in raw["precision"]}
+    cases = raw["cases"]
+    raw["cases"] = {case["id"]: case for case in cases}
+    for case in cases:
+        case["layers"] = {layer["hook_point"]: layer for layer in case["layers"]}
+        case["unmatched"] = {
+            f"{item['side']}: {item['path']}": item for item in case["unmatched"]
+        }
+        case.pop("repeat")
+        for side in ("old_meta", "new_meta"):
+            if case[side]:
+                case[side].pop("seconds")
+    return raw
+
+
+def _drop_equal_rows(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """deepdiff is slow, and most of ten thousand rows are the same."""
+    for name in first.keys() & second.keys():
+        rows = first[name]["layers"], second[name]["layers"]
+        for point in rows[0].keys() & rows[1].keys():
+            if rows[0][point] == rows[1][point]:
+                del rows[0][point], rows[1][point]

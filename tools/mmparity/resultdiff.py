@@ -17,7 +17,13 @@ def difference(first: ComparisonResult, second: ComparisonResult) -> dict[str, A
 
     old, new = _comparable(first), _comparable(second)
     _drop_equal_rows(old["cases"], new["cases"])
-    found = DeepDiff(old, new, verbose_level=2, ignore_nan_inequality=True)
+    found = DeepDiff(
+        old,
+        new,
+        verbose_level=2,
+        ignore_nan_inequality=True,
+        threshold_to_diff_deeper=0,  # or few common cases are one great change
+    )
     return dict(json.loads(found.to_json())) if found else {}
 
 
@@ -27,11 +33,12 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield "the same"
     for kind, items in sorted(found.items()):
         for path, change in sorted(items.items()):
+            where = f"{kind.replace('_', ' ')}: {path.removeprefix('root')}"
             if isinstance(change, dict) and "new_value" in change:
-                change = f"{change.get('old_value')} -> {change['new_value']}"
-            text = json.dumps(change) if isinstance(change, dict) else str(change)
-            where = path.removeprefix("root")
-            yield f"{kind.replace('_', ' ')}: {where}: {text[:200]}"
+                values = f"{change.get('old_value')} -> {change['new_value']}"
+                yield f"{where}: {values[:200]}"
+            else:
+                yield where
 
 
 def _comparable(result: ComparisonResult) -> dict[str, Any]:

@@ -173,6 +173,13 @@ def test_difference_names_what_changed(failing: ComparisonResult) -> None:
     assert "blocks.0.attn.q" not in text
 
 
+def test_a_case_of_one_side_is_named(failing: ComparisonResult) -> None:
+    other = result_of(replace(failing.cases[0], id="another"))
+    found = list(lines(difference(failing, other)))
+    assert "dictionary item added: ['cases']['another']" in found
+    assert f"dictionary item removed: ['cases'][{failing.cases[0].id!r}]" in found
+
+
 def test_commands(
     failing: ComparisonResult, null: ComparisonResult, tmp_path: Path
 ) -> None:

@@ -62,8 +62,8 @@ lint: setup ## ruff, mypy, typos and the project's own rules
 check: lint trees ## lint, the patch series and every test
 	$(PATCHSERIES) check
 	$(BIN)/pytest
-docs: ## write the generated parts of README.md and docs/ (RESULT=build/parity)
-	python3 tools/doc_sections.py $(if $(RESULT),--result "$(RESULT)")
+docs: setup ## write the generated parts of README.md and docs/ (RESULT=build/parity)
+	$(BIN)/python tools/doc_sections.py $(if $(RESULT),--result "$(RESULT)")
 clean: ## remove .venv, build/ and caches (fetched and patched trees stay)
 	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 

@@ -45,6 +45,8 @@ class Case:
     name: str
     description: str
     media: tuple[Photograph | Noise, ...]
+    quantized: bool = False
+    """With a W8A8 checkpoint, in bfloat16; not among the default cases."""
 
     @property
     def patches(self) -> int:
@@ -84,8 +86,17 @@ CASES = {
             "one photograph, 10x14 patches: no window but the first is full",
             (Photograph("flower.jpg", 10, 14, left=230, top=130),),
         ),
+        Case(
+            "w8a8",
+            "one photograph, 12x16 patches, through W8A8 layers",
+            (Photograph("flower.jpg", 12, 16, left=180, top=90),),
+            quantized=True,
+        ),
     )
 }
+
+
+DEFAULT_CASES = tuple(case for case in CASES.values() if not case.quantized)
 
 
 def noise_case(grids: tuple[Grid, ...]) -> Case:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from mmparity import quantized
 from mmparity.models import FAMILIES, family_of
 from mmparity.types import MmparityError
 
@@ -108,7 +109,8 @@ def vision_weights(
     another shape or is not known to the encoder is an error: nothing is loaded
     that was not compared, and nothing is left out in silence.
     """
-    expected = expected_shapes(config)
+    layers = quantized_layers(directory, config)
+    expected = quantized.with_parameters(expected_shapes(config), layers)
     places = _tensor_files(Path(directory), config)
     for name in places:
         if name not in expected:
@@ -131,6 +133,12 @@ def vision_weights(
                         f"expected {expected[name]}."
                     )
                 yield name, tensor
+
+
+def quantized_layers(directory: Path, config: PretrainedConfig) -> frozenset[str]:
+    """The quantised layers of the blocks that ``config`` has."""
+    layers = quantized.layers_in(directory, PREFIXES)
+    return frozenset(layer for layer in layers if not _is_cut_off(layer, config))
 
 
 def weights_digest(directory: Path, config: PretrainedConfig) -> str:

@@ -9,9 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmparity.cases import CASES, Case, Grid, noise_case, parse_grid
+from mmparity.cases import CASES, DEFAULT_CASES, Case, Grid, noise_case, parse_grid
 from mmparity.models import DEFAULT_MODEL, MODELS
 from mmparity.models import get as get_model
+from mmparity.pairs import (
+    DEFAULT_PAIRS,
+    MODEL_PAIRS,
+    QUANTIZED_PAIRS,
+    choose_pairs,
+    has_encoder,
+)
 from mmparity.trees import find_trees as find_trees
 from mmparity.trees import known
 from mmparity.types import MmparityError
@@ -21,24 +28,10 @@ if TYPE_CHECKING:
 
 ORACLE = "hf"
 ORACLE_DTYPE = "float64"
-DEFAULT_PAIRS = (
-    ("ascend-0.11.0", "unified-ascend"),
-    ("ascend-0.12.0rc1", "unified-ascend"),
-    ("vllm-0.12.0", "unified"),
-)
-MODEL_PAIRS = (
-    ("ascend-0.11.0", "unified-ascend"),
-    ("ascend-0.11.0-nopad", "unified-ascend"),
-    ("ascend-0.12.0rc1", "unified-ascend"),
-    ("ascend-0.11.0", "unified-ascend-weights"),
-    ("ascend-0.11.0-nopad", "unified-ascend-weights"),
-    ("vllm-0.12.0", "unified"),
-)
-"""With --model: both padding modes; the classes without padding stand in where
-no padding class was written."""
-STANDS_IN_FOR = {"ascend-0.11.0-nopad": "ascend-0.11.0"}
 DEFAULT_DTYPES = ("float32", "bfloat16")
 """float32 first: it places a difference that bfloat16's noise hides."""
+QUANTIZED_DTYPES = ("bfloat16",)
+"""Ascend's W8A8 layers give bfloat16 or float16."""
 DTYPES = (*DEFAULT_DTYPES, "float64")
 FAST_DEPTH = 4
 SWEEP_DEPTH = 2
@@ -84,6 +77,11 @@ class Plan:
     """Implementation -> source -> folder."""
     model: str | None = None
     """None: the default model, which --model did not name."""
+
+    @property
+    def quantized(self) -> bool:
+        """Whether its cases are run with a W8A8 checkpoint."""
+        return self.cases[0].quantized
 
     @property
     def tp(self) -> int:
@@ -142,7 +140,22 @@ def make_plans(
     if len(names) > 1 and options.depth is None:
         depth = FAST_DEPTH if options.fast else SWEEP_DEPTH
         options = replace(options, depth=None if options.full_depth else depth)
-    return tuple(make_plan(options, implementations, name) for name in names)
+    plans = []
+    for name in names:
+        cases = list(options.cases)
+        if not cases and not options.grids:
+            cases = [case.name for case in DEFAULT_CASES]
+        if options.models == ("all",) and not options.cases and name == DEFAULT_MODEL:
+            cases += [case.name for case in CASES.values() if case.quantized]
+        for case_name in cases:
+            known("case", case_name, CASES)
+        for quantized in (False, True):
+            chosen = tuple(n for n in cases if CASES[n].quantized == quantized)
+            grids = () if quantized else options.grids
+            if chosen or grids:
+                part = replace(options, cases=chosen, grids=grids)
+                plans.append(make_plan(part, implementations, name))
+    return tuple(plans)
 
 
 def choose_models(names: Iterable[str]) -> tuple[str | None, ...]:
@@ -159,7 +172,10 @@ def make_plan(
     model: str | None = None,
 ) -> Plan:
     """Checks the options of a comparison and fills in the defaults."""
-    pairs = _pairs(options, implementations, model)
+    defaults = DEFAULT_PAIRS if model is None else MODEL_PAIRS
+    if any(name in CASES and CASES[name].quantized for name in options.cases):
+        defaults = QUANTIZED_PAIRS
+    pairs = choose_pairs(options.old, options.new, implementations, model, defaults)
     sides = {side for pair in pairs for side in pair}
     return _plan(options, pairs, sides | {ORACLE}, sides, implementations, model)
 
@@ -172,7 +188,7 @@ def make_capture_plan(
     models = choose_models(options.models)
     if len(models) > 1:
         raise MmparityError("capture takes one --model at a time.")
-    if not _has(implementations[name], models[0]):
+    if not has_encoder(implementations[name], models[0]):
         raise MmparityError(f"{name} has no encoder for {models[0]}.")
     if implementations[name].oracle and not options.dtypes:
         options = replace(options, dtypes=(ORACLE_DTYPE,))
@@ -195,6 +211,13 @@ def _plan(
         )
     cases = choose_cases(options.cases, options.grids)
     dtypes = tuple(dict.fromkeys(options.dtypes)) or DEFAULT_DTYPES
+    if cases[0].quantized:
+        dtypes = tuple(d for d in dtypes if d in QUANTIZED_DTYPES)
+        if not dtypes or not all(case.quantized for case in cases):
+            raise MmparityError(
+                f"case {cases[0].name!r} runs in {', '.join(QUANTIZED_DTYPES)} only, "
+                "and for itself."
+            )
     for name in sorted(sides):
         for dtype in dtypes:
             check_dtype(implementations[name], dtype)
@@ -211,7 +234,7 @@ def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]
     parsed: tuple[Grid, ...] = tuple(parse_grid(text) for text in grids)
     if parsed:
         chosen.append(noise_case(parsed))
-    return tuple(chosen) or tuple(CASES.values())
+    return tuple(chosen) or DEFAULT_CASES
 
 
 def check_dtype(implementation: Implementation, dtype: str) -> None:
@@ -246,45 +269,3 @@ def peak_trace_bytes(plan: Plan, blocks: int) -> int:
 def needed_after(pairs: tuple[tuple[str, str], ...], index: int) -> set[str]:
     """The implementations that pairs after ``index`` still need."""
     return {side for pair in pairs[index + 1 :] for side in pair}
-
-
-def _has(implementation: Implementation, model: str | None) -> bool:
-    return get_model(model or DEFAULT_MODEL).family in implementation.classes
-
-
-def _pairs(
-    options: Options, implementations: dict[str, Implementation], model: str | None
-) -> tuple[tuple[str, str], ...]:
-    old, new = options.old, options.new
-    for name in (old, new):
-        if name is not None:
-            known("implementation", name, implementations)
-            if not _has(implementations[name], model):
-                raise MmparityError(
-                    f"{name} has no encoder for {model}. With one: "
-                    + ", ".join(n for n, i in implementations.items() if _has(i, model))
-                )
-    if old is not None and new is not None:
-        return ((old, new),)
-    pairs = tuple(
-        pair
-        for pair in (DEFAULT_PAIRS if model is None else MODEL_PAIRS)
-        if old in (None, pair[0])
-        and new in (None, pair[1])
-        and all(_has(implementations[side], model) for side in pair)
-        and (old is not None or not _is_stood_for(pair[0], implementations, model))
-    )
-    if not pairs:
-        option, other = ("--old", "--new") if new is None else ("--new", "--old")
-        raise MmparityError(
-            f"{option} {old or new} is in no default pair: give {other} too."
-        )
-    return pairs
-
-
-def _is_stood_for(
-    name: str, implementations: dict[str, Implementation], model: str | None
-) -> bool:
-    """Whether the implementation that ``name`` stands in for has the encoder."""
-    better = STANDS_IN_FOR.get(name)
-    return better is not None and _has(implementations[better], model)

@@ -16,11 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from mmparity import models
 from mmparity.checkpoint import expected_shapes, with_depth
 from mmparity.models import DEFAULT_MODEL, FAMILIES
+from mmparity.quantized import (
+    DESCRIPTION,
+    FLOAT,
+    INPUT_OFFSET,
+    INPUT_SCALE,
+    INPUT_SCALES,
+    W8A8,
+    is_quantized,
+    quantize,
+)
 from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
@@ -36,6 +46,7 @@ def write_seeded_checkpoint(
     model: str = DEFAULT_MODEL,
     depth: int | None = None,
     seed: int = 0,
+    quantized: bool = False,
 ) -> None:
     """Writes a vision tower with seeded values as a Hugging Face checkpoint.
 
@@ -49,6 +60,8 @@ def write_seeded_checkpoint(
     vision = _vision_part(config, model)
     recipe = {"model": model, "depth": vision.depth, "seed": seed}
     recipe["recipe"] = RECIPE
+    if quantized:
+        recipe["quantized"] = [INPUT_SCALE, INPUT_OFFSET, INPUT_SCALES]
     if _is_written(directory, recipe):
         return
     ours = (directory / MARKER).is_file()
@@ -61,6 +74,8 @@ def write_seeded_checkpoint(
     partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         _write_files(partial, config, model, seed)
+        if quantized:
+            _quantize_files(partial, model)
         sizes = {file.name: file.stat().st_size for file in partial.iterdir()}
         marker = json.dumps({**recipe, "sizes": sizes}, indent=2) + "\n"
         (partial / MARKER).write_text(marker)
@@ -77,7 +92,11 @@ def write_seeded_checkpoint(
 
 
 def seeded_checkpoint(
-    cache: Path, model: str = DEFAULT_MODEL, depth: int | None = None, seed: int = 0
+    cache: Path,
+    model: str = DEFAULT_MODEL,
+    depth: int | None = None,
+    seed: int = 0,
+    quantized: bool = False,
 ) -> Path:
     """The seeded checkpoint inside ``cache``, written at the first call."""
     given = models.get(model)
@@ -86,8 +105,9 @@ def seeded_checkpoint(
         json.dumps([RECIPE, recipe, depth, seed], sort_keys=True).encode()
     )
     blocks = depth or given.vision_config["depth"]
-    directory = Path(cache) / f"{model}-{blocks}-{digest.hexdigest()[:12]}"
-    write_seeded_checkpoint(directory, model, depth, seed)
+    kind = f"-{W8A8.lower()}" if quantized else ""
+    directory = Path(cache) / f"{model}-{blocks}{kind}-{digest.hexdigest()[:12]}"
+    write_seeded_checkpoint(directory, model, depth, seed, quantized)
     return directory
 
 
@@ -153,6 +173,27 @@ def _write_files(
     (directory / "model.safetensors.index.json").write_text(
         json.dumps(content, indent=1)
     )
+
+
+def _quantize_files(directory: Path, model: str) -> None:
+    """Replaces the weights of layers by their W8A8 parameters, file by file."""
+    prefix = FAMILIES[models.get(model).family].prefixes[0]
+    index_file = directory / "model.safetensors.index.json"
+    weight_map: dict[str, str] = {}
+    description: dict[str, str] = {}
+    for file in sorted(directory.glob("*.safetensors")):
+        tensors = load_file(file)
+        for key in [key for key in tensors if key.endswith(".weight")]:
+            layer = key.removesuffix(".weight")
+            chosen = is_quantized(layer.removeprefix(prefix))
+            description[key] = W8A8 if chosen else FLOAT
+            if chosen:
+                tensors |= quantize(layer, tensors[key], tensors[f"{layer}.bias"])
+        save_file(tensors, file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(tensors, file.name)
+    content = {"metadata": {}, "weight_map": weight_map}
+    index_file.write_text(json.dumps(content, indent=1))
+    (directory / DESCRIPTION).write_text(json.dumps(description, indent=1))
 
 
 def _seeded_values(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:

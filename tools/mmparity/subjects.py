@@ -53,7 +53,9 @@ def _subject(plan: Plan) -> Subject:
     checkpoint = plan.options.checkpoint
     if checkpoint is None:
         model = plan.model or DEFAULT_MODEL
-        checkpoint = seeded_checkpoint(CHECKPOINTS, model, plan.depth)
+        checkpoint = seeded_checkpoint(
+            CHECKPOINTS, model, plan.depth, quantized=plan.quantized
+        )
     config = with_depth(read_vision_config(checkpoint), plan.depth)
     geometry = Geometry.of(config)
     folder = plan.options.out / "inputs" / (plan.model or "")

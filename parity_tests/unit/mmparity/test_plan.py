@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from mmparity import trees as trees_module
-from mmparity.cases import CASES
+from mmparity.cases import DEFAULT_CASES
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.models import MODELS
+from mmparity.pairs import DEFAULT_PAIRS, QUANTIZED_PAIRS
 from mmparity.plan import (
-    DEFAULT_PAIRS,
     Options,
     Plan,
     choose_models,
@@ -41,14 +41,14 @@ def make(**given: Any) -> Plan:
 def test_default_plan_is_three_pairs_four_cases_two_dtypes() -> None:
     plan = make()
     assert plan.pairs == DEFAULT_PAIRS
-    assert [case.name for case in plan.cases] == list(CASES)
+    assert plan.cases == DEFAULT_CASES
     assert plan.dtypes == ("float32", "bfloat16")
     assert plan.depth is None
     assert set(plan.trees) == {"hf", *(side for pair in DEFAULT_PAIRS for side in pair)}
 
 
 def test_default_cases_are_about_1100_patches() -> None:
-    assert 1_000 <= sum(case.patches for case in CASES.values()) <= 1_200
+    assert 1_000 <= sum(case.patches for case in DEFAULT_CASES) <= 1_200
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,11 @@ def test_capture_plan_of_the_oracle_is_float64() -> None:
 
 def test_all_models_are_cut_and_named_in_their_cases() -> None:
     plans = make_plans(Options(out=Path("out"), models=("all",)), IMPLEMENTATIONS)
-    assert [plan.model for plan in plans] == list(MODELS)
+    quantized = [plan for plan in plans if plan.quantized]
+    assert [plan.model for plan in quantized] == ["qwen2.5-vl-7b"]
     assert {plan.depth for plan in plans} == {2}
+    plans = tuple(plan for plan in plans if not plan.quantized)
+    assert [plan.model for plan in plans] == list(MODELS)
     names = [plan.case_name(case) for plan in plans for case in plan.cases]
     assert len(names) == len(set(names)) == 4 * len(MODELS)
     assert "qwen3-vl-8b/ragged" in names
@@ -195,3 +198,14 @@ def test_models_may_be_given_with_commas() -> None:
     given = ("qwen2-vl-2b,qwen3-vl-2b", "qwen2-vl-2b")
     assert choose_models(given) == ("qwen2-vl-2b", "qwen3-vl-2b")
     assert choose_models(()) == (None,)
+
+
+def test_a_quantised_case_has_a_plan_pairs_and_a_dtype_of_its_own() -> None:
+    options = Options(out=Path("out"), cases=("w8a8", "ragged"))
+    plain, quantized = make_plans(options, IMPLEMENTATIONS)
+    assert [case.name for case in plain.cases] == ["ragged"]
+    assert [case.name for case in quantized.cases] == ["w8a8"]
+    assert quantized.pairs == QUANTIZED_PAIRS
+    assert quantized.dtypes == ("bfloat16",)
+    with pytest.raises(MmparityError, match="runs in bfloat16 only"):
+        make_plans(replace(options, dtypes=("float32",)), IMPLEMENTATIONS)

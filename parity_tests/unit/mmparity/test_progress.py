@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mmparity.cases import CASES
+from mmparity.cases import DEFAULT_CASES
 from mmparity.compare import compare_traces
 from mmparity.jobs import Event
-from mmparity.plan import DEFAULT_DTYPES, DEFAULT_PAIRS, Options, Plan
+from mmparity.pairs import DEFAULT_PAIRS
+from mmparity.plan import DEFAULT_DTYPES, Options, Plan
 from mmparity.progress import ProgressDisplay, steps_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def test_steps_are_captures_and_comparisons() -> None:
     plan = Plan(
         Options(out=Path("out")),
         DEFAULT_PAIRS,
-        tuple(CASES.values()),
+        DEFAULT_CASES,
         DEFAULT_DTYPES,
         None,
     )

@@ -75,8 +75,12 @@ class Runtime(Protocol):
         config: PretrainedConfig,
         dtype: torch.dtype,
         weights: Iterable[tuple[str, torch.Tensor]],
+        quantized: frozenset[str] = frozenset(),
     ) -> Encoder:
-        """Builds the encoder in ``dtype`` and loads ``weights`` its own way."""
+        """Builds the encoder in ``dtype`` and loads ``weights`` its own way.
+
+        The layers named in ``quantized`` are W8A8.
+        """
 
     def close(self) -> None:
         """Gives back what the framework holds for the whole process."""

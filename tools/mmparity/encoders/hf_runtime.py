@@ -22,6 +22,7 @@ from mmparity import models
 from mmparity.checkpoint import tower_class
 from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
 from mmparity.implementations import Implementation
+from mmparity.quantized import ExactLinear
 
 
 class HfRuntime:
@@ -38,6 +39,7 @@ class HfRuntime:
         config: PretrainedConfig,
         dtype: torch.dtype,
         weights: Iterable[tuple[str, torch.Tensor]],
+        quantized: frozenset[str] = frozenset(),
     ) -> Encoder:
         """Builds the encoder; its arithmetic is float64, its weights as stored."""
         assert dtype == torch.float64, dtype
@@ -46,6 +48,9 @@ class HfRuntime:
         tower = tower_class(config)
         with torch.device("meta"):
             model = tower(config)
+            for layer in quantized:
+                weight = model.get_submodule(layer).weight
+                model.set_submodule(layer, ExactLinear(*weight.shape))
         stored = {name: tensor.to(self.device) for name, tensor in weights}
         model.load_state_dict(stored, strict=True, assign=True)
         # Its buffer is not in the checkpoint, and was not computed on "meta".

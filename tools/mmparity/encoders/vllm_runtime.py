@@ -23,7 +23,8 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from mmparity import models, npu_emulation, platforms
-from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
+from mmparity.checkpoint import expected_shapes
+from mmparity.encoders import Encoder, Ranks, ascend, describe, hook_map_of
 from mmparity.implementations import Implementation
 from mmparity.types import MmparityError
 
@@ -36,10 +37,6 @@ _ENVIRONMENT = {
 NORM_EPS = 1e-6
 """transformers hard-codes it; vLLM reads it from the language model."""
 _BACKENDS = {"cpu": "gloo", "cuda": "gloo", "npu": "hccl"}
-_A2_SOC = 220
-_A3_SOCS = range(250, 256)
-_A2, _A3 = ("_910B", "ASCEND910B1"), ("_910_93", "ASCEND910_9391")
-"""vllm-ascend's names of the device, in 0.12.0 and in 0.11.0."""
 
 
 class VllmRuntime:
@@ -77,6 +74,7 @@ class VllmRuntime:
         config: PretrainedConfig,
         dtype: torch.dtype,
         weights: Iterable[tuple[str, torch.Tensor]],
+        quantized: frozenset[str] = frozenset(),
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
         npu_emulation.called.clear()
@@ -84,11 +82,16 @@ class VllmRuntime:
         # It holds the layers of the encoder that was built before.
         self.vllm_config.compilation_config.static_forward_context.clear()
         if self.implementation.ascend:
-            _init_ascend(self.vllm_config)
+            ascend.init(self.vllm_config)
         build, process = self._classes(models.family_of(config).name)
         with _default_dtype(dtype), self.device:
-            tower = build(config, norm_eps=NORM_EPS, prefix="visual")
-        _load(tower, weights)
+            tower = build(
+                config,
+                norm_eps=NORM_EPS,
+                quant_config=self._quant_config(config, quantized),
+                prefix="visual",
+            )
+        _load(tower, weights, check=not quantized)
         self._process_weights(tower)
         tower.requires_grad_(False).eval()
         return Encoder(
@@ -107,6 +110,15 @@ class VllmRuntime:
     def close(self) -> None:
         """Takes the distributed environment down."""
         self._stack.close()
+
+    def _quant_config(self, config: PretrainedConfig, quantized: frozenset[str]) -> Any:
+        if not quantized:
+            return None
+        if not self.implementation.ascend:
+            raise MmparityError(
+                f"{self.implementation.name} cannot load W8A8 as vllm-ascend does."
+            )
+        return ascend.quant_config(expected_shapes(config), quantized)
 
     def _process_weights(self, tower: nn.Module) -> None:
         loader = import_module("vllm.model_executor.model_loader.utils")
@@ -161,7 +173,7 @@ def start(
     if implementation.ascend:
         if device != "npu":
             npu_emulation.install()
-        _provide_build_info(Path(trees["vllm-ascend"]), device)
+        ascend.provide_build_info(Path(trees["vllm-ascend"]), device)
     try:
         return VllmRuntime(implementation, trees, device, ranks)
     except ImportError as error:
@@ -183,29 +195,6 @@ def _keep_trees_clean() -> None:
     """Compiled modules go beside the user's caches and not into the trees."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     sys.pycache_prefix = str(Path(cache) / "mmparity" / "pycache")
-
-
-def _provide_build_info(tree: Path, device: str) -> None:
-    """The module that vllm-ascend's build writes, which a source tree lacks.
-
-    It says Atlas A2 where no NPU says otherwise.
-    """
-    if (tree / "vllm_ascend" / "_build_info.py").exists():
-        return
-    soc = _A2_SOC
-    if device == "npu":
-        import torch_npu
-
-        soc = torch_npu.npu.get_soc_version()
-    device_type, soc_version = _A3 if soc in _A3_SOCS else _A2
-    module = types.ModuleType("vllm_ascend._build_info")
-    vars(module).update(
-        __device_type__=device_type,
-        __soc_version__=soc_version,
-        __sleep_mode_enabled__=False,
-    )
-    sys.modules[module.__name__] = module
-    vars(import_module("vllm_ascend"))["_build_info"] = module
 
 
 def _vllm_config(ascend: bool) -> Any:
@@ -260,22 +249,13 @@ def _model_config(config: PretrainedConfig, dtype: torch.dtype) -> Any:
     )
 
 
-def _init_ascend(vllm_config: Any) -> None:
-    """What vllm-ascend's worker does before it loads a model."""
-    from vllm_ascend import utils
-    from vllm_ascend.ascend_config import init_ascend_config
-
-    utils.adapt_patch()
-    utils.register_ascend_customop(vllm_config)
-    init_ascend_config(vllm_config)
-    if hasattr(utils, "_ENABLE_NZ"):  # 0.11.0 remembers the first configuration
-        utils.is_enable_nz(vllm_config=vllm_config)
-
-
-def _load(tower: Any, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+def _load(
+    tower: Any, weights: Iterable[tuple[str, torch.Tensor]], *, check: bool
+) -> None:
+    """Loads; vLLM's loader does not check quantised models for completeness either."""
     loaded = tower.load_weights(weights)
     missing = sorted(set(dict(tower.named_parameters())) - set(loaded))
-    if missing:
+    if missing and check:
         raise MmparityError(
             f"the checkpoint left {len(missing)} parameters of {type(tower).__name__} "
             f"unset, the first is {missing[0]}."

@@ -30,6 +30,7 @@ called: set[str] = set()
 """Names of those that were called; whoever begins something clears it."""
 
 _MODULES = (
+    "torch_npu._C",
     "torch_npu.npu",
     "torch_npu.npu.streams",
     "torch_npu.npu.npu_config",

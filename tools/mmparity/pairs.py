@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which implementations are compared with each other. Names only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmparity.models import DEFAULT_MODEL
+from mmparity.models import get as get_model
+from mmparity.trees import known
+from mmparity.types import MmparityError
+
+if TYPE_CHECKING:
+    from mmparity.implementations import Implementation
+
+Pairs = tuple[tuple[str, str], ...]
+
+DEFAULT_PAIRS = (
+    ("ascend-0.11.0", "unified-ascend"),
+    ("ascend-0.12.0rc1", "unified-ascend"),
+    ("vllm-0.12.0", "unified"),
+)
+MODEL_PAIRS = (
+    ("ascend-0.11.0", "unified-ascend"),
+    ("ascend-0.11.0-nopad", "unified-ascend"),
+    ("ascend-0.12.0rc1", "unified-ascend"),
+    ("ascend-0.11.0", "unified-ascend-weights"),
+    ("ascend-0.11.0-nopad", "unified-ascend-weights"),
+    ("vllm-0.12.0", "unified"),
+)
+"""With --model: both padding modes; the classes without padding stand in where
+no padding class was written."""
+QUANTIZED_PAIRS = tuple(pair for pair in MODEL_PAIRS if pair[0] == "ascend-0.11.0")
+STANDS_IN_FOR = {"ascend-0.11.0-nopad": "ascend-0.11.0"}
+
+
+def has_encoder(implementation: Implementation, model: str | None) -> bool:
+    """Whether an implementation has an encoder for a model."""
+    return get_model(model or DEFAULT_MODEL).family in implementation.classes
+
+
+def choose_pairs(
+    old: str | None,
+    new: str | None,
+    implementations: dict[str, Implementation],
+    model: str | None,
+    defaults: Pairs,
+) -> Pairs:
+    """The pair given, or those of ``defaults`` with a given side and an encoder."""
+    for name in (old, new):
+        if name is not None:
+            known("implementation", name, implementations)
+            if not has_encoder(implementations[name], model):
+                raise MmparityError(
+                    f"{name} has no encoder for {model}. With one: "
+                    + ", ".join(
+                        n for n, i in implementations.items() if has_encoder(i, model)
+                    )
+                )
+    if old is not None and new is not None:
+        return ((old, new),)
+    pairs = tuple(
+        pair
+        for pair in defaults
+        if old in (None, pair[0])
+        and new in (None, pair[1])
+        and all(has_encoder(implementations[side], model) for side in pair)
+        and (old is not None or not _is_stood_for(pair[0], implementations, model))
+    )
+    if not pairs:
+        option, other = ("--old", "--new") if new is None else ("--new", "--old")
+        raise MmparityError(
+            f"{option} {old or new} is in no default pair: give {other} too."
+        )
+    return pairs
+
+
+def _is_stood_for(
+    name: str, implementations: dict[str, Implementation], model: str | None
+) -> bool:
+    """Whether the implementation that ``name`` stands in for has the encoder."""
+    better = STANDS_IN_FOR.get(name)
+    return better is not None and has_encoder(implementations[better], model)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""W8A8 as vllm-ascend reads it: which tensors there are, and what they mean.
+
+Weights are int8 with a scale for each output channel; activations become int8 by
+one static scale. The bias is folded into ``quant_bias``. Only values are made and
+read here; the arithmetic of a run is each implementation's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from mmparity.types import MmparityError
+
+DESCRIPTION = "quant_model_description.json"
+W8A8, FLOAT = "W8A8", "FLOAT"
+LAYERS = ("attn.qkv", "attn.q", "attn.k", "attn.v", "attn.proj", "mlp")
+"""What is quantised of a block; the merger and the patches stay as they are."""
+INPUT_SCALES = {"attn.proj": 2.0**-6, "mlp.down_proj": 2.0**-5}
+INPUT_SCALE = 2.0**-4
+"""Powers of two: 1 / scale is exact in every dtype, so that what is compared is
+layout and loading and not one more rounding."""
+INPUT_OFFSET = 3
+"""Not 0: a padded lane of an activation becomes 3, which its weight must undo."""
+Shape = tuple[int, ...]
+
+
+def is_quantized(layer: str) -> bool:
+    """Whether a layer, by its name in the tower, is quantised in these checkpoints."""
+    group, _, rest = layer.partition(".")
+    name = rest.partition(".")[2]
+    return group == "blocks" and name.startswith(LAYERS)
+
+
+def layers_in(directory: Path, prefixes: Iterable[str]) -> frozenset[str]:
+    """The tower's quantised layers in a checkpoint; none where it is not quantised."""
+    file = Path(directory) / DESCRIPTION
+    if not file.exists():
+        return frozenset()
+    try:
+        description = json.loads(file.read_text())
+        kinds = {str(name): str(kind) for name, kind in description.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise MmparityError(f"{file} cannot be read: {error}") from error
+    layers = set()
+    for name, kind in kinds.items():
+        prefix = next((p for p in prefixes if name.startswith(p)), None)
+        if prefix is None or not name.endswith(".weight") or kind == FLOAT:
+            continue
+        if kind != W8A8:
+            raise MmparityError(f"{file}: {name} is {kind}; only {W8A8} is known.")
+        layers.add(name.removeprefix(prefix).removesuffix(".weight"))
+    return frozenset(layers)
+
+
+def with_parameters(
+    shapes: dict[str, Shape], layers: Iterable[str]
+) -> dict[str, Shape]:
+    """The shapes of a tower whose ``layers`` are quantised."""
+    shapes = dict(shapes)
+    for layer in sorted(layers):
+        outputs = shapes[f"{layer}.weight"][0]
+        shapes |= {
+            f"{layer}.weight_scale": (outputs, 1),
+            f"{layer}.weight_offset": (outputs, 1),
+            f"{layer}.quant_bias": (outputs,),
+            f"{layer}.deq_scale": (outputs,),
+            f"{layer}.input_scale": (1,),
+            f"{layer}.input_offset": (1,),
+        }
+    return shapes
+
+
+def quantize(
+    layer: str, weight: torch.Tensor, bias: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """The W8A8 parameters of a linear layer, symmetric for each output channel."""
+    known = (scale for name, scale in INPUT_SCALES.items() if layer.endswith(name))
+    input_scale = next(known, INPUT_SCALE)
+    wide = weight.double()
+    scale = wide.abs().amax(dim=1, keepdim=True).clamp(min=1e-6) / 127
+    scale = scale.to(torch.bfloat16)
+    integers = (wide / scale.double()).round().clamp(-128, 127).to(torch.int8)
+    deq_scale = input_scale * scale.float().flatten()
+    folded = (bias.double() / deq_scale.double()).round()
+    folded -= INPUT_OFFSET * integers.double().sum(dim=1)
+    return {
+        f"{layer}.weight": integers,
+        f"{layer}.weight_scale": scale,
+        f"{layer}.weight_offset": torch.zeros_like(scale),
+        f"{layer}.quant_bias": folded.to(torch.int32),
+        f"{layer}.deq_scale": deq_scale,
+        f"{layer}.input_scale": torch.tensor([input_scale], dtype=torch.bfloat16),
+        f"{layer}.input_offset": torch.tensor([INPUT_OFFSET], dtype=torch.int8),
+    }
+
+
+class ExactLinear(torch.nn.Module):
+    """The oracle's W8A8 layer: what the parameters mean, in float64."""
+
+    weight: torch.Tensor
+    quant_bias: torch.Tensor
+    deq_scale: torch.Tensor
+    input_scale: torch.Tensor
+    input_offset: torch.Tensor
+
+    def __init__(self, outputs: int, inputs: int) -> None:
+        super().__init__()
+        shapes: dict[str, Shape] = {"bias": (outputs,)}
+        for name, shape in with_parameters(
+            {".weight": (outputs, inputs)}, [""]
+        ).items():
+            shapes[name.removeprefix(".")] = shape
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.empty(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Quantises, multiplies, adds the folded bias and scales back."""
+        scaled = x / self.input_scale.double() + self.input_offset.double()
+        integers = scaled.round().clamp(-128, 127)
+        total = integers @ self.weight.double().T + self.quant_bias.double()
+        return total * self.deq_scale.double()

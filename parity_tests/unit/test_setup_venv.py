@@ -160,8 +160,8 @@ def test_venv_is_never_built_from_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """uv would find the .venv of the folder first, and then clear it."""
+    uv = setup_venv.find_uv()  # the one that built this .venv, which has no pip
     monkeypatch.setattr(setup_venv, "ROOT", tmp_path)
-    uv = setup_venv.find_uv()
     subprocess.run([uv, "venv", "-q", str(tmp_path / ".venv")], check=True)
     assert str(tmp_path) not in setup_venv.choose_python(uv, None)
 

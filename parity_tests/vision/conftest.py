@@ -16,7 +16,7 @@ from mmparity.cases import Case, Noise
 from mmparity.checkpoint import read_vision_config
 from mmparity.implementations import get
 from mmparity.inputs import Geometry, write_inputs
-from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.jobs import GO, CaptureJob, Event, Job
 from mmparity.seeded import seeded_checkpoint
 from mmparity.tracefile import TraceReader
 
@@ -36,6 +36,7 @@ def run_worker(job: Job, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mmparity.worker", str(file)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
+        input=GO,
         capture_output=True,
         text=True,
     )

@@ -123,7 +123,6 @@ def capture(implementation: str, **given: Any) -> None:
     """Capture one implementation's traces, to compare here or elsewhere."""
     from mmparity.plan import make_capture_plan
     from mmparity.progress import ProgressDisplay
-    from mmparity.run import RunState
     from mmparity.run import capture as capture_one
     from mmparity.subjects import prepare
 
@@ -131,7 +130,7 @@ def capture(implementation: str, **given: Any) -> None:
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
     with ProgressDisplay(steps) as display:
         subjects = prepare((plan,))
-        capture_one(subjects, 0, RunState(), implementation, display)
+        capture_one(subjects, implementation, display)
     click.echo(str(plan.options.out / "traces" / implementation))
 
 

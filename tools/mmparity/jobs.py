@@ -17,6 +17,8 @@ from mmparity.types import MmparityError
 EventName = Literal["loading", "loaded", "capturing", "captured", "done", "error"]
 ErrorKind = Literal["input", "internal"]
 
+GO = "go\n"
+"""What the parent writes to a started worker when its turn has come."""
 EXIT_DONE = 0
 EXIT_ERROR = 2
 

@@ -7,6 +7,7 @@ with the parent, and its standard error goes to a log file as it comes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmparity.jobs import Event, Job
+from mmparity.jobs import GO, Event, Job
 from mmparity.types import MmparityError
 
 WORKER = (sys.executable, "-m", "mmparity.worker")
@@ -27,6 +28,57 @@ class WorkerFailed(MmparityError):
     """The worker did not finish; the message carries the end of its log."""
 
 
+class Worker:
+    """One started worker process.
+
+    It imports its framework at once and then waits, until ``finish`` lets it load and
+    capture. Ended with everything it started at the end of the ``with``.
+    """
+
+    def __init__(
+        self, job: Job, job_file: Path, log: Path, command: Sequence[str] = WORKER
+    ) -> None:
+        self.implementation, self.log = job.implementation, log
+        job.write(job_file)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
+        with log.open("w") as stderr:
+            self.process = subprocess.Popen(
+                [*command, str(job_file.resolve())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                errors="replace",
+                cwd=TOOLS,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _end(self.process)
+
+    def finish(self, on_event: Callable[[Event], None]) -> None:
+        """Hands each event on; returns only if all of the job was done."""
+        process = self.process
+        assert process.stdin is not None and process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its log says why
+            process.stdin.write(GO)
+            process.stdin.flush()
+        last: Event | None = None
+        for line in process.stdout:
+            event = Event.from_line(line)
+            if event is not None:
+                last = event
+                on_event(event)
+        status = process.wait()
+        if status != 0 or last is None or last.event != "done":
+            raise WorkerFailed(_failure(self.implementation, status, last, self.log))
+
+
 def run_worker(
     job: Job,
     job_file: Path,
@@ -35,34 +87,8 @@ def run_worker(
     command: Sequence[str] = WORKER,
 ) -> None:
     """Runs ``job`` and hands each event on; returns only if all of it was done."""
-    job.write(job_file)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
-    last: Event | None = None
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [*command, str(job_file.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            errors="replace",
-            cwd=TOOLS,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
-        )
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                event = Event.from_line(line)
-                if event is not None:
-                    last = event
-                    on_event(event)
-            status = process.wait()
-        finally:
-            _end(process)
-    if status != 0 or last is None or last.event != "done":
-        raise WorkerFailed(_failure(job.implementation, status, last, log))
+    with Worker(job, job_file, log, command) as worker:
+        worker.finish(on_event)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -77,8 +103,10 @@ def _end(process: subprocess.Popen[str]) -> None:
         except subprocess.TimeoutExpired:
             continue
     process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _failure(name: str, status: int, last: Event | None, log: Path) -> str:

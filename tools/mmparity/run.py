@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 from mmparity import provenance
 from mmparity.cases import Case
 from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import WORKER, run_worker
+from mmparity.launch import WORKER, Worker
 from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import (
     ORACLE,
@@ -82,15 +83,66 @@ def execute(
     return result
 
 
-def capture(
-    batch: Sequence[Subject],
-    number: int,
-    state: RunState,
-    implementation: str,
-    watcher: Watcher,
-    command: Sequence[str] = WORKER,
-) -> None:
-    """Runs one implementation's worker over all cases and dtypes of a batch."""
+class _Workers:
+    """The workers of a batch, one capturing at a time.
+
+    At a cut depth, where importing a framework takes longer than its forwards, the
+    next worker imports meanwhile. At full depth it would disturb the times shown.
+    """
+
+    def __init__(
+        self, batch: Sequence[Subject], number: int, command: Sequence[str]
+    ) -> None:
+        self.batch, self.number, self.command = batch, number, command
+        self.ahead = all(item.plan.depth is not None for item in batch)
+        self.started: dict[str, Worker] = {}
+        self.stack = ExitStack()
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def start(self, implementation: str) -> Worker:
+        """The implementation's worker, which may have been started already."""
+        if implementation not in self.started:
+            job, job_file, log = _job(self.batch, self.number, implementation)
+            worker = Worker(job, job_file, log, self.command)
+            self.started[implementation] = self.stack.enter_context(worker)
+        return self.started[implementation]
+
+    def capture(
+        self, implementation: str, later: str | None, state: RunState, watcher: Watcher
+    ) -> None:
+        """Runs an implementation's worker over all cases and dtypes of the batch."""
+        started = time.monotonic()
+
+        def on_event(event: Event) -> None:
+            if event.peak_memory_bytes is not None:
+                peak = state.peak_memory.get(implementation, 0)
+                state.peak_memory[implementation] = max(peak, event.peak_memory_bytes)
+            watcher.event(implementation, event)
+
+        with self.start(implementation) as worker:
+            if later and self.ahead:
+                self.start(later)
+            worker.finish(on_event)
+        spent = time.monotonic() - started
+        state.seconds[implementation] = state.seconds.get(implementation, 0.0) + spent
+        state.captured.add(implementation)
+
+
+def capture(batch: Sequence[Subject], implementation: str, watcher: Watcher) -> None:
+    """Captures one implementation, comparing nothing."""
+    with _Workers(batch, 0, WORKER) as workers:
+        workers.capture(implementation, None, RunState(), watcher)
+
+
+def _job(
+    batch: Sequence[Subject], number: int, implementation: str
+) -> tuple[Job, Path, Path]:
+    """What an implementation's worker is to do, its job file and its log."""
     given = [item for item in batch if implementation in item.plan.trees]
     plan = given[0].plan
     job = Job(
@@ -106,21 +158,9 @@ def capture(
         tp=1 if implementation == ORACLE else plan.tp,
         rank_logs=str((plan.options.out / "logs" / implementation).resolve()),
     )
-    started = time.monotonic()
-
-    def on_event(event: Event) -> None:
-        if event.peak_memory_bytes is not None:
-            peak = state.peak_memory.get(implementation, 0)
-            state.peak_memory[implementation] = max(peak, event.peak_memory_bytes)
-        watcher.event(implementation, event)
-
     name = implementation if number == 0 else f"{implementation}-{number}"
-    job_file = plan.options.out / "jobs" / f"{name}.json"
-    log = plan.options.out / "logs" / f"{name}.log"
-    run_worker(job, job_file, log, on_event, command)
-    spent = time.monotonic() - started
-    state.seconds[implementation] = state.seconds.get(implementation, 0.0) + spent
-    state.captured.add(implementation)
+    out = plan.options.out
+    return job, out / "jobs" / f"{name}.json", out / "logs" / f"{name}.log"
 
 
 def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
@@ -148,25 +188,30 @@ def _run_batch(
 ) -> None:
     state.captured, state.broken = set(), {}
     pairs = tuple(dict.fromkeys(pair for item in batch for pair in item.plan.pairs))
+    order = list(
+        dict.fromkeys(name for old, new in pairs for name in (ORACLE, new, old))
+    )
     options = batch[0].plan.options
-    for index, (old, new) in enumerate(pairs):
-        for name in (ORACLE, new, old):
-            if name in state.captured or name in state.broken:
-                continue
-            if any(other in state.broken for other in (ORACLE, old, new)):
-                continue
-            try:
-                capture(batch, number, state, name, watcher, command)
-            except MmparityError as error:
-                state.broken[name] = str(error)
-                state.errors.append(f"{name}: {error}")
-                watcher.failed(str(error))
-        for item in batch:
-            if (old, new) in item.plan.pairs:
-                _compare_pair(item.plan, state, old, new, watcher)
-        later = needed_after(pairs, index)
-        kept = later | {ORACLE} if later else later
-        _drop_traces(options, state.captured - kept)
+    with _Workers(batch, number, command) as workers:
+        for index, (old, new) in enumerate(pairs):
+            for name in (ORACLE, new, old):
+                if name in state.captured or name in state.broken:
+                    continue
+                if any(other in state.broken for other in (ORACLE, old, new)):
+                    continue
+                later = (*order[order.index(name) + 1 :], None)[0]
+                try:
+                    workers.capture(name, later, state, watcher)
+                except MmparityError as error:
+                    state.broken[name] = str(error)
+                    state.errors.append(f"{name}: {error}")
+                    watcher.failed(str(error))
+            for item in batch:
+                if (old, new) in item.plan.pairs:
+                    _compare_pair(item.plan, state, old, new, watcher)
+            still = needed_after(pairs, index)
+            kept = still | {ORACLE} if still else still
+            _drop_traces(options, state.captured - kept)
 
 
 def _drop_traces(options: Options, names: set[str]) -> None:

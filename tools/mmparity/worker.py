@@ -28,7 +28,7 @@ from mmparity import checkpoint, encoders
 from mmparity.capture import capturing
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
-from mmparity.jobs import EXIT_DONE, EXIT_ERROR, CaptureJob, Event, Job
+from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.ranks import run_ranks
 from mmparity.tracefile import TraceWriter
 from mmparity.types import MmparityError, TraceMeta
@@ -54,6 +54,7 @@ def main(arguments: list[str]) -> int:
                 raise MmparityError("usage: python -m mmparity.worker JOB.json")
             job = Job.read(Path(arguments[0]))
             if job.tp > 1 and job.rank is None:
+                _wait_for_turn()
                 run_ranks(job, emit)
             else:
                 run(job, emit)
@@ -81,6 +82,8 @@ def run(job: Job, emit: Emit) -> None:
     ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point)
     runtime = encoders.start(implementation, job.trees, job.device, ranks)
     try:
+        if job.rank is None:
+            _wait_for_turn()
         for path, config in towers.items():
             base = _base_meta(job, path, config)
             items = [item for item in job.captures if path == _checkpoint(item, job)]
@@ -94,6 +97,12 @@ def run(job: Job, emit: Emit) -> None:
                 gc.collect()
     finally:
         runtime.close()
+
+
+def _wait_for_turn() -> None:
+    """A worker may be started ahead, to import while another one captures."""
+    if sys.stdin.readline() != GO:
+        raise MmparityError("the process that started this worker has ended")
 
 
 def _checkpoint(item: CaptureJob, job: Job) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmparity.jobs import EXIT_ERROR, CaptureJob, Event, Job
+from mmparity.jobs import EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.seeded import seeded_checkpoint
 from mmparity.worker import _error_event, _tree_id
 
@@ -32,6 +32,7 @@ def run_worker(job: Job, tmp_path: Path) -> tuple[int, list[Event], str]:
     done = subprocess.run(
         [sys.executable, "-m", "mmparity.worker", str(file)],
         env={**os.environ, "PYTHONPATH": str(TOOLS)},
+        input=GO,
         capture_output=True,
         text=True,
     )

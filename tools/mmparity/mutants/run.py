@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from mmparity.jobs import CaptureJob, Job
+from mmparity.jobs import GO, CaptureJob, Job
 from mmparity.launch import TOOLS, run_worker
 from mmparity.mutants.catalogue import Mutant
-from mmparity.mutants.server import GO, INVALID, UNCHANGED, Outcome, ServerJob
+from mmparity.mutants.server import INVALID, UNCHANGED, Outcome, ServerJob
 from mmparity.mutants.workload import write_cases, write_checkpoint
 from mmparity.plan import ORACLE, ORACLE_DTYPE, find_trees
 from mmparity.types import MmparityError

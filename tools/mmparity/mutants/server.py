@@ -29,6 +29,7 @@ from mmparity.capture import capturing
 from mmparity.compare import compare_traces
 from mmparity.implementations import get
 from mmparity.inputs import read_inputs
+from mmparity.jobs import GO
 from mmparity.mutants.catalogue import Mutant, read_catalogue
 from mmparity.mutants.swap import SwapError, swap
 from mmparity.tracefile import TraceReader, TraceWriter
@@ -36,7 +37,6 @@ from mmparity.types import CaseComparison, TraceMeta
 from mmparity.worker import DTYPES
 
 LIMIT_SECONDS = 120
-GO = "go\n"
 INVALID = "invalid"
 """Verdict on an edit that could not be carried out."""
 UNCHANGED = "unchanged"

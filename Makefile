@@ -1,7 +1,7 @@
 # Names for commands a person types; the work is in tools/.
 .DEFAULT_GOAL := help
 .PHONY: help setup lock sources apply unapply status parity report test test-gpu \
-	test-npu test-upstream bench lint check docs clean
+	test-npu test-upstream mutants bench lint check docs clean
 
 BIN := .venv/bin
 OUT ?= build/parity
@@ -50,6 +50,8 @@ test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
 	$(BIN)/pytest --device=cuda -m gpu $(ARGS)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device=npu -m npu $(ARGS)
+mutants: trees ## plant every bug of the catalogue: each must be found and placed (ARGS=)
+	$(MMPARITY) mutants $(ARGS)
 bench: trees ## each encoder over the one it replaces, apply over git am (ARGS=)
 	$(BIN)/python -m mmparity.bench $(ARGS)
 	$(BIN)/python parity_tests/bench.py
@@ -59,8 +61,8 @@ lint: setup ## ruff, mypy, typos and the project's own rules
 	$(BIN)/mypy
 	$(BIN)/typos tools parity_tests docs *.md
 	$(BIN)/pytest -q parity_tests/unit/test_hygiene.py
-check: lint trees ## lint, the patch series and every test
-	$(PATCHSERIES) check
+check: lint trees ## lint, every patch with and without its code, and every test
+	$(PATCHSERIES) check --red-green
 	$(BIN)/pytest
 docs: setup ## write the generated parts of README.md and docs/ (RESULT=build/parity)
 	$(BIN)/python tools/doc_sections.py $(if $(RESULT),--result "$(RESULT)")

@@ -22,6 +22,8 @@ TARGETS = [
     "test",
     "test-gpu",
     "test-npu",
+    "test-upstream",
+    "mutants",
     "bench",
     "lint",
     "check",

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from mmparity.bench.targets import Target, ratio, targets
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.plan import find_trees
 from mmparity.seeded import seeded_checkpoint
@@ -29,7 +30,9 @@ PAIRS = (
     ("vllm-0.12.0", "unified"),
     ("ascend-0.11.0", "unified-ascend"),
     ("ascend-0.12.0rc1", "unified-ascend"),
+    ("unified-ascend", "unified-ascend-weights"),
 )
+GROWING = ("vllm-0.12.0", "unified")
 CHECKPOINTS = Path("build/parity/checkpoints")
 
 
@@ -73,21 +76,53 @@ def started(settings: dict[str, Any], folder: Path) -> Iterator[Side]:
         )
     side = Side(process, name, log)
     try:
-        side.answer()
         yield side
     finally:
         process.kill()
         process.wait()
 
 
-def compare(old: Side, new: Side, grid: list[list[int]], repeats: int) -> list[float]:
-    """Minimum of the seconds of both sides, asked in turn."""
-    best = [float("inf")] * 2
+def interleaved(
+    sides: Sequence[Side], asked: Sequence[dict[str, Any]], repeats: int
+) -> list[float]:
+    """Minimum of the seconds of each question, asked in turn."""
+    best = [float("inf")] * len(asked)
     for _ in range(repeats):
-        for number, side in enumerate((old, new)):
-            seconds = side.ask(ask="time", grid=grid)["seconds"]
-            best[number] = min(best[number], seconds)
+        for number, (side, question) in enumerate(zip(sides, asked, strict=True)):
+            best[number] = min(best[number], side.ask(**question)["seconds"])
     return best
+
+
+def measure_pair(
+    old: Side, new: Side, repeats: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Everything about two loaded encoders, in one run and in turn."""
+    loads = [side.ask(ask="load") for side in (old, new)]
+    more = [side.ask(ask="load")["seconds"] for side in (old, new)]
+    result: dict[str, Any] = {
+        "load_seconds": [
+            min(one["seconds"], two) for one, two in zip(loads, more, strict=True)
+        ],
+        "load_bytes": [one["bytes"] for one in loads],
+        "inputs": [],
+    }
+    for title, grid in GRIDS.items():
+        counts = [side.ask(ask="count", grid=grid) for side in (old, new)]
+        timed = {"ask": "time", "grid": grid}
+        seconds = interleaved(
+            (old, new, new), (timed, timed, {"ask": "gemms", "grid": grid}), repeats
+        )
+        result.setdefault("per_block", [one["per_block"] for one in counts])
+        item = {
+            "title": title,
+            "seconds": seconds[:2],
+            "gemm_seconds": seconds[2],
+            "calls": [one["calls"] for one in counts],
+            "peak_bytes": [one["peak_bytes"] for one in counts],
+        }
+        result["inputs"].append(item)
+        say(f"  {title}: {ratio(seconds[:2]):.3f} times the time")
+    return result
 
 
 @click.command(context_settings={"max_content_width": 88})
@@ -95,47 +130,55 @@ def compare(old: Side, new: Side, grid: list[list[int]], repeats: int) -> list[f
 @click.option("--depth", default=8, show_default=True, help="Blocks.")
 @click.option("--repeats", default=7, show_default=True, help="Minimum of so many.")
 @click.option("--threads", default=2, show_default=True)
-@click.option("--only", default="", help="Pairs with this in their names.")
+@click.option("--only", default="", help="Pairs old:new with this in their names.")
+@click.option("--sizes", default=1000, show_default=True, help="Image sizes kept?")
+@click.option("--forwards", default=2000, show_default=True, help="Objects kept?")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it.")
 def main(
     dtypes: tuple[str, ...],
     depth: int,
     repeats: int,
     threads: int,
     only: str,
+    sizes: int,
+    forwards: int,
+    json_file: Path | None,
 ) -> None:
-    """Time each unified encoder against the one that it replaces.
+    """Measure each unified encoder against the one that it replaces.
 
     Qwen2.5-VL-7B's vision tower with seeded weights. The Ascend pairs run with
-    emulated operators, so only what is around them can be compared.
+    emulated operators, so only what is around them can be compared. A figure over
+    its target is said, and is no error.
     """
     console = Console()
     weights = seeded_checkpoint(CHECKPOINTS, depth=depth)
-    table = Table("pair", "dtype", "input", "old s", "new s", "new / old", "dispatches")
+    pairs = [pair for pair in PAIRS if only in ":".join(pair)]
+    measured, growth = [], None
     with tempfile.TemporaryDirectory(prefix="mmparity-bench-") as folder:
-        pairs = [pair for pair in PAIRS if only in ":".join(pair)]
         for old, new in pairs:
             for dtype in dtypes:
-                for row in _pair(
-                    old, new, dtype, weights, Path(folder), repeats, threads
-                ):
-                    table.add_row(*row)
-                    console.print("  ".join(row))
-    console.print(table)
+                console.print(f"{new} over {old}, {dtype}")
+                with _sides((old, new), dtype, weights, threads, Path(folder)) as sides:
+                    found = measure_pair(*sides, repeats, console.print)
+                    measured.append({"old": old, "new": new, "dtype": dtype, **found})
+                    if (old, new) == GROWING and growth is None and sizes:
+                        growth = _growth(sides, sizes, forwards)
+    wanted = targets(measured, growth)
+    for table in (_table(measured), _target_table(wanted)):
+        console.print(table)
+    if json_file:
+        content = {"measured": measured, "growth": growth}
+        json_file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _pair(
-    old: str,
-    new: str,
-    dtype: str,
-    weights: Path,
-    folder: Path,
-    repeats: int,
-    threads: int,
-) -> Iterator[tuple[str, ...]]:
-    trees = find_trees((old, new), (), IMPLEMENTATIONS)
+@contextmanager
+def _sides(
+    names: tuple[str, str], dtype: str, weights: Path, threads: int, folder: Path
+) -> Iterator[tuple[Side, Side]]:
+    trees = find_trees(names, (), IMPLEMENTATIONS)
     with ExitStack() as stack:
-        sides = []
-        for name in (old, new):
+        sides: list[Side] = []
+        for name in names:
             settings = {
                 "implementation": name,
                 "trees": trees[name],
@@ -144,20 +187,50 @@ def _pair(
                 "threads": threads,
             }
             sides.append(stack.enter_context(started(settings, folder)))
-        for title, grid in GRIDS.items():
-            calls = [
-                sum(s.ask(ask="count", grid=grid)["calls"].values()) for s in sides
-            ]
-            seconds = compare(sides[0], sides[1], grid, repeats)
-            yield (
-                f"{new} / {old}",
-                dtype,
-                title,
-                f"{seconds[0]:.3f}",
-                f"{seconds[1]:.3f}",
-                f"{seconds[1] / seconds[0]:.3f}",
+        old, new = sides
+        yield old, new
+
+
+def _growth(sides: tuple[Side, Side], sizes: int, forwards: int) -> dict[str, Any]:
+    question = {"ask": "growth", "sizes": sizes, "forwards": forwards}
+    old, new = (side.ask(**question) for side in sides)
+    return {"sizes": sizes, "forwards": forwards, "old": old, "new": new}
+
+
+def _table(measured: list[dict[str, Any]]) -> Table:
+    table = Table(
+        *("new / old", "dtype", "input", "old s", "new s", "ratio", "over GEMMs"),
+        *("dispatches", "peak MiB", "per block: reads, pads, cats"),
+    )
+    for one in measured:
+        blocks = [
+            " ".join(f"{value:g}" for value in side.values())
+            for side in one["per_block"]
+        ]
+        for item in one["inputs"]:
+            seconds, calls = item["seconds"], item["calls"]
+            peak = [value / 2**20 for value in item["peak_bytes"]]
+            table.add_row(
+                f"{one['new']} / {one['old']}",
+                one["dtype"],
+                item["title"],
+                *(f"{value:.3f}" for value in seconds),
+                f"{ratio(seconds):.3f}",
+                f"{seconds[1] / item['gemm_seconds']:.2f}",
                 f"{calls[0]} -> {calls[1]}",
+                f"{peak[0]:.0f} -> {peak[1]:.0f}",
+                f"{blocks[0]} -> {blocks[1]}",
             )
+    return table
+
+
+def _target_table(wanted: Sequence[Target]) -> Table:
+    met = sum(target.met for target in wanted)
+    table = Table("target", "value", "at most", "", title=f"{met} of {len(wanted)} met")
+    for target in wanted:
+        word = "met" if target.met else "missed"
+        table.add_row(target.what, f"{target.value:.4g}", f"{target.limit:g}", word)
+    return table
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a forward of an encoder does beside taking time: calls, reads, memory."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice, product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.profiler import ProfilerActivity, profile
+
+HOST_COPIES = ("cpu", "tolist", "numpy")
+"""Reads of a device tensor that are no operator where the device is the host."""
+READ, PAD, CAT = "aten::_local_scalar_dense", "aten::constant_pad_nd", "aten::cat"
+
+Forward = Callable[[], None]
+
+
+def count(model: nn.Module, forward: Forward) -> dict[str, Any]:
+    """Operator calls of a forward, those of one block of it, and its peak memory.
+
+    Returns:
+        ``calls``: dispatches. ``per_block``: host reads, pads and concatenations,
+        as the difference between all blocks and half of them. ``peak_bytes``: the
+        most that tensors made by the forward held at a time.
+    """
+    forward()
+    whole, peak = _calls(forward)
+    depth = len(_list(model))
+    half = depth // 2
+    with _blocks(model, half):
+        part, _ = _calls(forward)
+    difference = Counter(whole)
+    difference.subtract(part)
+    reads = difference[READ] + sum(difference[name] for name in HOST_COPIES)
+    per_block = {"reads": reads, "pads": difference[PAD], "cats": difference[CAT]}
+    return {
+        "calls": sum(n for name, n in whole.items() if "::" in name),
+        "per_block": {name: n / (depth - half) for name, n in per_block.items()},
+        "peak_bytes": peak,
+    }
+
+
+def _calls(forward: Forward) -> tuple[Counter[str], int]:
+    """Calls by name; the profiler also sees what a custom operator calls."""
+    with (
+        _HostCopies() as copies,
+        profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen,
+    ):
+        forward()
+    calls = Counter({e.key: e.count for e in seen.key_averages() if "::" in e.key})
+    held = peak = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return calls + copies.seen, peak
+
+
+class _HostCopies(TorchFunctionMode):
+    """Counts the methods that bring a tensor to the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Counts and calls."""
+        name = getattr(func, "__name__", "")
+        if name in HOST_COPIES:
+            self.seen[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _blocks(model: nn.Module, number: int) -> Iterator[None]:
+    """The encoder with its first blocks only."""
+    blocks = _list(model)
+    model.blocks = nn.ModuleList(list(blocks)[:number])
+    try:
+        yield
+    finally:
+        model.blocks = blocks
+
+
+@contextmanager
+def _idle(block: nn.Module) -> Iterator[None]:
+    """A block that hands on what it is given."""
+    block.forward = lambda x, *args, **kwargs: x
+    try:
+        yield
+    finally:
+        del block.forward
+
+
+def _list(model: nn.Module) -> nn.ModuleList:
+    assert isinstance(model.blocks, nn.ModuleList)
+    return model.blocks
+
+
+def matrix_products(model: nn.Module, forward: Forward) -> Forward:
+    """The matrix products of a forward, and nothing else of it.
+
+    Every module with a weight that its input can be multiplied with counts as one,
+    so also a patch embedding that is written as a convolution.
+    """
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def note(module: nn.Module, given: Any) -> None:
+        weight = module._parameters.get("weight")
+        if weight is None or weight.dim() < 2 or not given:
+            return
+        matrix, x = weight.detach().flatten(1), given[0]
+        if x.numel() % matrix.shape[1] == 0:
+            found.append((torch.randn(x.numel() // matrix.shape[1], matrix.shape[1],
+                                      dtype=x.dtype), matrix))  # fmt: skip
+
+    hooks = [m.register_forward_pre_hook(note) for m in model.modules()]
+    try:
+        forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    def products() -> None:
+        with torch.inference_mode():
+            for x, matrix in found:
+                F.linear(x, matrix)
+
+    return products
+
+
+def growth(
+    model: nn.Module,
+    forward: Callable[[list[list[int]]], Forward],
+    sizes: int,
+    forwards: int,
+) -> dict[str, Any]:
+    """Bytes of tensors that stay after images of many sizes, objects after many calls.
+
+    One block stands for all; for the sizes it computes nothing, as what is kept by
+    size is prepared before the blocks.
+    """
+    grids = product(range(2, 2 + 2 * 40, 2), repeat=2)
+    chosen = [[[1, *grid]] for grid in islice(grids, sizes)]
+    with _blocks(model, 1), _idle(_list(model)[0]):
+        forward(chosen[0])()
+        bytes_before = _tensor_bytes()
+        for grid in chosen:
+            forward(grid)()
+        held = _tensor_bytes() - bytes_before
+    with _blocks(model, 1):
+        again = forward(chosen[0])
+        again()
+        objects_before = _objects()
+        for _ in range(forwards):
+            again()
+        return {"bytes": held, "objects": _objects() - objects_before}
+
+
+def _objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def _tensor_bytes() -> int:
+    gc.collect()
+    storages = {}
+    for found in gc.get_objects():
+        if issubclass(type(found), torch.Tensor):
+            storage = found.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())

@@ -19,10 +19,10 @@ from mmparity.inputs import write_inputs
 
 VISION = {
     "depth": 3,
-    "hidden_size": 320,
-    "num_heads": 4,
-    "intermediate_size": 856,
-    "out_hidden_size": 512,
+    "hidden_size": 160,
+    "num_heads": 2,
+    "intermediate_size": 428,
+    "out_hidden_size": 256,
     "fullatt_block_indexes": [1],
     "window_size": 112,
     "patch_size": 14,

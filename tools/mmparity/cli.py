@@ -157,7 +157,8 @@ def compare(
     default=",".join(FORMATS[:3]),
     help="html, markdown, junit, text; several with commas. Default: all files.",
 )
-def report(directory: Path, formats: str) -> None:
+@click.option("--open", "show", is_flag=True, help="Show the page in a browser.")
+def report(directory: Path, formats: str, show: bool) -> None:
     """Render a comparison.json again; exits with its verdict."""
     from mmparity.report import terminal_summary, write_reports
     from mmparity.result import read_result
@@ -169,8 +170,11 @@ def report(directory: Path, formats: str) -> None:
     if "text" in names:
         click.echo(terminal_summary(result))
     files = [name for name in names if name != "text"]
-    for path in write_reports(result, folder, files).values() if files else ():
+    written = write_reports(result, folder, files) if files else {}
+    for path in written.values():
         click.echo(str(path))
+    if show and "html" in written and click.launch(str(written["html"])):
+        click.echo("no browser could be started: open the page yourself", err=True)
     sys.exit(EXIT_CODES[result.verdict])
 
 

@@ -19,6 +19,7 @@ from mmparity.align import Pair, align, check_comparable
 from mmparity.coverage import coverage
 from mmparity.hook_points import block_number
 from mmparity.metrics import measure, non_finite
+from mmparity.token_maps import token_maps
 from mmparity.tolerances import (
     Exceeded,
     first_exceeded,
@@ -94,6 +95,7 @@ def compare_traces(
         new_meta=new.meta,
         repeat=repeat,
         coverage=covered,
+        token_maps=token_maps(layers, old, new),
     )
 
 

@@ -7,8 +7,11 @@ in preprocessing can never look like a difference between encoders.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
+import math
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 METADATA_KEY = "mmparity"
+TEMPORAL = 2
+PICTURE_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,34 @@ def read_inputs(file: Path) -> Inputs:
     if digest != _digest(pixel_values):
         raise MmparityError(f"{file} was changed: its digest does not fit its pixels.")
     return Inputs(pixel_values, grids, digest, description)
+
+
+def pictures(file: Path) -> tuple[str, ...]:
+    """The images of an input file as data URIs: what the encoder got, made visible.
+
+    One JPEG file for each entry of grid_thw, the frames of a clip side by side; each
+    is scaled to its own range and is at most ``PICTURE_WIDTH`` pixels wide.
+    """
+    from PIL import Image
+
+    inputs = read_inputs(file)
+    found, start = [], 0
+    for t, h, w in inputs.grid_thw:
+        patches = inputs.pixel_values[start : start + t * h * w]
+        start += t * h * w
+        size = math.isqrt(patches.shape[1] // (3 * TEMPORAL))
+        cells = patches.view(t, h // 2, w // 2, 2, 2, 3, TEMPORAL, size, size)
+        frames = cells[:, :, :, :, :, :, 0].permute(1, 3, 6, 0, 2, 4, 7, 5)
+        shown = frames.reshape(h * size, t * w * size, 3)
+        low, high = shown.min(), shown.max()
+        scaled = (shown - low) / (high - low).clamp(min=1e-9) * 255
+        image = Image.fromarray(scaled.byte().numpy())
+        image.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=50)
+        data = base64.b64encode(stream.getvalue()).decode()
+        found.append(f"data:image/jpeg;base64,{data}")
+    return tuple(found)
 
 
 def _digest(pixel_values: torch.Tensor) -> str:

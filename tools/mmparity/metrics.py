@@ -84,6 +84,13 @@ def measure(
     return _with_oracle(metrics, of_old, of_new)
 
 
+def token_errors(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Each token's normalized L2 error, new against old: float64, [T]."""
+    old_TD, new_TD = _tokens(old).double(), _tokens(new).double()
+    diff_TD = new_TD - old_TD
+    return _token_errors(_dot(diff_TD, diff_TD), _dot(old_TD, old_TD))
+
+
 class _Error:
     """Accumulates one difference, row by row."""
 

@@ -224,7 +224,13 @@ def _text(item: Override) -> str:
     return f"{item.file}: {item.owner}.{item.name}"
 
 
-def _cell(item: Override) -> str:
+def describe(item: Override) -> str:
+    """Version, file and method, in that order."""
     release, _, path = item.file.partition("/")
     version = release.removeprefix("vllm-ascend-")
-    return f"{version} `{Path(path).name}` `{item.owner}.{item.name}`"
+    return f"{version} {Path(path).name} {item.owner}.{item.name}"
+
+
+def _cell(item: Override) -> str:
+    version, *rest = describe(item).split()
+    return " ".join([version, *(f"`{part}`" for part in rest)])

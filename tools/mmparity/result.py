@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.precision import precision_verdicts
+from mmparity.replaced import replaced_code
 from mmparity.types import (
     SCHEMA_VERSION,
     CaseComparison,
@@ -29,6 +30,8 @@ def build_result(
     cases: Sequence[CaseComparison], provenance: dict[str, Any]
 ) -> ComparisonResult:
     """Verdict, counts and first divergence of all cases."""
+    ascend = any(case.new.startswith("unified-ascend") for case in cases)
+    replaced, patches = replaced_code() if ascend else ((), ())
     return ComparisonResult(
         verdict=_verdict(cases),
         summary=summarise(cases),
@@ -36,6 +39,8 @@ def build_result(
         cases=tuple(cases),
         provenance=provenance,
         precision=precision_verdicts(cases),
+        replaced=replaced,
+        patches=patches,
     )
 
 
@@ -88,7 +93,8 @@ def read_result(file: Path) -> ComparisonResult:
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise MmparityError(
-            f"{file} has schema_version {version!r}; this tool reads {SCHEMA_VERSION}."
+            f"{file} has schema_version {version!r}; this tool reads {SCHEMA_VERSION}. "
+            f"{_writer(raw)}"
         )
     try:
         return TypeAdapter(ComparisonResult).validate_python(raw)
@@ -96,6 +102,18 @@ def read_result(file: Path) -> ComparisonResult:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise MmparityError(f"{file}: {place}: {first['msg']}") from error
+
+
+def _writer(raw: Any) -> str:
+    """Who wrote a result that cannot be read, and what to do."""
+    found = raw.get("provenance") if isinstance(raw, dict) else None
+    if not isinstance(found, dict) or "command" not in found:
+        return "It was not written by mmparity."
+    command, created = str(found["command"])[:200], str(found.get("created"))[:40]
+    return (
+        f"`{command}` wrote it on {created}: "
+        "render it with the mmparity of that time, or run it again."
+    )
 
 
 def _verdict(cases: Sequence[CaseComparison]) -> Verdict:

@@ -12,12 +12,13 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from mmparity import provenance
 from mmparity.cases import Case
+from mmparity.inputs import pictures
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import WORKER, Worker
 from mmparity.models import DEFAULT_MODEL
@@ -29,7 +30,7 @@ from mmparity.plan import (
     needed_after,
 )
 from mmparity.result import FILE_NAME, build_result, write_result
-from mmparity.subjects import Subject, batches, prepare
+from mmparity.subjects import Subject, batches, input_file, prepare
 from mmparity.trees import ROOT
 from mmparity.types import CaseComparison, ComparisonResult, MmparityError
 
@@ -232,6 +233,9 @@ def _compare_pair(
                 compared = _could_not(plan, case, dtype, (old, new), first)
             else:
                 compared = _compare_case(plan, case, dtype, old, new)
+                if compared.token_maps:
+                    shown = pictures(input_file(plan, case))
+                    compared = replace(compared, pictures=shown)
             state.cases.append(compared)
             watcher.compared(compared, time.monotonic() - started)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmparity.cases import Case
 from mmparity.inputs import Geometry, write_inputs
 from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import Plan, peak_trace_bytes
@@ -46,6 +47,12 @@ def prepare(plans: Sequence[Plan]) -> list[Subject]:
     return subjects
 
 
+def input_file(plan: Plan, case: Case) -> Path:
+    """Where the pixels of a case are."""
+    folder = plan.options.out / "inputs" / (plan.model or "")
+    return folder / f"{case.name}.safetensors"
+
+
 def _subject(plan: Plan) -> Subject:
     from mmparity.checkpoint import read_vision_config, with_depth
     from mmparity.seeded import seeded_checkpoint
@@ -58,8 +65,10 @@ def _subject(plan: Plan) -> Subject:
         )
     config = with_depth(read_vision_config(checkpoint), plan.depth)
     geometry = Geometry.of(config)
-    folder = plan.options.out / "inputs" / (plan.model or "")
-    inputs = {case.name: write_inputs(case, folder, geometry) for case in plan.cases}
+    inputs = {
+        case.name: write_inputs(case, input_file(plan, case).parent, geometry)
+        for case in plan.cases
+    }
     return Subject(plan, checkpoint, inputs, peak_trace_bytes(plan, config.depth))
 
 

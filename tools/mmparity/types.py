@@ -215,6 +215,23 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class TokenMap:
+    """Where a failing row differs.
+
+    Attributes:
+        hook_point: the row.
+        errors: each token's normalized L2 error, new against old, three digits.
+        places: each token's place in raster order over the images of grid_thw, in
+            patches or, where there is one token for four, in merged cells; empty
+            where tokens have no place on an image.
+    """
+
+    hook_point: str
+    errors: tuple[float, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class CaseComparison:
     """One case, one dtype, one pair of implementations."""
 
@@ -239,6 +256,11 @@ class CaseComparison:
     """The shell command that repeats this case alone."""
     coverage: Coverage | None = None
     """None where nothing was captured, or an older version wrote the result."""
+    token_maps: tuple[TokenMap, ...] = ()
+    """Of the earliest failing rows."""
+    pictures: tuple[str, ...] = ()
+    """The images as the encoder got them, frames side by side, small JPEG files as
+    data URIs; only of a case with token maps."""
 
 
 @dataclass(frozen=True)
@@ -302,6 +324,35 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class ReplacedCode:
+    """One reason why vllm-ascend overrode vLLM's encoders, and what stands for it now.
+
+    Attributes:
+        row: its name in ``patches/overrides.toml``.
+        title: the reason.
+        overrides: release, file and method of each override.
+        patches: slugs of the patches; ``upstream`` where vLLM has it without one.
+        proofs: MODEL OLD:NEW HOOK_POINT of the rows that show it, as in that file.
+    """
+
+    row: str
+    title: str
+    overrides: tuple[str, ...]
+    patches: tuple[str, ...]
+    proofs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PatchText:
+    """One patch of a series: its title, and its diff without that of tests."""
+
+    slug: str
+    series: str
+    title: str
+    diff: str
+
+
+@dataclass(frozen=True)
 class ComparisonResult:
     """Everything that a report shows; written as ``comparison.json``."""
 
@@ -313,4 +364,8 @@ class ComparisonResult:
     """created, command, seconds, peak_memory_bytes, machine, versions, sources
     (tree name -> {version, sha256, tree, patches}), emulated, errors."""
     precision: tuple[PrecisionVerdict, ...] = ()
+    replaced: tuple[ReplacedCode, ...] = ()
+    """Where an Ascend implementation was compared."""
+    patches: tuple[PatchText, ...] = ()
+    """Those that ``replaced`` names."""
     schema_version: int = SCHEMA_VERSION

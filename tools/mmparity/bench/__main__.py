@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mmparity.bench.targets import Target, ratio, targets
+from mmparity.bench.targets import WINDOWS, Target, ratio, targets
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.plan import find_trees
 from mmparity.seeded import seeded_checkpoint
@@ -33,6 +33,8 @@ PAIRS = (
     ("unified-ascend", "unified-ascend-weights"),
 )
 GROWING = ("vllm-0.12.0", "unified")
+FEW = (WINDOWS, "32 images, 12x16")
+Say = Callable[[str], None]
 CHECKPOINTS = Path("build/parity/checkpoints")
 
 
@@ -94,7 +96,7 @@ def interleaved(
 
 
 def measure_pair(
-    old: Side, new: Side, repeats: int, say: Callable[[str], None]
+    old: Side, new: Side, titles: Sequence[str], repeats: int, say: Say
 ) -> dict[str, Any]:
     """Everything about two loaded encoders, in one run and in turn."""
     loads = [side.ask(ask="load") for side in (old, new)]
@@ -106,17 +108,19 @@ def measure_pair(
         "load_bytes": [one["bytes"] for one in loads],
         "inputs": [],
     }
-    for title, grid in GRIDS.items():
+    for title in titles:
+        grid = GRIDS[title]
         counts = [side.ask(ask="count", grid=grid) for side in (old, new)]
         timed = {"ask": "time", "grid": grid}
+        gemms = [{"ask": "gemms", "grid": grid}] if title == WINDOWS else []
         seconds = interleaved(
-            (old, new, new), (timed, timed, {"ask": "gemms", "grid": grid}), repeats
+            (old, new, new)[: 2 + len(gemms)], [timed, timed, *gemms], repeats
         )
         result.setdefault("per_block", [one["per_block"] for one in counts])
         item = {
             "title": title,
             "seconds": seconds[:2],
-            "gemm_seconds": seconds[2],
+            "gemm_seconds": seconds[2] if gemms else None,
             "calls": [one["calls"] for one in counts],
             "peak_bytes": [one["peak_bytes"] for one in counts],
         }
@@ -159,7 +163,8 @@ def main(
             for dtype in dtypes:
                 console.print(f"{new} over {old}, {dtype}")
                 with _sides((old, new), dtype, weights, threads, Path(folder)) as sides:
-                    found = measure_pair(*sides, repeats, console.print)
+                    titles = list(GRIDS) if (old, new) == GROWING else FEW
+                    found = measure_pair(*sides, titles, repeats, console.print)
                     measured.append({"old": old, "new": new, "dtype": dtype, **found})
                     if (old, new) == GROWING and growth is None and sizes:
                         growth = _growth(sides, sizes, forwards)
@@ -216,7 +221,9 @@ def _table(measured: list[dict[str, Any]]) -> Table:
                 item["title"],
                 *(f"{value:.3f}" for value in seconds),
                 f"{ratio(seconds):.3f}",
-                f"{seconds[1] / item['gemm_seconds']:.2f}",
+                f"{seconds[1] / item['gemm_seconds']:.2f}"
+                if item["gemm_seconds"]
+                else "",
                 f"{calls[0]} -> {calls[1]}",
                 f"{peak[0]:.0f} -> {peak[1]:.0f}",
                 f"{blocks[0]} -> {blocks[1]}",

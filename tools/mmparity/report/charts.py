@@ -18,7 +18,7 @@ from mmparity.report import labels, rows
 from mmparity.types import CaseComparison, LayerComparison
 
 WIDTH, HEIGHT = 720, 250
-LEFT, RIGHT, TOP, BOTTOM = 40, 96, 10, 42
+LEFT, RIGHT, TOP, BOTTOM = 40, 108, 10, 42
 ZERO_LANE = 20
 MAX_DECADES = 12
 SERIES = (

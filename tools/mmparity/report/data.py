@@ -8,6 +8,8 @@ Numbers keep the digits that a reader sees; comparison.json holds them in full.
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -43,8 +45,13 @@ TEXTS: tuple[tuple[str, Callable[[LayerComparison], str]], ...] = (
 )
 
 
-def pack(cases: Mapping[str, CaseComparison]) -> str:
-    """Returns the rows of `cases`, keyed by anchor, safe inside a script element."""
+def pack(
+    cases: Mapping[str, CaseComparison], diffs: Mapping[str, str] | None = None
+) -> str:
+    """Returns the rows of `cases`, keyed by anchor, safe inside a script element.
+
+    `diffs` are texts by the slug of their patch, where the page itself has none.
+    """
     store = _Store()
     packed = {anchor: _case(store, case) for anchor, case in cases.items()}
     parts = {
@@ -54,6 +61,7 @@ def pack(cases: Mapping[str, CaseComparison]) -> str:
         "strings": _json(list(store.strings)),
         "vectors": f"[{','.join(store.vectors)}]",
         "cases": _json(packed),
+        "diffs": _json(dict(diffs or {})),
     }
     return in_script("{" + ",".join(f'"{k}":{v}' for k, v in parts.items()) + "}")
 
@@ -117,6 +125,11 @@ def number(value: float, digits: int) -> str:
     as_power = f"{whole}{part}e{power}" if power else f"{whole}{part}"
     plain = f"{value:.{digits}g}"
     return min(as_power, plain, key=len) if "e" not in plain else as_power
+
+
+def compress(text: str) -> str:
+    """Returns gzip in base64, which the page's script turns back."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def in_script(text: str) -> str:

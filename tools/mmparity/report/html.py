@@ -16,6 +16,8 @@ from mmparity.report.view import CaseView, ReportView
 from mmparity.types import CaseComparison, ComparisonResult
 
 HARD_LIMIT = 2 * 1024 * 1024
+TYPICAL = 450 * 1024
+"""A page of up to this size needs no measures to be smaller."""
 RESERVE = 4 * 1024
 """Room for the sentence that says what was cut."""
 SECTION_SHARE = 0.5
@@ -26,8 +28,20 @@ HERE = Path(__file__).parent
 
 
 def render(view: ReportView, result: ComparisonResult) -> str:
-    """Returns the page, never larger than the limit; what is cut is announced."""
+    """Returns the page, never larger than the limit; what is cut is announced.
+
+    One that would be large holds its rows compressed, and leaves it to its script to
+    list the blocks of cases that pass.
+    """
+    page = _fitted(view, result, lean=False)
+    if len(page.encode()) > TYPICAL:
+        page = _fitted(view, result, lean=True)
+    return page
+
+
+def _fitted(view: ReportView, result: ComparisonResult, lean: bool) -> str:
     environment = _environment()
+    environment.globals["lean"] = lean
     order = sorted(
         range(len(view.cases)), key=lambda i: view.cases[i].verdict == "pass"
     )
@@ -43,7 +57,7 @@ def render(view: ReportView, result: ComparisonResult) -> str:
         sections[i] = full
         whole.append(i)
     spent = sum(len(sections[i].encode()) - len(briefs[i].encode()) for i in whole)
-    text, packed = _pack(view, result, whole, room - spent)
+    text, packed = _pack(view, result, whole, room - spent, lean)
     cuts = _cuts(view, whole, packed)
     return _page(environment, view, result, sections, text, cuts)
 
@@ -112,7 +126,11 @@ def _section(
 
 
 def _pack(
-    view: ReportView, result: ComparisonResult, order: list[int], room: int
+    view: ReportView,
+    result: ComparisonResult,
+    order: list[int],
+    room: int,
+    lean: bool,
 ) -> tuple[str, list[int]]:
     """Packs as many cases as there is room for, in the order given."""
     kept = order
@@ -121,6 +139,9 @@ def _pack(
             view.cases[i].anchor: result.cases[i] for i in sorted(kept)
         }
         text = data.pack(chosen)
+        if lean:
+            diffs = {item.slug: item.diff for item in view.patches}
+            text = data.compress(data.pack(chosen, diffs))
         if len(text) <= room:
             return text, kept
         kept = kept[: min(len(kept) - 1, len(kept) * room // len(text))]

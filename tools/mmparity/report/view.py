@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmparity.report import differences, judgements, labels, rows
+from mmparity.report import differences, judgements, labels, replaced, rows, tokens
 from mmparity.report.divergence import DivergenceView, first_divergence
+from mmparity.report.replaced import PatchView, ReplacedView
 from mmparity.report.rows import GroupView, Margin, RowView
 from mmparity.types import (
     CaseComparison,
@@ -52,6 +53,7 @@ class CaseView:
     seconds: tuple[str, str]
     sides: tuple[differences.SideView, ...]
     repeat: str
+    tokens: tuple[tokens.TokensView, ...]
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class ReportView:
     unmatched_cut: int
     structures: tuple[differences.StructureView, ...]
     overrides: tuple[str, ...]
+    replaced: tuple[ReplacedView, ...]
+    patches: tuple[PatchView, ...]
     precision: tuple[judgements.PrecisionView, ...]
     emulated: tuple[differences.EmulationView, ...]
     provenance: tuple[tuple[str, str], ...]
@@ -131,6 +135,8 @@ def build(result: ComparisonResult) -> ReportView:
         unmatched_cut=max(0, len(unmatched) - differences.LIST_LIMIT),
         structures=differences.structures(result.cases),
         overrides=judgements.overrides(result),
+        replaced=replaced.replaced(result),
+        patches=replaced.patches(result),
         precision=judgements.precision(result),
         emulated=differences.emulated(result),
         provenance=differences.provenance(result.provenance),
@@ -233,6 +239,7 @@ def _case(case: CaseComparison, number: int) -> CaseView:
         ),
         sides=differences.sides(case),
         repeat=labels.clean(case.repeat, 2000),
+        tokens=tokens.views(case),
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -18,13 +19,31 @@ from mmparity.types import (
     FirstDivergence,
     LayerComparison,
     Metrics,
+    PatchText,
+    ReplacedCode,
     Summary,
+    TokenMap,
     Tolerance,
     TraceMeta,
     Unmatched,
 )
 
 NOISE = {"bfloat16": 2.6e-3, "float32": 2.1e-7}
+PICTURE = "data:image/jpeg;base64," + (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDACgcHiMeGSgjISMtKygwPGRBPDc3PHtYXUlkkYCZ"
+    "lo+AjIqgtObDoKrarYqMyP/L2u71////m8H////6/+b9//j/2wBDASstLTw1PHZBQXb4pYyl"
+    "+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj4+Pj/wAAR"
+    "CAAEAAgDASIAAhEBAxEB/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAA"
+    "AgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkK"
+    "FhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWG"
+    "h4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl"
+    "5ufo6erx8vP09fb3+Pn6/8QAHwEAAwEBAQEBAQEBAQAAAAAAAAECAwQFBgcICQoL/8QAtREA"
+    "AgECBAQDBAcFBAQAAQJ3AAECAxEEBSExBhJBUQdhcRMiMoEIFEKRobHBCSMzUvAVYnLRChYk"
+    "NOEl8RcYGRomJygpKjU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6goOE"
+    "hYaHiImKkpOUlZaXmJmaoqOkpaanqKmqsrO0tba3uLm6wsPExcbHyMnK0tPU1dbX2Nna4uPk"
+    "5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwCKiiisiT//2Q=="
+)
+"""Eight by four pixels of green."""
 EMULATED = ("npu_rotary_mul", "_npu_flash_attention_unpad", "npu_format_cast")
 
 
@@ -105,6 +124,7 @@ def make_layer(
 def make_meta(implementation: str, case: str, dtype: str, depth: int) -> TraceMeta:
     ascend = implementation.startswith("ascend")
     return TraceMeta(
+        model="qwen2.5-vl-7b",
         implementation=implementation,
         case=case,
         dtype=dtype,
@@ -303,9 +323,38 @@ def passing() -> ComparisonResult:
     return synthetic(depth=2)
 
 
+def with_evidence(result: ComparisonResult) -> ComparisonResult:
+    """Token maps of the failing case, a picture, and what the code replaced."""
+    passing, failing = result.cases
+    patches = sum(math.prod(grid) for grid in failing.grid_thw)
+    bad = [layer.hook_point for layer in failing.layers if layer.verdict != "pass"]
+    errors = tuple(0.0 if i % 5 else (i + 1) / patches for i in range(patches))
+    maps = (
+        TokenMap(bad[0], errors, tuple(range(patches))),
+        TokenMap(bad[1], (*errors[:-1], math.nan), ()),
+    )
+    assert passing.new_meta is not None
+    pair = f"{passing.new_meta.model} {passing.old}:{passing.new}"
+    row = ReplacedCode(
+        row="A1",
+        title="attention of its own",
+        overrides=("0.11.0 qwen2_5_vl.py AscendQwen2_5_VisionAttention.forward",),
+        patches=("mm-encoder-attention", "upstream"),
+        proofs=(
+            f"{pair} blocks.{{i}}.attn.q",
+            f"{pair} blocks.{{i}}.attn.proj",
+            "qwen2-vl-7b ascend-0.11.0:unified merger.mlp.0 --tp 2",
+        ),
+    )
+    diff = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-a<b\n+a>b\n"
+    patch = PatchText("mm-encoder-attention", "vllm-0.12.0", "[Core] One <op>", diff)
+    case = replace(failing, token_maps=maps, pictures=(PICTURE,))
+    return replace(result, cases=(passing, case), replaced=(row,), patches=(patch,))
+
+
 @pytest.fixture(scope="session")
 def failing() -> ComparisonResult:
-    return synthetic(names=("image", "video"), depth=2, faults={1: 12})
+    return with_evidence(synthetic(names=("image", "video"), depth=2, faults={1: 12}))
 
 
 @pytest.fixture(scope="session")

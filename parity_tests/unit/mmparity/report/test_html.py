@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gzip
 import hashlib
 import itertools
 import json
@@ -79,7 +80,9 @@ def test_asks_for_nothing_and_allows_only_its_own_code(
     text = render(result, ["html"])["html"]
     page = Page(text)
     links = [a.get(k) or "" for _, a in page.tags for k in ("src", "href", "action")]
-    assert [x for x in links if x and not x.startswith(("#", "data:,"))] == []
+    assert [
+        x for x in links if x and not x.startswith(("#", "data:,", "data:image/"))
+    ] == []
     assert "url(" not in text and "@import" not in text
     inline = [k for _, a in page.tags for k in a if k == "style" or k.startswith("on")]
     assert inline == []
@@ -165,6 +168,11 @@ def test_typical_run_is_small(make: Make) -> None:
     assert len(text.encode()) < 700 * 1024
 
 
+def unpacked(text: str) -> bytes:
+    """A large page holds its rows compressed."""
+    return gzip.decompress(base64.b64decode(text))
+
+
 def test_what_is_cut_is_announced(make: Make) -> None:
     large = make(**FULL, faults=dict.fromkeys(range(24), 10))
     cases = [
@@ -174,10 +182,10 @@ def test_what_is_cut_is_announced(make: Make) -> None:
     ]
     result = dataclasses.replace(large, cases=tuple(cases))
     text = render(result, ["html"])["html"]
-    assert html.HARD_LIMIT * 0.9 < len(text.encode()) <= html.HARD_LIMIT
+    assert html.HARD_LIMIT * 0.8 < len(text.encode()) <= html.HARD_LIMIT
     page = Page(text)
     assert "Cut to stay under 2 MiB" in page.seen
-    packed = json.loads(page.texts["script"][0])["cases"]
+    packed = json.loads(unpacked(page.texts["script"][0]))["cases"]
     assert 0 < len(packed) < len(cases)
     assert f"rows of {len(cases) - len(packed)} cases" in page.seen
 

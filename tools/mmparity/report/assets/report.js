@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adds to a page that is complete without it: all rows, filter, sort, deep links.
-(() => {
+(async () => {
   "use strict";
-  const data = JSON.parse(document.getElementById("rows").textContent);
+  const unpack = async (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes])
+      .stream()
+      .pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  };
+  const held = document.getElementById("rows");
+  const packed = held.textContent;
+  const data = JSON.parse(
+    held.type === "application/gzip" ? await unpack(packed) : packed,
+  );
   const texts = new Set(data.texts);
   const tables = new Map();
   document.documentElement.classList.add("js");
@@ -43,6 +54,7 @@
       this.rows = [];
       this.groups = [...table.tBodies].map((body) => this.group(body));
       for (let i = 0; i < this.packed.rows; i++) this.rows.push(this.row(i));
+      if (!this.groups.length) this.groups = this.listed();
       document
         .querySelectorAll(`.static tr[id^="${this.anchor}."]`)
         .forEach((tr) => tr.removeAttribute("id"));
@@ -80,6 +92,48 @@
         this.fill();
       });
       return group;
+    }
+
+    // The blocks of a case that the page itself does not list.
+    listed() {
+      const names = [...new Set(this.rows.map((row) => row.group))];
+      return names.map((name) => {
+        const rows = this.rows.filter((row) => row.group === name);
+        const bad = rows.filter((row) => row.verdict !== "pass").length;
+        const worst = (field) => {
+          const values = rows.map((row) => this.at(field, row.i));
+          const known = values.filter((value) => value !== null);
+          const top = known.reduce((a, b) => (weight(b) > weight(a) ? b : a), known[0]);
+          return [top, rows[values.indexOf(top)]];
+        };
+        const verdict = bad ? "fail" : "pass";
+        const [, place] = worst("normalized_l2_error");
+        const cells = data.columns.map(([, field]) =>
+          make("td", { className: "num", textContent: shown(worst(field)[0]) }),
+        );
+        const head = make(
+          "tr",
+          { className: "group" },
+          make(
+            "td",
+            {},
+            make("b", { className: verdict, textContent: word[verdict] }),
+            ` ${rows.length - bad}/${rows.length}`,
+          ),
+          make(
+            "th",
+            { scope: "row" },
+            make("span", { className: "name", textContent: name }),
+            " ",
+            make("span", {
+              className: "quiet",
+              textContent: place ? this.at("hook_point", place.i) : "",
+            }),
+          ),
+          ...cells,
+        );
+        return this.group(make("tbody", {}, head));
+      });
     }
 
     row(i) {
@@ -307,6 +361,7 @@
   const follow = () => {
     const id = decodeURIComponent(location.hash.slice(1));
     const details = document.getElementById(id.split(".")[0]);
+    if (details?.matches("details.patch")) details.open = true;
     if (!details?.matches("details.case")) return;
     details.open = true;
     const table = build(details);
@@ -317,7 +372,7 @@
 
   const choose = () => {
     const chosen = document.querySelector(".chosen");
-    const figures = [...document.querySelectorAll("details.case figure")];
+    const figures = [...document.querySelectorAll("details.case figure.chart")];
     if (!chosen || figures.length < 2) return;
     const frame = chosen.closest("figure");
     const select = make(
@@ -351,6 +406,10 @@
     chosen.replaceWith(select);
   };
 
+  for (const [slug, text] of Object.entries(data.diffs ?? {})) {
+    const place = document.querySelector(`pre[data-patch="${CSS.escape(slug)}"]`);
+    if (place) place.textContent = text;
+  }
   const cases = [...document.querySelectorAll("details.case")];
   const first = cases.find((one) => one.querySelector("summary b:not(.pass)"));
   for (const details of cases) {

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mmparity.overrides import read_map
+from mmparity.replaced import replaced_code
+from mmparity.report import replaced
+from mmparity.types import ComparisonResult
+
+
+def test_every_override_and_every_patch_of_the_map_is_there() -> None:
+    rows, patches = replaced_code()
+    known = read_map()
+    assert [row.row for row in rows] == list(known.rows)
+    assert len({text for row in rows for text in row.overrides}) == len(known.overrides)
+    named = {slug for row in rows for slug in row.patches} - {"upstream"}
+    assert {patch.slug for patch in patches} == named
+    for patch in patches:
+        assert patch.title.startswith("["), patch.title
+        assert patch.diff.startswith("diff --git a/vllm"), patch.slug
+        assert "diff --git a/tests/" not in patch.diff
+        assert not patch.diff.rstrip().endswith("--")
+
+
+def test_a_line_counts_the_rows_that_prove_it(failing: ComparisonResult) -> None:
+    (line,) = replaced.replaced(failing)
+    q, proj, elsewhere = line.proofs
+    # Two cases of two blocks.
+    assert (q.verdict, q.counts) == ("fail", "3 of 4 rows pass")
+    assert q.anchor.startswith("case-2.blocks.")
+    assert proj.verdict == "fail"
+    assert elsewhere.verdict is None
+    assert elsewhere.repeat == (
+        "mmparity run --model qwen2-vl-7b --old ascend-0.11.0 --new unified --tp 2"
+    )
+
+
+def test_rows_of_another_model_or_pair_prove_nothing(failing: ComparisonResult) -> None:
+    meta = failing.cases[0].new_meta
+    assert meta is not None
+    cases = tuple(
+        replace(case, new_meta=replace(meta, model="another")) for case in failing.cases
+    )
+    (line,) = replaced.replaced(replace(failing, cases=cases))
+    assert [proof.verdict for proof in line.proofs] == [None] * 3

@@ -163,7 +163,8 @@ def main(
             for dtype in dtypes:
                 console.print(f"{new} over {old}, {dtype}")
                 with _sides((old, new), dtype, weights, threads, Path(folder)) as sides:
-                    titles = list(GRIDS) if (old, new) == GROWING else FEW
+                    all_of_them = (old, new) == GROWING and dtype == "bfloat16"
+                    titles = list(GRIDS) if all_of_them else FEW
                     found = measure_pair(*sides, titles, repeats, console.print)
                     measured.append({"old": old, "new": new, "dtype": dtype, **found})
                     if (old, new) == GROWING and growth is None and sizes:

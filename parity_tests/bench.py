@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 REPEATS = 5
+TARGET = 2.0
 IDENTITY = ["-c", "user.name=bench", "-c", "user.email=bench@example.com"]
 
 
@@ -41,8 +42,8 @@ def patch_files(series: Path) -> list[Path]:
     return [series.parent / words[0] for words in lines if words]
 
 
-def bench_series(series: Path, scratch: Path) -> None:
-    """Times apply, unapply and git am of one series on fresh copies of its tree."""
+def bench_series(series: Path, scratch: Path) -> dict[str, float]:
+    """Seconds of apply, unapply and git am of one series on copies of its tree."""
     name = series.parent.name
     pristine = ROOT / "vllm_src" / name
     patches = patch_files(series)
@@ -63,6 +64,7 @@ def bench_series(series: Path, scratch: Path) -> None:
     for verb, seconds in medians.items():
         factor = f"  {seconds / medians['git am']:.2f} times git am"
         print(f"  {verb:<8} {seconds:6.2f} s{factor if verb == 'apply' else ''}")
+    return medians
 
 
 def main() -> None:
@@ -71,8 +73,10 @@ def main() -> None:
     if not found:
         sys.exit("error: no patches/*/series")
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
-        for series in found:
-            bench_series(series, Path(scratch))
+        every = [bench_series(series, Path(scratch)) for series in found]
+    ours, stock = (sum(one[verb] for one in every) for verb in ("apply", "git am"))
+    ratio = ours / stock
+    print(f"all series: apply is {ratio:.2f} times git am (target: at most {TARGET:g})")
     setup = (sys.executable, ROOT / "tools/setup_venv.py")
     for label, command in (
         ("make setup, repeated", setup),

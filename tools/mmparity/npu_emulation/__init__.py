@@ -32,10 +32,15 @@ called: set[str] = set()
 _MODULES = (
     "torch_npu._C",
     "torch_npu.npu",
+    "torch_npu.npu.memory",
     "torch_npu.npu.streams",
     "torch_npu.npu.npu_config",
     "torch_npu.op_plugin",
     "torch_npu.op_plugin.atb",
+    "torch_npu.op_plugin.atb._atb_ops",
+    "torch_npu.profiler",
+    "acl",  # of CANN
+    "acl.rt",
     "torchair",  # torch_npu brings it along
     "torchair.scope",
 )

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,18 @@ class Browser:
         while (found := self.run(script)) != expected and time.monotonic() < end:
             time.sleep(0.05)
         assert found == expected
+
+    def axe(self) -> list[str]:
+        """What axe-core calls serious or critical on the page: rule and place."""
+        folder = resources.files("axe_core_python")
+        self.run(folder.joinpath("axe.min.js").read_text(encoding="utf-8"))
+        script = """
+            const done = arguments[arguments.length - 1];
+            axe.run().then((found) => done(found.violations
+                .filter((one) => ["serious", "critical"].includes(one.impact))
+                .flatMap((one) => one.nodes.map((n) => `${one.id}: ${n.target}`))));
+        """
+        return list(self.send("POST", "/execute/async", script=script, args=[]))
 
     def press(self, *keys: str) -> None:
         actions = [
@@ -185,6 +198,24 @@ def test_console_log_would_show_a_blocked_script(browser: Browser, page: Path) -
     )
     assert browser.run("return window.escaped === undefined")
     assert "Content Security Policy" in browser.log("browser")[0]["message"]
+
+
+@pytest.mark.parametrize("name", ["passing", "failing", "error"])
+def test_axe_finds_nothing_serious(
+    browser: Browser, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    result: ComparisonResult = request.getfixturevalue(name)
+    browser.open(write_reports(result, tmp_path, ["html"])["html"])
+    browser.run(
+        "document.querySelectorAll('details').forEach((d) => { d.open = true })"
+    )
+    assert browser.axe() == []
+
+
+def test_axe_would_find_a_picture_without_words(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.run("document.querySelector('.tokens img').removeAttribute('alt')")
+    assert [one.partition(":")[0] for one in browser.axe()] == ["image-alt"]
 
 
 def test_deep_link_opens_its_row(browser: Browser, page: Path) -> None:

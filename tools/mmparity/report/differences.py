@@ -211,6 +211,11 @@ def sides(case: CaseComparison) -> tuple[SideView, ...]:
     )
 
 
+def _tree(tree: str) -> str:
+    """A tree's id in short; what was edited since must be seen."""
+    return f"{tree[:12]}, modified" if tree.endswith("-modified") else tree[:12]
+
+
 def _facts(implementation: str, meta: TraceMeta | None) -> dict[str, str]:
     facts = {"implementation": implementation}
     if meta:
@@ -219,7 +224,7 @@ def _facts(implementation: str, meta: TraceMeta | None) -> dict[str, str]:
         facts["pixels"] = meta.pixels_digest[:12]
         facts["blocks"] = str(meta.depth)
         facts["one forward"] = labels.seconds(meta.seconds)
-        facts |= {f"tree of {name}": tree[:12] for name, tree in meta.sources.items()}
+        facts |= {f"tree of {name}": _tree(tree) for name, tree in meta.sources.items()}
         facts |= meta.versions
     return {labels.clean(k, 80): labels.clean(v, 80) for k, v in facts.items()}
 

@@ -203,3 +203,13 @@ def test_axis_takes_zero_and_not_a_number(passing: ComparisonResult) -> None:
     drawing = text[text.index("<svg") : text.index("</svg>")]
     assert "nan" not in drawing.replace("NaN", "").lower().split("</desc>")[1]
     assert drawing.count("l5 5m0-5l-5 5") == 2
+
+
+def test_a_tree_with_edits_is_seen(failing: ComparisonResult) -> None:
+    case = failing.cases[1]
+    assert case.new_meta is not None
+    sources = {"vllm": "0123456789abcdef-modified"}
+    meta = dataclasses.replace(case.new_meta, sources=sources)
+    edited = dataclasses.replace(case, new_meta=meta)
+    result = dataclasses.replace(failing, cases=(failing.cases[0], edited))
+    assert "0123456789ab, modified" in render(result, ["html"])["html"]

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mmparity.jobs import GO, Event, Job
@@ -36,7 +36,12 @@ class Worker:
     """
 
     def __init__(
-        self, job: Job, job_file: Path, log: Path, command: Sequence[str] = WORKER
+        self,
+        job: Job,
+        job_file: Path,
+        log: Path,
+        command: Sequence[str] = WORKER,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.implementation, self.log = job.implementation, log
         job.write(job_file)
@@ -51,7 +56,7 @@ class Worker:
                 text=True,
                 errors="replace",
                 cwd=TOOLS,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, **(environment or {}), "PYTHONPATH": path},
                 start_new_session=True,
             )
 

@@ -88,7 +88,8 @@ class _Workers:
     """The workers of a batch, one capturing at a time.
 
     At a cut depth, where importing a framework takes longer than its forwards, the
-    next worker imports meanwhile. At full depth it would disturb the times shown.
+    next worker imports meanwhile, and threads that wait leave it their core. At full
+    depth it would disturb the times shown.
     """
 
     def __init__(
@@ -109,7 +110,8 @@ class _Workers:
         """The implementation's worker, which may have been started already."""
         if implementation not in self.started:
             job, job_file, log = _job(self.batch, self.number, implementation)
-            worker = Worker(job, job_file, log, self.command)
+            waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if self.ahead else {}
+            worker = Worker(job, job_file, log, self.command, waiting)
             self.started[implementation] = self.stack.enter_context(worker)
         return self.started[implementation]
 

@@ -30,8 +30,8 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether the figure is within the limit; one that is no number is not."""
-        return self.value <= self.limit
+        """Whether the figure, to three decimals, is within the limit; NaN is not."""
+        return round(self.value, 3) <= self.limit
 
 
 def ratio(pair: Sequence[float]) -> float:
@@ -77,6 +77,9 @@ def _of_pair(one: Measured) -> Iterator[Target]:
 
 def _of_growth(growth: Measured) -> Iterator[Target]:
     sizes, forwards = growth["sizes"], growth["forwards"]
-    held, objects = growth["new"]["bytes"], growth["new"]["objects"]
-    yield Target(f"bytes kept after {sizes} image sizes", held, CACHE_BYTES)
-    yield Target(f"objects kept after {forwards} forwards", objects, forwards // 100)
+    old, new = growth["old"], growth["new"]
+    for what, key, limit in (
+        (f"bytes kept after {sizes} image sizes", "bytes", CACHE_BYTES),
+        (f"objects kept after {forwards} forwards", "objects", forwards // 100),
+    ):
+        yield Target(f"{what}, {old[key]:,} unpatched", new[key], limit)

@@ -44,7 +44,7 @@ def test_a_result_within_all_targets_misses_none() -> None:
         ("seconds", [1.0, 0.95], "time"),
         ("gemm_seconds", 0.1, "time over its GEMMs"),
         ("calls", [1000, 300], "dispatches"),
-        ("peak_bytes", [100, 101], "peak memory"),
+        ("peak_bytes", [1000, 1001], "peak memory"),
     ],
 )
 def test_each_figure_over_its_target_is_named(
@@ -69,7 +69,7 @@ def test_padded_loading_is_held_against_unpadded() -> None:
 
 
 def test_growth_is_held_against_a_constant() -> None:
-    growth = {"sizes": 1000, "forwards": 2000, "old": {}}
+    growth = {"sizes": 1000, "forwards": 2000, "old": {"bytes": 1, "objects": 1}}
     grown = {**growth, "new": {"bytes": 1 << 30, "objects": 4000}}
     assert len(missed(measured(), growth=grown)) == 2
     assert missed(growth={**growth, "new": {"bytes": 0, "objects": 0}}) == []

@@ -14,6 +14,7 @@ import click
 
 from mmparity import judging_commands
 from mmparity.mutants.command import mutants
+from mmparity.serving.command import serve_compare
 from mmparity.types import ComparisonResult, MmparityError
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ for command in (
     judging_commands.rejudge,
     judging_commands.floors,
     mutants,
+    serve_compare,
 ):
     main.add_command(command)
 

@@ -25,6 +25,7 @@ from torch import nn
 from mmparity import hook_points
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
+from mmparity.graft import Graft
 from mmparity.layout import Geometry, LayoutError, execute, plan
 
 _MISSING = object()
@@ -63,9 +64,14 @@ class Report:
 
 
 @contextmanager
-def capturing(encoder: Encoder, depth: int, sink: Sink) -> Iterator[Report]:
-    """Records into ``sink`` what ``encoder`` executes inside the ``with``."""
-    recorder = _Recorder(encoder, sink)
+def capturing(
+    encoder: Encoder, depth: int, sink: Sink, graft: Graft | None = None
+) -> Iterator[Report]:
+    """Records into ``sink`` what ``encoder`` executes inside the ``with``.
+
+    With a ``graft``, what was recorded is overwritten with the donor's.
+    """
+    recorder = _Recorder(encoder, sink, graft)
     with ExitStack() as stack:
         recorder.wrap_modules(stack)
         recorder.wrap_operators(stack)
@@ -95,7 +101,8 @@ class _Gathered:
 
 
 class _Recorder:
-    def __init__(self, encoder: Encoder, sink: Sink) -> None:
+    def __init__(self, encoder: Encoder, sink: Sink, graft: Graft | None) -> None:
+        self.graft = graft
         self.model = encoder.model
         self.map = encoder.hook_map
         self.sink = sink
@@ -223,11 +230,18 @@ class _Recorder:
     ) -> None:
         started = time.perf_counter()
         number = hook_points.number_of(call.path)
+        taken = []
         for tap in taps:
             kind, *steps = tap.take.split(".")
             if kind in when:
                 name = tap.hook_point.replace("{i}", str(number))
-                self._add(name, tap, call.path, _pick(call, kind, steps))
+                value = _pick(call, kind, steps)
+                self._add(name, tap, call.path, value)
+                taken.append((name, tap, value))
+        if self.graft is not None:
+            for name, tap, value in taken:
+                if isinstance(value, torch.Tensor):
+                    self.graft.put(name, tap, value, self.geometry)
         self.report.seconds += time.perf_counter() - started
 
     def _add(self, name: str, tap: Tap, path: str, value: Any) -> None:

@@ -99,6 +99,12 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--old", help="Implementation that new is compared with.")
 @click.option("--new", help="Implementation that is judged.")
 @_case_options
+@click.option(
+    "--graft",
+    type=click.Choice(["failing", "all", "none"]),
+    default="failing",
+    help="Cases to run once more, new fed with old's tensors: who makes the error.",
+)
 @click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
 def run(as_json: bool, **given: Any) -> None:

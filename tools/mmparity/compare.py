@@ -17,6 +17,7 @@ import torch
 
 from mmparity.align import Pair, align, check_comparable
 from mmparity.coverage import coverage
+from mmparity.descent import first_failing
 from mmparity.hook_points import block_number
 from mmparity.metrics import measure, non_finite
 from mmparity.token_maps import token_maps
@@ -50,7 +51,9 @@ METRIC_NAMES = {
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
+    """What became of one row."""
+
     verdict: Verdict
     reason: str = ""
     metrics: Metrics | None = None
@@ -74,7 +77,7 @@ def compare_traces(
     if oracle is not None:
         check_comparable(old.meta, oracle.meta, what="oracle")
     alignment = align(old, new, oracle)
-    layers = _layers(alignment.pairs, _Readers(old, new, oracle))
+    layers = _layers(alignment.pairs, Readers(old, new, oracle))
     covered = coverage(old, new, alignment)
     verdict, reason = case_verdict(layers, alignment.unmatched, covered)
     return CaseComparison(
@@ -105,13 +108,15 @@ def case_id(old: TraceMeta, new: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Readers:
+class Readers:
+    """The traces of one case."""
+
     old: TraceReader
     new: TraceReader
     oracle: TraceReader | None
 
 
-def _layers(pairs: tuple[Pair, ...], readers: _Readers) -> tuple[LayerComparison, ...]:
+def _layers(pairs: tuple[Pair, ...], readers: Readers) -> tuple[LayerComparison, ...]:
     """One hook point per thread: metrics work in chunks too small to split."""
     threads = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(
@@ -123,11 +128,11 @@ def _layers(pairs: tuple[Pair, ...], readers: _Readers) -> tuple[LayerComparison
         return tuple(rows)
 
 
-def _layer(pair: Pair, order: int, readers: _Readers) -> LayerComparison:
+def _layer(pair: Pair, order: int, readers: Readers) -> LayerComparison:
     present = pair.old or pair.new
     assert present is not None
     tolerance = tolerance_for(pair.hook_point, present.dtype, readers.old.meta.dtype)
-    outcome = _judge(pair, readers, tolerance)
+    outcome = judge(pair, readers, tolerance)
     exceeded = outcome.exceeded
     return LayerComparison(
         hook_point=pair.hook_point,
@@ -150,28 +155,29 @@ def _layer(pair: Pair, order: int, readers: _Readers) -> LayerComparison:
     )
 
 
-def _judge(pair: Pair, readers: _Readers, tolerance: Tolerance) -> _Outcome:
+def judge(pair: Pair, readers: Readers, tolerance: Tolerance) -> Outcome:
+    """One hook point, judged on its tensors."""
     unusable = _unusable(pair, readers, tolerance)
     if unusable:
-        return _Outcome("fail", unusable)
+        return Outcome("fail", unusable)
     old, new = readers.old.read(pair.hook_point), readers.new.read(pair.hook_point)
     for side, tensor in (("old", old), ("new", new)):
         broken = non_finite(tensor)
         if broken:
             other = non_finite(new if side == "old" else old)
             both = f"; the other side: {other or 'finite'}"
-            return _Outcome("fail", f"{side} is not finite: {broken}{both}")
+            return Outcome("fail", f"{side} is not finite: {broken}{both}")
     oracle = None
     if pair.oracle is not None and not tolerance.exact:
         assert readers.oracle is not None
         oracle = readers.oracle.read(pair.hook_point)
         broken = non_finite(oracle)
         if broken:
-            return _Outcome("error", f"the oracle is not finite: {broken}")
+            return Outcome("error", f"the oracle is not finite: {broken}")
     return _measured(old, new, oracle, tolerance)
 
 
-def _unusable(pair: Pair, readers: _Readers, tolerance: Tolerance) -> str | None:
+def _unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:
     """Why the tensors need not even be read, or None."""
     if pair.old is None or pair.new is None:
         here, there = ("old", "new") if pair.old else ("new", "old")
@@ -203,17 +209,17 @@ def _measured(
     new: torch.Tensor,
     oracle: torch.Tensor | None,
     tolerance: Tolerance,
-) -> _Outcome:
+) -> Outcome:
     metrics = measure(old, new, oracle)
     exceeded = first_exceeded(metrics, tolerance)
     if exceeded is None:
-        return _Outcome("pass", metrics=metrics)
+        return Outcome("pass", metrics=metrics)
     text = failure_text(metrics, exceeded)
     if tolerance.exact:
         mismatched = int((old != new).sum())
         counts = f"{mismatched} / {metrics.numel} ({mismatched / metrics.numel:.1%})"
         text = f"mismatched elements: {counts}; {text}"
-    return _Outcome("fail", text, metrics, exceeded)
+    return Outcome("fail", text, metrics, exceeded)
 
 
 def failure_text(metrics: Metrics, exceeded: Exceeded) -> str:
@@ -237,7 +243,9 @@ def case_verdict(
     unexplained = [item for item in unmatched if not item.explained]
     if failed:
         text = f"{len(failed)} of {len(layers)} hook points outside tolerance"
-        return "fail", f"{text}, first {failed[0].hook_point}"
+        first = first_failing(failed)
+        assert first is not None
+        return "fail", f"{text}, first {first.hook_point}"
     if errors:
         text = f"{len(errors)} of {len(layers)} hook points could not be judged"
         return "error", f"{text}, first {errors[0].hook_point}"

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from mmparity import hook_points
+from mmparity.layout import LayoutError
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError, TensorRecord
 
@@ -47,6 +48,22 @@ def gather_traces(folders: Sequence[Path], out: Path) -> None:
         noted = {item.path: item for rank in reversed(ranks) for item in rank.unmatched}
         for item in noted.values():
             writer.unmatched(item.path, item.reason, item.explained)
+
+
+def shard(
+    tensor: torch.Tensor, point: hook_points.HookPoint, rank: int, ranks: int
+) -> torch.Tensor:
+    """What one rank has of a whole tensor; what ``gather_traces`` puts together."""
+    if point.sharded is None or ranks == 1:
+        return tensor
+    dim = point.sharded
+    if tensor.shape[dim] % (point.parts * ranks):
+        raise LayoutError(
+            f"dimension {dim} of {list(tensor.shape)} is not {point.parts} parts for "
+            f"{ranks} ranks"
+        )
+    parts = tensor.unflatten(dim, (point.parts, ranks, -1))
+    return parts.select(dim + 1, rank).flatten(dim, dim + 1)
 
 
 def _join(

@@ -37,6 +37,8 @@ class CaptureJob:
     """Name of the model, for the trace."""
     checkpoint: str | None = None
     """Where it is another one than the job's."""
+    graft: str | None = None
+    """Folder of the trace whose tensors the encoder is fed at each hook point."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
 Each transform is planned on shapes first, so that a layout that nobody foresaw
 is an error with both shapes in it and not a tensor that happens to broadcast.
 Nothing is dropped unseen: lanes that are cut off must be exactly zero, halves
-that are folded must be equal.
+that are folded must be equal. So every transform has an inverse but those that
+compute something else (``cos``, ``sin``, ``length``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 Shape = tuple[int, ...]
 
@@ -37,10 +39,13 @@ class Transform:
         plan: shape before -> shape after; raises LayoutError where it cannot.
         apply: the tensor and its planned shape -> the transformed tensor;
             raises LayoutError where it would lose something.
+        invert: the transformed tensor and the shape before -> the tensor; None
+            where the transform cannot be undone.
     """
 
     plan: Callable[[Shape, Geometry], Shape]
     apply: Callable[[torch.Tensor, Shape], torch.Tensor]
+    invert: Callable[[torch.Tensor, Shape], torch.Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,18 @@ def execute(tensor: torch.Tensor, steps: tuple[Step, ...]) -> torch.Tensor:
     for step in steps:
         tensor = TRANSFORMS[step.name].apply(tensor, step.shape)
         assert tuple(tensor.shape) == step.shape, (step, tensor.shape)
+    return tensor
+
+
+def invert(tensor: torch.Tensor, steps: tuple[Step, ...], shape: Shape) -> torch.Tensor:
+    """A canonical tensor in the layout that ``steps`` were planned on."""
+    shapes = (shape, *(step.shape for step in steps))
+    for step, wanted in zip(reversed(steps), reversed(shapes[:-1]), strict=True):
+        undo = TRANSFORMS[step.name].invert
+        if undo is None:
+            raise LayoutError(f"{step.name} cannot be undone")
+        tensor = undo(tensor, wanted)
+        assert tuple(tensor.shape) == wanted, (step, tensor.shape)
     return tensor
 
 
@@ -117,6 +134,15 @@ def _unpad_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return halves[..., :half].flatten(-2)
 
 
+def _pad_tail(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return F.pad(tensor, (0, shape[-1] - tensor.shape[-1]))
+
+
+def _pad_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    halves = tensor.unflatten(-1, (2, -1))
+    return F.pad(halves, (0, shape[-1] // 2 - halves.shape[-1])).flatten(-2)
+
+
 def _check_zero(lanes: torch.Tensor) -> None:
     wrong = lanes.count_nonzero().item()
     if wrong:
@@ -140,6 +166,10 @@ def _fold_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return first
 
 
+def _double_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return torch.cat((tensor, tensor), dim=-1)
+
+
 def _plan_diff(shape: Shape, geometry: Geometry) -> Shape:
     if len(shape) != 1 or shape[0] < 2:
         raise LayoutError(f"{list(shape)} is not a list of offsets")
@@ -150,6 +180,10 @@ def _diff(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     if tensor[0] != 0:
         raise LayoutError(f"the first offset is {tensor[0].item()}, not 0")
     return torch.diff(tensor)
+
+
+def _offsets(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return F.pad(tensor.cumsum(0, dtype=tensor.dtype), (1, 0))
 
 
 def _plan_tokens_first(shape: Shape, geometry: Geometry) -> Shape:
@@ -188,21 +222,33 @@ def _drop_empty(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return tensor[1:]
 
 
+def _prepend_empty(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return F.pad(tensor, (1, 0))
+
+
+def _swap(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return tensor.transpose(0, 1)
+
+
+def _view(plan: Callable[[Shape, Geometry], Shape]) -> Transform:
+    return Transform(plan, _reshape, _reshape)
+
+
 TRANSFORMS: dict[str, Transform] = {
-    "squeeze.0": Transform(_plan_squeeze(0), _reshape),
-    "squeeze.1": Transform(_plan_squeeze(1), _reshape),
-    "squeeze.2": Transform(_plan_squeeze(2), _reshape),
-    "split_heads": Transform(_plan_split(1), _reshape),
-    "split_qkv": Transform(_plan_split(3), _reshape),
-    "unpad_tail": Transform(_plan_unpad, _unpad_tail),
-    "unpad_halves": Transform(_plan_unpad, _unpad_halves),
-    "one_of_qkv": Transform(_plan_one_of_qkv, _reshape),
+    "squeeze.0": _view(_plan_squeeze(0)),
+    "squeeze.1": _view(_plan_squeeze(1)),
+    "squeeze.2": _view(_plan_squeeze(2)),
+    "split_heads": _view(_plan_split(1)),
+    "split_qkv": _view(_plan_split(3)),
+    "one_of_qkv": _view(_plan_one_of_qkv),
+    "unpad_tail": Transform(_plan_unpad, _unpad_tail, _pad_tail),
+    "unpad_halves": Transform(_plan_unpad, _unpad_halves, _pad_halves),
     "cos": Transform(_plan_same, lambda x, _: x.cos()),
     "sin": Transform(_plan_same, lambda x, _: x.sin()),
-    "drop_empty": Transform(_plan_drop_empty, _drop_empty),
-    "fold_halves": Transform(_plan_half, _fold_halves),
-    "offsets_to_lengths": Transform(_plan_diff, _diff),
-    "tokens_first": Transform(_plan_tokens_first, lambda x, _: x.transpose(0, 1)),
+    "drop_empty": Transform(_plan_drop_empty, _drop_empty, _prepend_empty),
+    "fold_halves": Transform(_plan_half, _fold_halves, _double_halves),
+    "offsets_to_lengths": Transform(_plan_diff, _diff, _offsets),
+    "tokens_first": Transform(_plan_tokens_first, _swap, _swap),
     "length": Transform(_plan_length, _length),
 }
 ALWAYS = frozenset({"tokens_first", "length", "cos", "sin"})

@@ -62,6 +62,7 @@ class Options:
     threads: int | None = None
     models: tuple[str, ...] = ()
     full_depth: bool = False
+    graft: str = "failing"
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Plan:
     def trace_dir(self, implementation: str, case: Case, dtype: str) -> Path:
         """Where one capture goes."""
         traces = self.options.out / "traces" / implementation
+        return traces / f"{self.case_name(case)}-{dtype}"
+
+    def grafted_dir(self, old: str, new: str, case: Case, dtype: str) -> Path:
+        """Where the capture of ``new`` fed with ``old``'s tensors goes."""
+        traces = self.options.out / "grafted" / f"{old}-{new}"
         return traces / f"{self.case_name(case)}-{dtype}"
 
     def repeat(self, old: str, new: str, case: Case, dtype: str) -> str:

@@ -17,11 +17,13 @@ from typing import Any
 
 from mmparity.compare import case_verdict, failure_text
 from mmparity.floors import Floors, margin
+from mmparity.grafted import with_faults
 from mmparity.result import build_result
 from mmparity.tolerances import first_exceeded, tolerance_for
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
+    Grafted,
     LayerComparison,
     MmparityError,
     Tolerance,
@@ -127,7 +129,7 @@ def _case(
         return case
     layers = tuple(_layer(layer, case, rules, floors, used) for layer in case.layers)
     verdict, reason = case_verdict(layers, case.unmatched, case.coverage)
-    return replace(case, layers=layers, verdict=verdict, reason=reason)
+    return with_faults(replace(case, layers=layers, verdict=verdict, reason=reason))
 
 
 def _layer(
@@ -153,6 +155,7 @@ def _layer(
     if floors is not None:
         parts = (tolerance.reason, margin(layer, case.dtype, floors))
         tolerance = replace(tolerance, reason="; ".join(filter(None, parts)))
+    layer = replace(layer, grafted=_grafted(layer.grafted, tolerance))
     if layer.metrics is None:
         return replace(layer, tolerance=tolerance)
     exceeded = first_exceeded(layer.metrics, tolerance)
@@ -177,3 +180,12 @@ def _layer(
         value=exceeded.value,
         allowed=exceeded.allowed,
     )
+
+
+def _grafted(row: Grafted | None, tolerance: Tolerance) -> Grafted | None:
+    if row is None or row.metrics is None:
+        return row
+    exceeded = first_exceeded(row.metrics, tolerance)
+    if exceeded is None:
+        return replace(row, verdict="pass", reason="", follows=())
+    return replace(row, verdict="fail", reason=failure_text(row.metrics, exceeded))

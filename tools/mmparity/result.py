@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mmparity.descent import between, descent, first_failing
 from mmparity.precision import precision_verdicts
 from mmparity.replaced import replaced_code
 from mmparity.types import (
@@ -56,11 +57,11 @@ def summarise(cases: Sequence[CaseComparison]) -> Summary:
 
 
 def first_divergence(cases: Sequence[CaseComparison]) -> FirstDivergence | None:
-    """The earliest failing row of the first case that has one."""
+    """The first failing row of the first case that has one; see FirstDivergence."""
     for case in cases:
-        failing = [layer for layer in case.layers if layer.verdict != "pass"]
-        if failing:
-            return _divergence(case, min(failing, key=lambda layer: layer.order))
+        first = first_failing(case.layers)
+        if first is not None:
+            return _divergence(case, first)
     return None
 
 
@@ -138,10 +139,17 @@ def _divergence(case: CaseComparison, layer: LayerComparison) -> FirstDivergence
         worst_index=metrics.worst_index if metrics else None,
         old_at_worst=metrics.old_at_worst if metrics else None,
         new_at_worst=metrics.new_at_worst if metrics else None,
-        last_passing=before[-1].hook_point if before else None,
+        last_passing=_last_passing(before),
         later_failing=sum(item.verdict != "pass" for item in after),
         later_total=len(after),
+        descent=descent(layer.hook_point, case.layers),
+        about=between(layer, case.layers),
     )
+
+
+def _last_passing(before: Sequence[LayerComparison]) -> str | None:
+    passing = [layer.hook_point for layer in before if layer.verdict == "pass"]
+    return passing[-1] if passing else None
 
 
 def _strict(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from mmparity.plan import (
     Plan,
     needed_after,
 )
+from mmparity.regraft import Target, regraft
 from mmparity.result import FILE_NAME, build_result, write_result
 from mmparity.subjects import Subject, batches, input_file, prepare
 from mmparity.trees import ROOT
@@ -209,9 +210,14 @@ def _run_batch(
                     state.broken[name] = str(error)
                     state.errors.append(f"{name}: {error}")
                     watcher.failed(str(error))
-            for item in batch:
-                if (old, new) in item.plan.pairs:
-                    _compare_pair(item.plan, state, old, new, watcher)
+            compared = [
+                target
+                for item in batch
+                if (old, new) in item.plan.pairs
+                for target in _compare_pair(item.plan, state, old, new, watcher)
+            ]
+            job = _job(batch, number, new)[0] if compared else None
+            _graft(compared, job, state, watcher, command)
             still = needed_after(pairs, index)
             kept = still | {ORACLE} if still else still
             _drop_traces(options, state.captured - kept)
@@ -223,9 +229,36 @@ def _drop_traces(options: Options, names: set[str]) -> None:
             shutil.rmtree(options.out / "traces" / name, ignore_errors=True)
 
 
+def _graft(
+    compared: Sequence[Target],
+    job: Job | None,
+    state: RunState,
+    watcher: Watcher,
+    command: Sequence[str],
+) -> None:
+    """Runs new again where --graft says so, and puts the grafted rows in the cases."""
+    targets = [target for target in compared if target.wanted]
+    if not targets or job is None:
+        return
+
+    def on_event(event: Event) -> None:
+        if event.event in ("loading", "capturing"):  # the others count as steps
+            watcher.event(f"{job.implementation}, fed with old's tensors:", event)
+
+    try:
+        grafted = regraft(targets, job, on_event, command)
+    except MmparityError as error:
+        message = f"no grafted rows of {job.implementation}: {error}"
+        state.errors.append(message)
+        watcher.failed(message)
+        return
+    by_id = {case.id: case for case in grafted}
+    state.cases = [by_id.get(case.id, case) for case in state.cases]
+
+
 def _compare_pair(
     plan: Plan, state: RunState, old: str, new: str, watcher: Watcher
-) -> None:
+) -> Iterator[Target]:
     for case in plan.cases:
         for dtype in plan.dtypes:
             started = time.monotonic()
@@ -240,6 +273,7 @@ def _compare_pair(
                     compared = replace(compared, pictures=shown)
             state.cases.append(compared)
             watcher.compared(compared, time.monotonic() - started)
+            yield Target(plan, case, dtype, compared)
 
 
 def _compare_case(

@@ -86,6 +86,8 @@ class TraceMeta:
         hyper_parameters: attention class, head size, scale, backend and so on.
         model: whose vision tower it is; empty for a checkpoint of the user's.
         tensor_parallel: number of ranks that the encoder was spread over.
+        not_grafted: of a grafted trace, hook points that could not be fed the other
+            side's tensor, with the reason.
     """
 
     implementation: str
@@ -104,6 +106,7 @@ class TraceMeta:
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     tensor_parallel: int = 1
+    not_grafted: dict[str, str] = field(default_factory=dict)
     trace_version: int = TRACE_VERSION
 
 
@@ -161,6 +164,44 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
+class Grafted:
+    """A row again, with new fed old's tensors at every hook point before it.
+
+    Where the free-running row shows how error accumulates, this one shows who makes
+    it.
+
+    Attributes:
+        verdict: under the tolerance of the row.
+        reason: why it is not a pass.
+        metrics: of new's tensor against old's.
+        follows: failing hook points that could not be fed, so that this row may only
+            show what they did.
+    """
+
+    verdict: Verdict
+    reason: str
+    metrics: Metrics | None
+    follows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One place where new itself differs from old, found by grafting.
+
+    Attributes:
+        hook_point: the first row of it; ``{i}`` stands for the block in ``pattern``.
+        pattern: the hook point without its number.
+        rows: all rows of that pattern that fail when grafted.
+        about: what lies between the row and those before it, in words.
+    """
+
+    hook_point: str
+    pattern: str
+    rows: tuple[str, ...]
+    about: str
+
+
+@dataclass(frozen=True)
 class LayerComparison:
     """One row: one hook point of one case.
 
@@ -185,6 +226,8 @@ class LayerComparison:
     exceeded: str | None = None
     value: float | None = None
     allowed: float | None = None
+    grafted: Grafted | None = None
+    """None where no grafted run was made."""
 
 
 @dataclass(frozen=True)
@@ -261,11 +304,20 @@ class CaseComparison:
     pictures: tuple[str, ...] = ()
     """The images as the encoder got them, frames side by side, small JPEG files as
     data URIs; only of a case with token maps."""
+    faults: tuple[Fault, ...] = ()
+    """The independent ones, in order of execution; only of a case that was grafted."""
+    not_grafted: dict[str, str] = field(default_factory=dict)
+    """Hook points where new could not be fed old's tensor, with the reason."""
 
 
 @dataclass(frozen=True)
 class FirstDivergence:
-    """The earliest failing row in order of execution."""
+    """The earliest failing row: of integers and control tensors first, then of floats.
+
+    Attributes:
+        descent: from the outermost module to the row, how many rows of each fail.
+        about: what lies between the row and those before it, in words.
+    """
 
     case: str
     """``CaseComparison.id``."""
@@ -280,6 +332,8 @@ class FirstDivergence:
     last_passing: str | None
     later_failing: int
     later_total: int
+    descent: tuple[str, ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -26,11 +26,12 @@ import torch
 
 from mmparity import checkpoint, encoders
 from mmparity.capture import capturing
+from mmparity.graft import Graft
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.ranks import run_ranks
-from mmparity.tracefile import TraceWriter
+from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError, TraceMeta
 
 DTYPES = {
@@ -92,7 +93,8 @@ def run(job: Job, emit: Emit) -> None:
                 for item in items:
                     if item.dtype == name:
                         meta = replace(base, dtype=name, model=item.model)
-                        _capture(encoder, item, meta, runtime, emit)
+                        with _graft_of(item, ranks) as graft:
+                            _capture(encoder, item, meta, runtime, emit, graft)
                 del encoder
                 gc.collect()
     finally:
@@ -135,6 +137,7 @@ def _capture(
     meta: TraceMeta,
     runtime: encoders.Runtime,
     emit: Emit,
+    graft: Graft | None = None,
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
@@ -145,11 +148,10 @@ def _capture(
         grid_thw=inputs.grid_thw,
         parameters=_parameters(encoder),
     )
-    seconds = (
-        _seconds(encoder, inputs, meta.device) if _cheap(encoder, inputs) else None
-    )
+    timed = graft is None and _cheap(encoder, inputs)
+    seconds = _seconds(encoder, inputs, meta.device) if timed else None
     with TraceWriter(Path(item.out), meta) as writer:
-        with capturing(encoder, meta.depth, writer) as report:
+        with capturing(encoder, meta.depth, writer, graft) as report:
             captured = _seconds(encoder, inputs, meta.device)
         observed = {
             "scale": report.scale,
@@ -162,6 +164,7 @@ def _capture(
             emulated=runtime.emulated,
             seconds=captured - report.seconds if seconds is None else seconds,
             hyper_parameters={**encoder.hyper_parameters, **observed},
+            not_grafted={} if graft is None else dict(graft.missed),
         )
     emit(
         Event(
@@ -172,6 +175,12 @@ def _capture(
             peak_memory_bytes=_peak_memory(),
         )
     )
+
+
+def _graft_of(item: CaptureJob, ranks: encoders.Ranks) -> Graft | nullcontext[None]:
+    if item.graft is None:
+        return nullcontext()
+    return Graft(TraceReader(Path(item.graft)), ranks.rank, ranks.size)
 
 
 def _seconds(encoder: encoders.Encoder, inputs: Inputs, device: str) -> float:

@@ -24,7 +24,7 @@ def say(event: Event) -> None:
 
 
 def copy_trace(implementation: str, item: CaptureJob) -> None:
-    differs = implementation == "differs" and item.case == "ragged"
+    differs = implementation in ("differs", "ungraftable") and item.case == "ragged"
     kind = "differs" if differs else "same"
     ready = Path(os.environ["FAKE_WORKER_TRACES"]) / kind / f"{item.case}-{item.dtype}"
     shutil.copytree(ready, item.out)
@@ -53,6 +53,8 @@ def main() -> None:
         Path(os.environ["FAKE_WORKER_PIDS"]).write_text(f"{os.getpid()} {child.pid}")
         say(Event("capturing", "image", "float32"))
         time.sleep(600)
+    if job.implementation == "ungraftable" and job.captures[0].graft:
+        raise RuntimeError("planted: no graft")
     say(Event("loaded", seconds=0.1, peak_memory_bytes=1000))
     for item in job.captures:
         copy_trace(job.implementation, item)

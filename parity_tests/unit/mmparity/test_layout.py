@@ -9,7 +9,14 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmparity.layout import Geometry, LayoutError, execute, plan
+from mmparity.layout import (
+    TRANSFORMS,
+    Geometry,
+    LayoutError,
+    execute,
+    invert,
+    plan,
+)
 
 GEOMETRY = Geometry(num_heads=3, head_size=10)
 SIZES = st.integers(1, 8)
@@ -123,3 +130,70 @@ def test_an_unforeseen_shape_is_an_error_with_the_shape(
 ) -> None:
     with pytest.raises(LayoutError, match=r"\[4.*\]|\[1\]"):
         plan(names, shape, GEOMETRY)
+
+
+HEAD_LAYOUTS = (
+    ("squeeze.1", "split_qkv", "unpad_halves"),
+    ("squeeze.1", "split_heads", "unpad_tail"),
+    ("squeeze.0", "unpad_halves"),
+    ("squeeze.0", "tokens_first"),
+    ("squeeze.2", "squeeze.0", "unpad_halves", "fold_halves"),
+    ("one_of_qkv",),
+)
+LENGTH_LAYOUTS = (("offsets_to_lengths",), ("drop_empty",), ())
+NO_INVERSE = {"cos", "sin", "length"}
+
+
+@pytest.mark.parametrize("names", HEAD_LAYOUTS)
+@given(tokens=SIZES, heads=SIZES, half=SIZES, extra=st.integers(0, 4))
+def test_the_inverse_gives_what_the_transforms_take(
+    names: tuple[str, ...], tokens: int, heads: int, half: int, extra: int
+) -> None:
+    """From a canonical tensor there and back, and the padding is zero."""
+    geometry, size = Geometry(heads, 2 * half), 2 * (half + extra)
+    if "tokens_first" in names or "one_of_qkv" in names:
+        size = 2 * half
+    raw = {
+        "squeeze.1": (tokens, 1, (3 if "split_qkv" in names else 1) * heads * size),
+        "squeeze.0": (1, tokens, heads, size),
+        "squeeze.2": (1, tokens, 1, size),
+        "one_of_qkv": (tokens, heads * size),
+    }[names[0]]
+    if "tokens_first" in names:
+        raw = (1, heads, tokens, size)
+    steps = plan(names, raw, geometry)
+    canonical = torch.randn(steps[-1].shape if steps else raw)
+    back = invert(canonical, steps, raw)
+    assert tuple(back.shape) == raw
+    assert torch.equal(execute(back, steps), canonical)
+    added = back.count_nonzero() - canonical.count_nonzero() * (
+        2 if "fold_halves" in names else 1
+    )
+    assert added == 0
+
+
+@pytest.mark.parametrize("names", LENGTH_LAYOUTS)
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=8))
+def test_lengths_are_brought_back(names: tuple[str, ...], lengths: list[int]) -> None:
+    canonical = torch.tensor(lengths, dtype=torch.int32)
+    raw = (len(lengths) + bool(names),)
+    steps = plan(names, raw, GEOMETRY)
+    back = invert(canonical, steps, raw)
+    assert back.dtype == canonical.dtype
+    assert torch.equal(execute(back, steps), canonical)
+    if "offsets_to_lengths" in names:
+        assert back.tolist()[-1] == sum(lengths)
+
+
+def test_every_transform_has_an_inverse_or_is_known_to_have_none() -> None:
+    without = {name for name, step in TRANSFORMS.items() if step.invert is None}
+    assert without == NO_INVERSE
+    tried = {name for names in (*HEAD_LAYOUTS, *LENGTH_LAYOUTS) for name in names}
+    assert tried == set(TRANSFORMS) - without
+
+
+@pytest.mark.parametrize("name", sorted(NO_INVERSE))
+def test_what_cannot_be_undone_is_an_error(name: str) -> None:
+    steps = plan((name,), (4,), GEOMETRY)
+    with pytest.raises(LayoutError, match=f"{name} cannot be undone"):
+        invert(torch.ones(steps[-1].shape), steps, (4,))

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from mmparity.gather import gather_traces
+from mmparity import hook_points
+from mmparity.gather import gather_traces, shard
 from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.layout import LayoutError
 from mmparity.ranks import RankFailed, run_ranks
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError, TraceMeta
@@ -161,3 +166,35 @@ def test_parts_of_the_ranks_do_not_stay(tmp_path: Path) -> None:
     with pytest.raises(MmparityError, match="is not there"):
         run_ranks(job, lambda event: None, (sys.executable, str(script)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rank.py"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(
+    ranks=st.sampled_from((1, 2, 4)),
+    tokens=st.integers(1, 5),
+    share=st.integers(1, 3),
+    name=st.sampled_from(
+        ("attn.qkv", "attn.q", "mlp.gate_up_proj", "mlp.act_fn", "norm1")
+    ),
+)
+def test_shards_of_a_whole_make_it_again(
+    tmp_path: Path, ranks: int, tokens: int, share: int, name: str
+) -> None:
+    point = hook_points.get(f"blocks.0.{name}")
+    width = share * ranks
+    shape = {
+        "attn.qkv": (tokens, 3, width, 4),
+        "attn.q": (tokens, width, 4),
+        "mlp.gate_up_proj": (tokens, 2 * width),
+    }.get(name, (tokens, width))
+    whole = torch.randn(shape)
+    name = f"blocks.0.{name}"
+    shards = [{name: shard(whole, point, rank, ranks)} for rank in range(ranks)]
+    shutil.rmtree(tmp_path, ignore_errors=True)
+    assert torch.equal(gather(tmp_path, *shards).read(name), whole)
+
+
+def test_a_width_that_the_ranks_cannot_share_is_an_error() -> None:
+    point = hook_points.get("blocks.0.mlp.gate_up_proj")
+    with pytest.raises(LayoutError, match="2 parts for 4 ranks"):
+        shard(torch.ones(3, 12), point, 0, 4)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
 NAMES = ("good", "new", "differs", "refuses", "crashes", "dies", "quits", "hangs")
+NAMES += ("ungraftable",)
 HF = implementations.IMPLEMENTATIONS["hf"]
 IMPLEMENTATIONS = {name: replace(HF, name=name, oracle=False) for name in NAMES}
 IMPLEMENTATIONS["hf"] = HF
@@ -114,6 +115,46 @@ def test_difference_is_found_in_its_case_only(checkpoint: Path) -> None:
     assert result.first_divergence.case == "ragged/float32/good:differs"
     assert result.first_divergence.hook_point == "patch_embed"
     assert result.first_divergence.worst_index == (3, 5)
+
+
+def test_a_failing_case_alone_is_run_once_more_fed_with_old(checkpoint: Path) -> None:
+    plan = make(checkpoint, new="differs")
+    result = execute((plan,), Recorder(), COMMAND)
+    passing, failing = result.cases
+    assert not any(layer.grafted for layer in passing.layers)
+    assert all(layer.grafted for layer in failing.layers)
+    assert [fault.hook_point for fault in failing.faults] == ["patch_embed"]
+    assert "1 differ by themselves: patch_embed" in failing.reason
+    assert read_result(plan.options.out) == result
+    job = json.loads((plan.options.out / "jobs/good-differs-grafted.json").read_text())
+    fed = {
+        Path(item["graft"]).relative_to(plan.options.out) for item in job["captures"]
+    }
+    assert fed == {Path("traces/good/ragged-float32")}
+    assert not list((plan.options.out / "grafted").rglob("trace.json"))
+
+
+@pytest.mark.parametrize(("graft", "grafted"), [("all", 2), ("none", 0)])
+def test_cases_to_graft_can_be_chosen(
+    checkpoint: Path, graft: str, grafted: int
+) -> None:
+    plan = make(checkpoint, graft=graft, keep_traces=True)
+    result = execute((plan,), Recorder(), COMMAND)
+    assert result.verdict == "pass"
+    rows = [case.layers[0].grafted for case in result.cases]
+    assert sum(row is not None for row in rows) == grafted
+    assert len(list((plan.options.out / "grafted").rglob("trace.json"))) == grafted
+
+
+def test_a_graft_that_fails_leaves_the_verdict_and_is_said(checkpoint: Path) -> None:
+    watcher = Recorder()
+    result = execute((make(checkpoint, new="ungraftable"),), watcher, COMMAND)
+    assert result.verdict == "fail"
+    assert result.cases[1].layers[0].grafted is None
+    (error,) = result.provenance["errors"]
+    assert error.startswith("no grafted rows of ungraftable: ")
+    assert "planted: no graft" in error
+    assert watcher.failures == [error]
 
 
 def test_traces_are_kept_when_asked(checkpoint: Path) -> None:

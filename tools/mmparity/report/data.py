@@ -33,7 +33,7 @@ ELEMENTS = ("old_at_worst", "new_at_worst")
 TEXTS: tuple[tuple[str, Callable[[LayerComparison], str]], ...] = (
     ("hook_point", lambda row: row.hook_point),
     ("verdict", lambda row: row.verdict),
-    ("reason", lambda row: row.reason),
+    ("reason", rows.reason),
     ("old_path", lambda row: row.old_path),
     ("new_path", lambda row: row.new_path),
     ("old_transforms", lambda row: rows.transforms(row.old_transforms)),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.report import labels, rows
-from mmparity.types import ComparisonResult, FirstDivergence
+from mmparity.types import CaseComparison, ComparisonResult, FirstDivergence
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class DivergenceView:
     last_passing: str
     last_passing_anchor: str
     later: str
+    where: str
+    """Empty in results of older versions."""
+    faults: str
+    """What differs by itself; empty where new was not fed old's tensors."""
 
 
 def first_divergence(result: ComparisonResult) -> DivergenceView | None:
@@ -61,6 +65,8 @@ def first_divergence(result: ComparisonResult) -> DivergenceView | None:
         last_passing=labels.clean(first.last_passing or ""),
         last_passing_anchor=by_name.get(first.last_passing or "", ""),
         later=_later(first),
+        where=_where(first),
+        faults=_faults(result.cases[number - 1]) if number else "",
     )
 
 
@@ -69,3 +75,19 @@ def _later(first: FirstDivergence) -> str:
         return "It is the last row of its case."
     total = labels.count(first.later_total, "row")
     return f"{first.later_failing:,} of the {total} after it failed as well."
+
+
+def _faults(case: CaseComparison) -> str:
+    """Every place that differs with old's tensors before it."""
+    shown = [
+        f"{fault.pattern if len(fault.rows) > 1 else fault.hook_point}"
+        + (f" ({len(fault.rows)} rows)" if len(fault.rows) > 1 else "")
+        for fault in case.faults
+    ]
+    return labels.clean(", ".join(shown), 400)
+
+
+def _where(first: FirstDivergence) -> str:
+    """Down to the row, and what lies between it and those that pass."""
+    way = " > ".join(first.descent)
+    return labels.clean("; ".join(filter(None, (way, first.about))), 400)

@@ -128,6 +128,10 @@ def _divergence(d: DivergenceView) -> Iterator[str]:
         yield f"| {d.metric} | {d.value}, allowed {d.allowed} |"
     if d.worst_index:
         yield f"| worst element {d.worst_index} | old {d.old}, new {d.new} |"
+    if d.where:
+        yield f"| where | {cell(d.where)} |"
+    if d.faults:
+        yield f"| differ by themselves | {cell(d.faults)} |"
     yield f"| last passing before it | {cell(d.last_passing) or 'none'} |"
     yield f"| after it | {d.later} |"
 

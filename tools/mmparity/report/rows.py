@@ -174,7 +174,7 @@ def row_view(layer: LayerComparison, anchor: str) -> RowView:
         anchor=anchor,
         verdict=layer.verdict,
         hook_point=labels.clean(layer.hook_point),
-        reason=labels.clean(layer.reason, 400),
+        reason=reason(layer),
         exceeded=labels.metric(layer.exceeded),
         value=labels.scientific(layer.value),
         allowed=labels.bound(layer.allowed),
@@ -184,6 +184,22 @@ def row_view(layer: LayerComparison, anchor: str) -> RowView:
         cells=tuple(labels.scientific(c.pick(m) if m else None) for c in COLUMNS),
         details=_details(layer),
     )
+
+
+def reason(layer: LayerComparison) -> str:
+    """Returns why a row is no pass, and what the grafted one beside it says."""
+    text = labels.clean(layer.reason, 400)
+    row = layer.grafted
+    if row is None or row.verdict == layer.verdict == "pass":
+        return text
+    if row.verdict == "pass":
+        said = "passes, so the error comes from before"
+    elif row.follows:
+        said = f"fails too, but follows from {labels.clean(', '.join(row.follows))}"
+    else:
+        error = row.metrics.normalized_l2_error if row.metrics else None
+        said = f"fails by itself, normalized L2 {labels.scientific(error)}"
+    return "; ".join(filter(None, (text, f"fed old's tensors it {said}")))
 
 
 def elements(row: RowView) -> str:

@@ -100,6 +100,10 @@ def _facts(d: DivergenceView) -> Iterator[tuple[str, str]]:
         yield d.metric, f"{d.value}, allowed {d.allowed}"
     if d.worst_index:
         yield "worst element", f"{d.worst_index} old {d.old}, new {d.new}"
+    if d.where:
+        yield "where", d.where
+    if d.faults:
+        yield "by themselves", d.faults
     yield "last passing", d.last_passing or "none"
     yield "after it", d.later
 

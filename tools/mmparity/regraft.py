@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs new once more where a case fails, fed with old's tensors.
+
+It costs nothing where all cases pass. What could not be grafted leaves the case as
+it was judged, with the reason among the run's errors.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mmparity.cases import Case
+from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.launch import run_worker
+from mmparity.plan import ORACLE, ORACLE_DTYPE, Plan
+from mmparity.types import CaseComparison
+
+
+@dataclass(frozen=True)
+class Target:
+    """A judged case with what its traces are found by."""
+
+    plan: Plan
+    case: Case
+    dtype: str
+    judged: CaseComparison
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be run again, by --graft."""
+        which, fails = self.plan.options.graft, self.judged.verdict == "fail"
+        asked = which == "all" or (which == "failing" and fails)
+        return asked and bool(self.judged.layers)
+
+    @property
+    def old(self) -> Path:
+        """The trace that feeds."""
+        return self.plan.trace_dir(self.judged.old, self.case, self.dtype)
+
+    @property
+    def out(self) -> Path:
+        """The trace to make."""
+        names = self.judged.old, self.judged.new
+        return self.plan.grafted_dir(*names, self.case, self.dtype)
+
+    def fits(self, capture: CaptureJob) -> bool:
+        """Whether a free-running capture is that of this case."""
+        new = self.plan.trace_dir(self.judged.new, self.case, self.dtype)
+        return Path(capture.out) == new.resolve()
+
+    def merged(self) -> CaseComparison:
+        """The case with the grafted rows."""
+        from mmparity.grafted import with_grafted
+        from mmparity.tracefile import TraceReader
+
+        oracle = self.plan.trace_dir(ORACLE, self.case, ORACLE_DTYPE)
+        traces = (TraceReader(folder) for folder in (self.old, self.out, oracle))
+        return with_grafted(self.judged, *traces)
+
+
+def regraft(
+    targets: Sequence[Target],
+    job: Job,
+    on_event: Callable[[Event], None],
+    command: Sequence[str],
+) -> list[CaseComparison]:
+    """The cases of ``targets`` with grafted rows.
+
+    ``job`` is new's job of the free-running captures. Raises MmparityError where the
+    worker fails.
+    """
+    captures = tuple(
+        replace(capture, out=str(target.out.resolve()), graft=str(target.old.resolve()))
+        for target in targets
+        for capture in job.captures
+        if target.fits(capture)
+    )
+    options = targets[0].plan.options
+    name = f"{targets[0].judged.old}-{job.implementation}-grafted"
+    logs = options.out / "logs"
+    job = replace(job, captures=captures, rank_logs=str((logs / name).resolve()))
+    try:
+        files = options.out / "jobs" / f"{name}.json", logs / f"{name}.log"
+        run_worker(job, *files, on_event, command)
+        return [target.merged() for target in targets]
+    finally:
+        if not options.keep_traces:
+            for target in targets:
+                shutil.rmtree(target.out, ignore_errors=True)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a trace says of itself: its tensors, what has no hook point, its origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+TRACE_VERSION = 1
+
+Side = Literal["old", "new", "oracle"]
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """One captured tensor of a trace, on its canonical name and layout.
+
+    Attributes:
+        hook_point: canonical name, for example ``blocks.0.attn.q``.
+        order: position in the order of execution, from 0.
+        shape: canonical shape, tokens first.
+        dtype: torch's name without the prefix, for example ``bfloat16``.
+        file: name of the safetensors file that holds it, inside the trace.
+        digest: sha256 of the canonical bytes.
+        path: where it came from in the implementation (module path or operator).
+        transforms: the layout transforms applied to reach the canonical layout.
+        error: why the tensor is not usable (a padded lane that is not zero, an
+            empty output); a record with an error never passes.
+    """
+
+    hook_point: str
+    order: int
+    shape: tuple[int, ...]
+    dtype: str
+    file: str
+    digest: str
+    path: str
+    transforms: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A module or tensor that has no partner, with the reason."""
+
+    path: str
+    side: Side
+    reason: str
+    explained: bool = True
+    """False: nobody declared it, so the case fails."""
+
+
+@dataclass(frozen=True)
+class TraceMeta:
+    """What a trace is a trace of; two traces compare only where these agree.
+
+    Attributes:
+        implementation: one of ``mmparity list implementations``.
+        case: name of the case.
+        dtype: dtype the encoder ran in.
+        device: ``cpu``, ``cuda`` or ``npu``.
+        weights_digest: sha256 over the checkpoint's tensors that were loaded.
+        pixels_digest: sha256 over the pixel values.
+        grid_thw: patch grid of each image or clip, (t, h, w) in patches.
+        depth: number of blocks that ran.
+        emulated: names of the emulated operators that were called.
+        seconds: wall time of one forward without capture.
+        sources: name of each source tree -> its git tree id.
+        versions: name of each package -> version.
+        parameters: parameter name -> [shape, dtype], as loaded.
+        hyper_parameters: attention class, head size, scale, backend and so on.
+        model: whose vision tower it is; empty for a checkpoint of the user's.
+        tensor_parallel: number of ranks that the encoder was spread over.
+        not_grafted: of a grafted trace, hook points that could not be fed the other
+            side's tensor, with the reason.
+    """
+
+    implementation: str
+    case: str
+    dtype: str
+    device: str
+    weights_digest: str
+    pixels_digest: str
+    grid_thw: tuple[tuple[int, int, int], ...]
+    depth: int
+    emulated: tuple[str, ...] = ()
+    seconds: float | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, list[Any]] = field(default_factory=dict)
+    hyper_parameters: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
+    tensor_parallel: int = 1
+    not_grafted: dict[str, str] = field(default_factory=dict)
+    trace_version: int = TRACE_VERSION

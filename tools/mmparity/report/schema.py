@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import json
 import re
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mmparity import types
+from mmparity import trace_types, types
 
 NOT_FINITE = "^(NaN|-?Infinity)$"
 
@@ -56,9 +57,10 @@ def to_json() -> str:
 
 def _field_docs() -> dict[str, dict[str, str]]:
     """Class -> field -> its doc: the string below it, or its line of Attributes."""
-    tree = ast.parse(inspect.getsource(types))
+    modules = (types, trace_types)
+    bodies = [ast.parse(inspect.getsource(module)).body for module in modules]
     found: dict[str, dict[str, str]] = {}
-    for node in tree.body:
+    for node in itertools.chain(*bodies):
         if not isinstance(node, ast.ClassDef):
             continue
         docs = _attributes(ast.get_docstring(node) or "")

@@ -64,7 +64,7 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _end(self.process)
+        end_group(self.process)
 
     def finish(self, on_event: Callable[[Event], None]) -> None:
         """Hands each event on; returns only if all of the job was done."""
@@ -96,7 +96,7 @@ def run_worker(
         worker.finish(on_event)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def end_group(process: subprocess.Popen[str]) -> None:
     """Ends the whole group: a worker's children can outlive it."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

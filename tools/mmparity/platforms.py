@@ -33,7 +33,7 @@ def install(device: str, *, ascend: bool, pad_weights: bool = False) -> str:
     platform = _npu_platform() if ascend and device == "npu" else _out_of_tree(device)
     borrowed = []
     if ascend and device != "npu":
-        borrowed = _borrow(platform, _npu_platform())
+        borrowed = borrow(platform, _npu_platform())
     if pad_weights:
         assert hasattr(platform, "pad_vit_weights"), platform
         platform.pad_vit_weights = True
@@ -63,7 +63,7 @@ def _out_of_tree(device: str) -> type[Any]:
     return OutOfTreePlatform
 
 
-def _borrow(platform: type[Any], lender: type[Any]) -> list[str]:
+def borrow(platform: type[Any], lender: type[Any]) -> list[str]:
     """Copies the hooks that ``lender`` itself defines; returns their names."""
     names = [name for name in ENCODER_HOOKS if name in vars(lender)]
     for name in names:

@@ -77,7 +77,7 @@ def write_result(result: ComparisonResult, directory: Path) -> Path:
 
 def to_json(result: ComparisonResult) -> str:
     """Strict JSON: an infinite number is the string ``"Infinity"``."""
-    return json.dumps(_strict(asdict(result)), indent=1, allow_nan=False) + "\n"
+    return json.dumps(strict(asdict(result)), indent=1, allow_nan=False) + "\n"
 
 
 def read_result(file: Path) -> ComparisonResult:
@@ -152,11 +152,12 @@ def _last_passing(before: Sequence[LayerComparison]) -> str | None:
     return passing[-1] if passing else None
 
 
-def _strict(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """What is not finite as a string, as JSON has no word for it."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("-Infinity", "Infinity")[value > 0]
     if isinstance(value, dict):
-        return {str(key): _strict(item) for key, item in value.items()}
+        return {str(key): strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     return value

@@ -164,7 +164,7 @@ def _write_files(
         for number, names in enumerate(shards.values(), start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
             drawn = pool.map(
-                lambda name: _seeded_values(name, shapes[name], seed), names
+                lambda name: seeded_values(name, shapes[name], seed), names
             )
             tensors = {prefix + n: t for n, t in zip(names, drawn, strict=True)}
             save_file(tensors, directory / file, metadata={"format": "pt"})
@@ -196,7 +196,7 @@ def _quantize_files(directory: Path, model: str) -> None:
     (directory / DESCRIPTION).write_text(json.dumps(description, indent=1))
 
 
-def _seeded_values(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
+def seeded_values(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """Nearly normal values from integers only: the same bits on every machine.
 
     Biases and norm weights are away from 0 and 1, so that a side that loses or

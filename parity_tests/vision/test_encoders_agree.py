@@ -12,6 +12,8 @@ import torch
 from mmparity import hook_points
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.npu_emulation import EMULATED
+from mmparity.pairs import DEFAULT_PAIRS
+from mmparity.structure import differences
 
 if TYPE_CHECKING:
     from conftest import Captures
@@ -144,6 +146,30 @@ def test_trees_are_not_written_to(captures: Captures, implementation: str) -> No
         status = ["git", "-C", tree, "status", "--porcelain", "--ignored"]
         done = subprocess.run(status, capture_output=True, text=True, check=True)
         assert done.stdout == ""
+
+
+@pytest.mark.parametrize("pair", DEFAULT_PAIRS)
+def test_structures_differ_as_the_patches_intend(
+    captures: Captures, pair: tuple[str, str]
+) -> None:
+    old, new = (captures(name, "bfloat16").meta for name in pair)
+    found = differences(old, new)
+    assert [item for item in found if item.verdict != "intended"] == []
+    assert "qwen-vl-one-vision-attention" in {item.patch for item in found}
+    assert old.state_dict == new.state_dict == {}
+
+
+def test_forward_was_counted_on_both_sides(captures: Captures) -> None:
+    counts = [
+        captures(name, "bfloat16").meta.counts
+        for name in ("ascend-0.12.0rc1", "unified-ascend")
+    ]
+    old, new = counts
+    assert old is not None and new is not None
+    assert old.dispatches > new.dispatches > 100
+    assert old.pads >= 3 * captures.depth > new.pads
+    assert min(old.peak_bytes, new.peak_bytes) > 100_000
+    assert captures("unified", "float32").meta.counts is None, "one forward is enough"
 
 
 @pytest.mark.gpu

@@ -10,6 +10,8 @@ import pytest
 from mmparity import hook_points
 from mmparity.models import FAMILIES
 from mmparity.models import get as get_model
+from mmparity.pairs import MODEL_PAIRS
+from mmparity.structure import differences
 from mmparity.tracefile import TraceReader
 
 if TYPE_CHECKING:
@@ -60,6 +62,18 @@ def test_every_family_agrees_with_the_oracle(
     for name, trace in towers(implementation, models).items():
         check(towers, name, trace, oracle[name])
         assert trace.meta.model == name
+
+
+@pytest.mark.parametrize("pair", MODEL_PAIRS)
+def test_structures_differ_as_the_patches_intend(
+    towers: Towers, pair: tuple[str, str]
+) -> None:
+    old, new = (towers(name, IMPLEMENTATIONS[name]) for name in pair)
+    common = old.keys() & new.keys()
+    assert common
+    for name in common:
+        found = differences(old[name].meta, new[name].meta)
+        assert [item for item in found if item.verdict != "intended"] == [], name
 
 
 @pytest.mark.parametrize(

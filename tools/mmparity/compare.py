@@ -7,11 +7,9 @@ everything else is a failed row with its reason, never a skipped one.
 
 from __future__ import annotations
 
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -20,6 +18,7 @@ from mmparity.coverage import coverage
 from mmparity.descent import first_failing
 from mmparity.hook_points import block_number
 from mmparity.metrics import measure, non_finite
+from mmparity.structure import differences, without_structure
 from mmparity.token_maps import token_maps
 from mmparity.tolerances import (
     Exceeded,
@@ -33,6 +32,7 @@ from mmparity.types import (
     Coverage,
     LayerComparison,
     Metrics,
+    StructuralDifference,
     Tolerance,
     TraceMeta,
     Unmatched,
@@ -79,7 +79,8 @@ def compare_traces(
     alignment = align(old, new, oracle)
     layers = _layers(alignment.pairs, Readers(old, new, oracle))
     covered = coverage(old, new, alignment)
-    verdict, reason = case_verdict(layers, alignment.unmatched, covered)
+    structure = differences(old.meta, new.meta)
+    verdict, reason = case_verdict(layers, alignment.unmatched, covered, structure)
     return CaseComparison(
         id=case_id(old.meta, new.meta.implementation),
         name=old.meta.case,
@@ -93,9 +94,9 @@ def compare_traces(
         grid_thw=old.meta.grid_thw,
         layers=layers,
         unmatched=alignment.unmatched,
-        structure=_structure(old.meta, new.meta),
-        old_meta=old.meta,
-        new_meta=new.meta,
+        structure=structure,
+        old_meta=without_structure(old.meta),
+        new_meta=without_structure(new.meta),
         repeat=repeat,
         coverage=covered,
         token_maps=token_maps(layers, old, new),
@@ -236,6 +237,7 @@ def case_verdict(
     layers: tuple[LayerComparison, ...],
     unmatched: tuple[Unmatched, ...],
     covered: Coverage | None,
+    structure: tuple[StructuralDifference, ...] = (),
 ) -> tuple[Verdict, str]:
     """Verdict of a case and why it is not a pass."""
     failed = [layer for layer in layers if layer.verdict == "fail"]
@@ -257,15 +259,8 @@ def case_verdict(
     if covered and covered.uncovered:
         text = f"{covered.uncovered} executed paths are uncovered"
         return "fail", f"{text}, first {covered.uncovered_paths[0]}"
+    undeclared = [item for item in structure if item.verdict == "undeclared"]
+    if undeclared:
+        text = f"{len(undeclared)} structural differences that no patch intends"
+        return "fail", f"{text}, first {undeclared[0].part}: {undeclared[0].path}"
     return "pass", ""
-
-
-def _structure(old: TraceMeta, new: TraceMeta) -> dict[str, Any]:
-    from deepdiff import DeepDiff
-
-    structure = {}
-    for part in ("parameters", "hyper_parameters"):
-        diff = DeepDiff(getattr(old, part), getattr(new, part), verbose_level=2)
-        if diff:
-            structure[part] = json.loads(diff.to_json())
-    return structure

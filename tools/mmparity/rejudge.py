@@ -128,7 +128,9 @@ def _case(
     if not case.layers:
         return case
     layers = tuple(_layer(layer, case, rules, floors, used) for layer in case.layers)
-    verdict, reason = case_verdict(layers, case.unmatched, case.coverage)
+    verdict, reason = case_verdict(
+        layers, case.unmatched, case.coverage, case.structure
+    )
     return with_faults(replace(case, layers=layers, verdict=verdict, reason=reason))
 
 

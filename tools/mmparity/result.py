@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from mmparity.descent import between, descent, first_failing
+from mmparity.engine_types import EngineResult
+from mmparity.older import upgraded
 from mmparity.precision import precision_verdicts
 from mmparity.replaced import replaced_code
 from mmparity.types import (
@@ -25,6 +27,7 @@ from mmparity.types import (
 )
 
 FILE_NAME = "comparison.json"
+ENGINE_FILE = "engine.json"
 
 
 def build_result(
@@ -65,6 +68,23 @@ def first_divergence(cases: Sequence[CaseComparison]) -> FirstDivergence | None:
     return None
 
 
+def with_engine(result: ComparisonResult, directory: Path) -> ComparisonResult:
+    """The result with the ``engine.json`` of a folder; the worse verdict counts."""
+    from pydantic import TypeAdapter, ValidationError
+
+    file = Path(directory) / ENGINE_FILE
+    try:
+        form: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
+        engine = form.validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise MmparityError(f"{file} is no result of `mmparity engine`: {error}") from (
+            error
+        )
+    order: tuple[Verdict, ...] = ("pass", "fail", "error")
+    verdict = max(_verdict(result.cases), engine.verdict, key=order.index)
+    return replace(result, engine=engine, verdict=verdict)
+
+
 def write_result(result: ComparisonResult, directory: Path) -> Path:
     """Writes ``comparison.json`` whole or not at all, and returns its path."""
     file = Path(directory) / FILE_NAME
@@ -91,10 +111,12 @@ def read_result(file: Path) -> ComparisonResult:
         raw = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise MmparityError(f"{file} cannot be read: {error}") from error
+    raw = upgraded(raw) if isinstance(raw, dict) else raw
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise MmparityError(
-            f"{file} has schema_version {version!r}; this tool reads {SCHEMA_VERSION}. "
+            f"{file} has schema_version {version!r}; this tool reads "
+            f"1 to {SCHEMA_VERSION}. "
             f"{_writer(raw)}"
         )
     try:

@@ -314,7 +314,7 @@ def _could_not(
         grid_thw=(),
         layers=(),
         unmatched=(),
-        structure={},
+        structure=(),
         old_meta=None,
         new_meta=None,
         repeat=plan.repeat(old, new, case, dtype),

@@ -51,6 +51,25 @@ class Unmatched:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What one forward calls, as the profiler of its device's host sees it.
+
+    Attributes:
+        dispatches: operator calls; an emulated operator's own calls are among them.
+        host_reads: reads of a tensor's values by the host, where a device waits.
+        pads: calls that pad a tensor.
+        concatenations: calls that concatenate tensors.
+        peak_bytes: the most that tensors made by the forward held at a time.
+    """
+
+    dispatches: int
+    host_reads: int
+    pads: int
+    concatenations: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
 class TraceMeta:
     """What a trace is a trace of; two traces compare only where these agree.
 
@@ -73,6 +92,14 @@ class TraceMeta:
         tensor_parallel: number of ranks that the encoder was spread over.
         not_grafted: of a grafted trace, hook points that could not be fed the other
             side's tensor, with the reason.
+        modules: path of each module -> name of its class. Empty in a result, and
+            where a trace says nothing about structure.
+        buffers: buffer name -> [shape, dtype].
+        signatures: path of each module -> names and defaults of its forward's
+            parameters.
+        state_dict: name of a tensor -> what its round trip through the state dict
+            lost; empty where nothing.
+        counts: of one forward of the smallest case.
     """
 
     implementation: str
@@ -92,4 +119,9 @@ class TraceMeta:
     model: str = ""
     tensor_parallel: int = 1
     not_grafted: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    buffers: dict[str, list[Any]] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    state_dict: dict[str, str] = field(default_factory=dict)
+    counts: Counts | None = None
     trace_version: int = TRACE_VERSION

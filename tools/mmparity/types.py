@@ -10,18 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mmparity.engine_types import EngineResult
 from mmparity.trace_types import TRACE_VERSION as TRACE_VERSION
+from mmparity.trace_types import Counts as Counts
 from mmparity.trace_types import Side as Side
 from mmparity.trace_types import TensorRecord as TensorRecord
 from mmparity.trace_types import TraceMeta as TraceMeta
 from mmparity.trace_types import Unmatched as Unmatched
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Verdict = Literal["pass", "fail", "error"]
 """pass: the same; fail: different; error: could not be judged (never a pass)."""
 
 PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "unknown"]
+
+StructureVerdict = Literal["intended", "undeclared", "not judged"]
 
 
 class MmparityError(Exception):
@@ -193,6 +197,35 @@ class TokenMap:
 
 
 @dataclass(frozen=True)
+class StructuralDifference:
+    """One difference between what two encoders are made of.
+
+    Attributes:
+        part: ``modules``, ``parameters``, ``buffers``, ``signatures``,
+            ``hyper_parameters`` or ``state_dict``.
+        kind: ``changed``, ``only in old`` or ``only in new``.
+        path: what differs, ``{i}`` for the number of a block.
+        blocks: the blocks where that is so; empty outside of blocks.
+        old: as text; empty where new alone has it.
+        new: as text; empty where old alone has it.
+        verdict: ``undeclared`` fails the case; ``not judged`` in results of schema
+            version 1.
+        patch: slug of the patch that intends it; ``upstream`` where vLLM changed it.
+        why: its reason, from ``patches/intended.toml``.
+    """
+
+    part: str
+    kind: str
+    path: str
+    blocks: tuple[int, ...]
+    old: str
+    new: str
+    verdict: StructureVerdict
+    patch: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class CaseComparison:
     """One case, one dtype, one pair of implementations."""
 
@@ -209,8 +242,8 @@ class CaseComparison:
     grid_thw: tuple[tuple[int, int, int], ...]
     layers: tuple[LayerComparison, ...]
     unmatched: tuple[Unmatched, ...]
-    structure: dict[str, Any]
-    """deepdiff of parameters and hyper-parameters, old -> new."""
+    structure: tuple[StructuralDifference, ...]
+    """What both sides are made of differs here; an undeclared one fails the case."""
     old_meta: TraceMeta | None
     new_meta: TraceMeta | None
     repeat: str
@@ -339,5 +372,7 @@ class ComparisonResult:
     replaced: tuple[ReplacedCode, ...] = ()
     """Where an Ascend implementation was compared."""
     patches: tuple[PatchText, ...] = ()
-    """Those that ``replaced`` names."""
+    """Those that ``replaced`` and the structural differences name."""
+    engine: EngineResult | None = None
+    """Where ``mmparity engine`` wrote into the same folder."""
     schema_version: int = SCHEMA_VERSION

@@ -25,14 +25,16 @@ from typing import Any, TextIO
 import torch
 
 from mmparity import checkpoint, encoders
+from mmparity.anatomy import anatomy
 from mmparity.capture import capturing
+from mmparity.counting import counted
 from mmparity.graft import Graft
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.ranks import run_ranks
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import MmparityError, TraceMeta
+from mmparity.types import Counts, MmparityError, TraceMeta
 
 DTYPES = {
     "float32": torch.float32,
@@ -88,13 +90,16 @@ def run(job: Job, emit: Emit) -> None:
         for path, config in towers.items():
             base = _base_meta(job, path, config)
             items = [item for item in job.captures if path == _checkpoint(item, job)]
+            smallest = None if implementation.oracle else _smallest(items)
             for name in sorted({item.dtype for item in items}):
                 encoder = _load(runtime, path, config, name, emit)
+                meta = base if implementation.oracle else _with_anatomy(base, encoder)
                 for item in items:
                     if item.dtype == name:
-                        meta = replace(base, dtype=name, model=item.model)
+                        meta = replace(meta, dtype=name, model=item.model)
                         with _graft_of(item, ranks) as graft:
-                            _capture(encoder, item, meta, runtime, emit, graft)
+                            counts = item is smallest
+                            _capture(encoder, item, meta, runtime, emit, graft, counts)
                 del encoder
                 gc.collect()
     finally:
@@ -138,6 +143,7 @@ def _capture(
     runtime: encoders.Runtime,
     emit: Emit,
     graft: Graft | None = None,
+    count: bool = False,
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
@@ -146,7 +152,6 @@ def _capture(
         case=item.case,
         pixels_digest=inputs.pixels_digest,
         grid_thw=inputs.grid_thw,
-        parameters=_parameters(encoder),
     )
     timed = graft is None and _cheap(encoder, inputs)
     seconds = _seconds(encoder, inputs, meta.device) if timed else None
@@ -165,6 +170,7 @@ def _capture(
             seconds=captured - report.seconds if seconds is None else seconds,
             hyper_parameters={**encoder.hyper_parameters, **observed},
             not_grafted={} if graft is None else dict(graft.missed),
+            counts=_counts(encoder, inputs) if count else None,
         )
     emit(
         Event(
@@ -199,11 +205,23 @@ def _cheap(encoder: encoders.Encoder, inputs: Inputs) -> bool:
     return 2.0 * weights * len(inputs.pixel_values) <= CHEAP_OPERATIONS
 
 
-def _parameters(encoder: encoders.Encoder) -> dict[str, list[Any]]:
-    return {
-        name: [list(parameter.shape), str(parameter.dtype).removeprefix("torch.")]
-        for name, parameter in encoder.model.named_parameters()
-    }
+def _with_anatomy(meta: TraceMeta, encoder: encoders.Encoder) -> TraceMeta:
+    return replace(meta, **vars(anatomy(encoder.model)))
+
+
+def _smallest(items: list[CaptureJob]) -> CaptureJob | None:
+    """The capture whose forward is counted: one is enough, and this one is cheap."""
+    plain = [item for item in items if item.graft is None]
+    first = min((item.dtype for item in plain), default="")
+    same = [item for item in plain if item.dtype == first]
+    sizes = {Path(item.inputs).stat().st_size: item for item in reversed(same)}
+    return sizes[min(sizes)] if sizes else None
+
+
+def _counts(encoder: encoders.Encoder, inputs: Inputs) -> Counts:
+    grid = torch.tensor(inputs.grid_thw)
+    with torch.inference_mode():
+        return counted(lambda: encoder.forward(inputs.pixel_values, grid))
 
 
 def _base_meta(job: Job, path: str, config: Any) -> TraceMeta:

@@ -23,6 +23,7 @@ META = TraceMeta(
     pixels_digest="p",
     grid_thw=((1, 4, 6),),
     depth=2,
+    modules={"blocks.0": "Block", "blocks.0.norm1": "RMSNorm", "blocks.1": "Block"},
     parameters={"blocks.0.norm1.weight": [[32], "float32"]},
     hyper_parameters={"head_size": HEAD},
 )

@@ -227,14 +227,24 @@ def test_oracle_of_other_weights_or_not_in_float64_is_refused(sides: Sides) -> N
         compare(sides)
 
 
-def test_structure_lists_differing_parameters(sides: Sides) -> None:
+def test_undeclared_structural_difference_fails_the_case(sides: Sides) -> None:
     sides.new_meta = replace(
-        sides.new_meta, parameters={}, hyper_parameters={"head_size": 128}
+        sides.new_meta, modules={**sides.new_meta.modules, "blocks.1": "OtherBlock"}
     )
-    structure = compare(sides).structure
-    assert "dictionary_item_removed" in structure["parameters"]
-    changed = structure["hyper_parameters"]["values_changed"]
-    assert changed["root['head_size']"] == {"new_value": 128, "old_value": 8}
+    case = compare(sides)
+    assert {layer.verdict for layer in case.layers} == {"pass"}
+    assert case.verdict == "fail"
+    assert case.reason == (
+        "1 structural differences that no patch intends, first modules: blocks.{i}"
+    )
+    (found,) = case.structure
+    assert (found.old, found.new, found.blocks) == ("Block", "OtherBlock", (1,))
+
+
+def test_result_holds_differences_and_not_both_structures(sides: Sides) -> None:
+    case = compare(sides)
+    assert case.new_meta is not None and case.new_meta.hyper_parameters
+    assert not case.new_meta.modules and not case.new_meta.parameters
 
 
 def test_traces_without_a_hook_point_are_an_error(sides: Sides) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice, product
@@ -13,12 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.overrides import TorchFunctionMode
-from torch.profiler import ProfilerActivity, profile
 
-HOST_COPIES = ("cpu", "tolist", "numpy")
-"""Reads of a device tensor that are no operator where the device is the host."""
-READ, PAD, CAT = "aten::_local_scalar_dense", "aten::constant_pad_nd", "aten::cat"
+from mmparity.counting import counted
 
 Forward = Callable[[], None]
 
@@ -32,53 +27,21 @@ def count(model: nn.Module, forward: Forward) -> dict[str, Any]:
         most that tensors made by the forward held at a time.
     """
     forward()
-    whole, peak = _calls(forward)
+    whole = counted(forward)
     depth = len(_list(model))
     half = depth // 2
     with _blocks(model, half):
-        part, _ = _calls(forward)
-    difference = Counter(whole)
-    difference.subtract(part)
-    reads = difference[READ] + sum(difference[name] for name in HOST_COPIES)
-    per_block = {"reads": reads, "pads": difference[PAD], "cats": difference[CAT]}
-    return {
-        "calls": sum(n for name, n in whole.items() if "::" in name),
-        "per_block": {name: n / (depth - half) for name, n in per_block.items()},
-        "peak_bytes": peak,
+        part = counted(forward)
+    per_block = {
+        "reads": whole.host_reads - part.host_reads,
+        "pads": whole.pads - part.pads,
+        "cats": whole.concatenations - part.concatenations,
     }
-
-
-def _calls(forward: Forward) -> tuple[Counter[str], int]:
-    """Calls by name; the profiler also sees what a custom operator calls."""
-    with (
-        _HostCopies() as copies,
-        profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen,
-    ):
-        forward()
-    calls = Counter({e.key: e.count for e in seen.key_averages() if "::" in e.key})
-    held = peak = 0
-    for event in seen.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return calls + copies.seen, peak
-
-
-class _HostCopies(TorchFunctionMode):
-    """Counts the methods that bring a tensor to the host."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: Counter[str] = Counter()
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Counts and calls."""
-        name = getattr(func, "__name__", "")
-        if name in HOST_COPIES:
-            self.seen[name] += 1
-        return func(*args, **(kwargs or {}))
+    return {
+        "calls": whole.dispatches,
+        "per_block": {name: n / (depth - half) for name, n in per_block.items()},
+        "peak_bytes": whole.peak_bytes,
+    }
 
 
 @contextmanager

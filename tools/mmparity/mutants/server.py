@@ -185,7 +185,7 @@ def _run(name: str, dtype: str, job: ServerJob, runtime: encoders.Runtime) -> Ou
         key = f"{case}-{dtype}"
         old = TraceReader(Path(job.references) / job.old / key)
         oracle = TraceReader(Path(job.references) / "hf" / f"{case}-float64")
-        meta = replace(old.meta, implementation=job.implementation, parameters={})
+        meta = replace(old.meta, implementation=job.implementation, modules={})
         new, error = _captured(encoder, Path(inputs), meta, Path(job.work) / name / key)
         compared = compare_traces(old, new, oracle)
         if error is not None:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is not a row: unmatched points, structure, emulation, provenance."""
+"""What is not a row: unmatched points, emulation, provenance."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mmparity.report import labels
@@ -15,19 +14,6 @@ EXPECTED = ("implementation", "one forward")
 """What always differs between the sides."""
 LIST_LIMIT = 400
 """Lines of one table; what is beyond is counted on the page."""
-
-KINDS = {
-    "values_changed": "changed",
-    "type_changes": "type changed",
-    "dictionary_item_added": "only in new",
-    "dictionary_item_removed": "only in old",
-    "iterable_item_added": "only in new",
-    "iterable_item_removed": "only in old",
-    "set_item_added": "only in new",
-    "set_item_removed": "only in old",
-    "attribute_added": "only in new",
-    "attribute_removed": "only in old",
-}
 
 
 @dataclass(frozen=True)
@@ -42,30 +28,20 @@ class UnmatchedView:
 
 
 @dataclass(frozen=True)
-class ChangeView:
-    """One structural difference."""
-
-    kind: str
-    path: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True)
-class StructureView:
-    """The structural differences of one pair of implementations."""
-
-    title: str
-    changes: tuple[ChangeView, ...]
-    cut: int
-
-
-@dataclass(frozen=True)
 class EmulationView:
     """The operators of one implementation that were not the device's own."""
 
     implementation: str
     operators: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """One source tree: its release, archive and patches, shortened."""
+
+    name: str
+    archive: str
+    patches: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -105,72 +81,6 @@ def _cases(ids: list[str], total: int) -> str:
     if len(distinct) == total:
         return "every case" if total > 1 else "the case"
     return labels.clean(distinct[0]) if len(distinct) == 1 else f"{len(distinct)} cases"
-
-
-def structures(cases: Iterable[CaseComparison]) -> tuple[StructureView, ...]:
-    """Returns the differences of each pair, equal ones once."""
-    found: dict[tuple[str, tuple[ChangeView, ...]], int] = {}
-    for case in cases:
-        changes = _merge_blocks(_changes("", case.structure))
-        pair = f"{labels.clean(case.old, 80)} → {labels.clean(case.new, 80)}"
-        if changes:
-            found[pair, changes] = found.get((pair, changes), 0) + 1
-    return tuple(
-        StructureView(
-            title=f"{pair}, {labels.count(number, 'case')}",
-            changes=changes[:LIST_LIMIT],
-            cut=max(0, len(changes) - LIST_LIMIT),
-        )
-        for (pair, changes), number in found.items()
-    )
-
-
-def _merge_blocks(changes: Iterable[ChangeView]) -> tuple[ChangeView, ...]:
-    """Says once what is so in many blocks; 32 equal lines hide the 33rd."""
-    found: dict[ChangeView, list[ChangeView]] = {}
-    for change in changes:
-        pattern = re.sub(r"\bblocks\.\d+\.", "blocks.*.", change.path)
-        found.setdefault(replace(change, path=pattern), []).append(change)
-    return tuple(
-        members[0]
-        if len(members) == 1
-        else replace(merged, path=f"{merged.path} ({len(members)} times)")
-        for merged, members in found.items()
-    )
-
-
-def _changes(part: str, structure: Mapping[str, Any]) -> Iterator[ChangeView]:
-    """Reads deepdiff's dictionaries, kind -> path -> values, one for each part."""
-    for key, content in structure.items():
-        if key not in KINDS and isinstance(content, Mapping):
-            yield from _changes(f"{part}{labels.clean(key)}: ", content)
-        elif isinstance(content, Mapping):
-            for path, value in content.items():
-                yield _change(key, f"{part}{_path(path)}", value)
-        elif isinstance(content, (list, tuple)):
-            for path in content:
-                yield ChangeView(_kind(key), f"{part}{_path(path)}", "", "")
-        else:
-            yield ChangeView(_kind(key), part, "", labels.plain(content))
-
-
-def _kind(key: str) -> str:
-    return KINDS.get(key, labels.clean(key).replace("_", " "))
-
-
-def _change(key: str, path: str, value: Any) -> ChangeView:
-    if isinstance(value, Mapping) and "old_value" in value:
-        old, new = (labels.plain(value.get(f"{side}_value")) for side in ("old", "new"))
-    else:
-        shown = labels.plain(value)
-        old, new = ("", shown) if key.endswith("_added") else (shown, "")
-    return ChangeView(_kind(key), path, old, new)
-
-
-def _path(path: object) -> str:
-    """Returns ``root['parameters']['a.b'][0]`` as ``parameters / a.b / 0``."""
-    parts = re.findall(r"\['(.*?)'\]|\[\"(.*?)\"\]|\[(\d+)\]", str(path))
-    return labels.clean(" / ".join("".join(p) for p in parts) if parts else path)
 
 
 def emulated(result: ComparisonResult) -> tuple[EmulationView, ...]:
@@ -227,6 +137,31 @@ def _facts(implementation: str, meta: TraceMeta | None) -> dict[str, str]:
         facts |= {f"tree of {name}": _tree(tree) for name, tree in meta.sources.items()}
         facts |= meta.versions
     return {labels.clean(k, 80): labels.clean(v, 80) for k, v in facts.items()}
+
+
+def sources(data: Mapping[str, Any]) -> tuple[SourceView, ...]:
+    """Returns the trees that ran; provenance holds their digests in full."""
+    found = data.get("sources")
+    trees = found.items() if isinstance(found, Mapping) else ()
+    return tuple(
+        SourceView(
+            name=labels.clean(name, 80),
+            archive=labels.clean(str(tree.get("sha256") or "not pinned")[:12]),
+            patches=tuple(_patches(tree.get("patches"))),
+        )
+        for name, tree in trees
+        if isinstance(tree, Mapping)
+    )
+
+
+def _patches(found: Any) -> Iterator[str]:
+    """Slug and the start of the digest of each patch, where it was recorded."""
+    if isinstance(found, Mapping):
+        for name, digest in found.items():
+            slug = str(name).removesuffix(".patch")
+            yield labels.clean(f"{slug} {str(digest)[:8]}", 120)
+    elif isinstance(found, (list, tuple)):
+        yield from (labels.clean(name, 120) for name in found)
 
 
 def provenance(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

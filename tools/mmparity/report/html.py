@@ -97,6 +97,7 @@ def _page(
         featured=None if featured is None else view.cases[featured],
         rows=Markup(text or '{"cases":{}}'),
         cuts=cuts,
+        linked={item.slug for item in view.patches},
         style=Markup(style),
         script=Markup(script),
         style_hash=_hash(style),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Coverage and precision verdicts, in words."""
+"""The verdict, coverage and precision, in words."""
 
 from __future__ import annotations
 
@@ -80,3 +80,31 @@ def tally(views: Sequence[PrecisionView]) -> list[tuple[str, int]]:
     """Returns how many views have which verdict."""
     counts = [(kind, sum(view.verdict == kind for view in views)) for kind in ORDER]
     return [(kind, count) for kind, count in counts if count]
+
+
+def headline(result: ComparisonResult) -> str:
+    """Returns the verdict in words."""
+    s = result.summary
+    if result.verdict == "pass":
+        return (
+            f"the same: {s.passed:,} of {s.passed + s.failed:,} rows within tolerance"
+        )
+    if result.verdict == "fail" and s.failed:
+        return f"different: {s.failed:,} of {s.passed + s.failed:,} rows failed"
+    if _by_engine(result):
+        return "every layer is the same, but the engine is not"
+    if result.verdict == "fail":
+        failed = sum(case.verdict == "fail" for case in result.cases)
+        total = labels.count(len(result.cases), "case")
+        return f"different: no row failed, but {failed:,} of {total} did"
+    erred = sum(case.verdict == "error" for case in result.cases)
+    if not result.cases:
+        return "could not be judged: no case ran"
+    total = labels.count(len(result.cases), "case")
+    return f"could not be judged: {erred:,} of {total} ended in an error"
+
+
+def _by_engine(result: ComparisonResult) -> bool:
+    """Whether the engine alone decided the verdict."""
+    layers = {case.verdict for case in result.cases}
+    return result.verdict != "pass" and layers == {"pass"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mmparity.report import labels, rows
 from mmparity.report.divergence import DivergenceView
+from mmparity.report.structures import IntentView
 from mmparity.report.view import CaseView, ReportView
 
 LIMIT = 65_536
@@ -74,6 +75,10 @@ def _sections(view: ReportView) -> Iterator[Section]:
         yield Section(
             "undeclared", f"**{number} without a partner, undeclared:** {names}."
         )
+    elif view.unintended:
+        names = ", ".join(code(item.path) for item in view.unintended[:8])
+        number = labels.count(len(view.unintended), "structural difference")
+        yield Section("structure", f"**{number} that no patch intends:** {names}.")
     elif view.margin:
         m = view.margin
         yield Section(
@@ -105,6 +110,8 @@ def _sections(view: ReportView) -> Iterator[Section]:
     for case in view.cases:
         if case.failing:
             yield _failing(case)
+    yield from _engine(view)
+    yield from _costs(view)
     yield from _precision(view)
     yield from _unmatched(view)
     yield from _structures(view)
@@ -208,16 +215,76 @@ def _unmatched(view: ReportView) -> Iterator[Section]:
 def _structures(view: ReportView) -> Iterator[Section]:
     for item in view.structures:
         lines = tuple(
-            f"| {cell(c.kind)} | {cell(c.path)} | {cell(c.old)} | {cell(c.new)} |"
-            for c in item.changes
+            f"| {cell(c.kind)} | {cell(c.path)} | {cell(c.old)} | {cell(c.new)} | "
+            f"{_intended(intent)} |"
+            for intent in item.intents
+            for c in intent.changes
         )
         head = (
-            "<details><summary>Structural differences: "
-            f"{_html(item.title)}</summary>\n\n"
-            "| | path | old | new |\n|---|---|---|---|"
+            f"<details><summary>Structure, {_html(item.title)}: "
+            f"{_html(item.summary)}</summary>\n\n"
+            "| | path | old | new | intended by |\n|---|---|---|---|---|"
         )
         cut = f"\ncut: {labels.count(item.cut, 'more line')}\n" if item.cut else ""
         yield Section("structure", head, lines, f"{cut}\n</details>")
+
+
+def _intended(intent: IntentView) -> str:
+    return "**undeclared**" if intent.verdict == "undeclared" else cell(intent.by)
+
+
+def _engine(view: ReportView) -> Iterator[Section]:
+    if view.engine is None:
+        return
+    e = view.engine
+    word = f"{labels.SYMBOLS[e.verdict]} {labels.VERDICTS[e.verdict]}"
+    errors = "".join(f"\n- {code(text)}" for text in e.errors)
+    yield Section(
+        "engine",
+        f"### Engine: {word}, {e.headline}\n{errors}\n"
+        "| verdict | scenario | model | pair | largest difference | note |\n"
+        "|---|---|---|---|---|---|",
+        tuple(
+            f"| {row.verdict} | {cell(row.scenario)} | {cell(row.model)} | "
+            f"{cell(row.pair)} | {row.difference} | {cell(row.said)} |"
+            for row in e.answers
+        ),
+    )
+    for item in e.memory:
+        lines = [*item.lines, ("growth after the warm-up", item.verdicts)]
+        yield Section(
+            "memory",
+            f"Memory that cached embeddings keep alive, {code(item.title)}:\n\n"
+            f"| when | {' | '.join(map(cell, item.sides))} |\n|---|"
+            + "---|"
+            * len(item.sides),
+            tuple(
+                f"| {cell(name)} | {' | '.join(map(cell, cells))} |"
+                for name, cells in lines
+            ),
+        )
+    if e.speed:
+        yield Section(
+            "speed",
+            f"| side | {' | '.join(e.speed_columns)} |\n|---|"
+            + "---:|" * len(e.speed_columns),
+            tuple(f"| {cell(name)} | {' | '.join(c)} |" for name, c in e.speed),
+        )
+
+
+def _costs(view: ReportView) -> Iterator[Section]:
+    costs = view.costs
+    if costs.pairs:
+        names = " | ".join(costs.columns)
+        head = f"### Cost, old → new\n\n| pair | {names} |\n|---|"
+        lines = tuple(
+            f"| {cell(pair.title)} | {' | '.join(c or 'n/a' for c in pair.cells)} |"
+            for pair in costs.pairs
+        )
+        note = "Calls: one forward of the smallest case."
+        if costs.emulated:
+            note += " Emulated operators count with what they call."
+        yield Section("cost", head + "---:|" * len(costs.columns), lines, f"\n{note}\n")
 
 
 def _blocks(case: CaseView) -> Section:

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mmparity import trace_types, types
+from mmparity import engine_types, trace_types, types
 
+MODULES = (engine_types, trace_types, types)
 NOT_FINITE = "^(NaN|-?Infinity)$"
 
 
@@ -44,7 +45,8 @@ def schema() -> dict[str, Any]:
     made = TypeAdapter(types.ComparisonResult).json_schema(schema_generator=_Generator)
     docs = _field_docs()
     for name, definition in [("ComparisonResult", made), *made["$defs"].items()]:
-        definition["description"] = inspect.getdoc(getattr(types, name)) or ""
+        module = next(item for item in MODULES if hasattr(item, name))
+        definition["description"] = inspect.getdoc(getattr(module, name)) or ""
         for field, text in docs.get(name, {}).items():
             definition["properties"][field]["description"] = text
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
@@ -57,8 +59,7 @@ def to_json() -> str:
 
 def _field_docs() -> dict[str, dict[str, str]]:
     """Class -> field -> its doc: the string below it, or its line of Attributes."""
-    modules = (types, trace_types)
-    bodies = [ast.parse(inspect.getsource(module)).body for module in modules]
+    bodies = [ast.parse(inspect.getsource(module)).body for module in MODULES]
     found: dict[str, dict[str, str]] = {}
     for node in itertools.chain(*bodies):
         if not isinstance(node, ast.ClassDef):

@@ -27,6 +27,9 @@ def summary(view: ReportView, color: bool = False) -> str:
         lines += [_short(f"TOLERANCES OVERRIDDEN: {'; '.join(view.overrides)}")]
     if view.precision:
         lines += [_short(f"float32 and narrower: {_precision(view)}")]
+    if view.engine:
+        e = view.engine
+        lines += [_short(f"engine: {labels.VERDICTS[e.verdict]}, {e.headline}")]
     room = SUMMARY_LINES - len(lines)
     lines += _case_lines(view.cases, room)
     return "\n".join(lines[:SUMMARY_LINES]) + "\n"
@@ -49,18 +52,61 @@ def render(view: ReportView) -> str:
         for kind, number, first in pair.kinds:
             out += _wrapped(f"{number} {kind}, first {first}")
         out.append("")
-    for structure in view.structures:
-        out.append(f"Structure, {structure.title}")
-        for change in structure.changes:
-            values = " -> ".join(v for v in (change.old, change.new) if v)
-            out += _wrapped(f"{change.kind}: {change.path} {values}".rstrip())
-        if structure.cut:
-            out.append(f"  cut: {labels.count(structure.cut, 'more line')}")
-        out.append("")
+    out += _engine_page(view)
+    out += _cost_page(view)
+    out += _structure_page(view)
     out.append("Provenance")
     for name, value in view.provenance:
         out += _wrapped(f"{name}: {value}")
     return "\n".join(out) + "\n"
+
+
+def _engine_page(view: ReportView) -> Iterator[str]:
+    if view.engine is None:
+        return
+    e = view.engine
+    yield f"Engine {labels.VERDICTS[e.verdict]}: {e.headline}"
+    for text in e.errors:
+        yield from _wrapped(f"error: {text}")
+    for row in e.answers:
+        parts = (row.verdict, row.model, row.scenario, row.pair, row.difference)
+        yield from _wrapped(
+            f"{', '.join(filter(None, parts))}: {row.said}".rstrip(": ")
+        )
+    for item in e.memory:
+        yield f"  memory, {item.title}"
+        for moment, cells in (*item.lines, ("growth", item.verdicts)):
+            for side, cell in zip(item.sides, cells, strict=True):
+                yield from _wrapped(f"{moment}, {side}: {cell}", 4)
+    for name, cells in e.speed:
+        pairs = zip(e.speed_columns, cells, strict=True)
+        yield from _wrapped(f"{name}: " + ", ".join(f"{c} {v}" for c, v in pairs))
+    yield ""
+
+
+def _cost_page(view: ReportView) -> Iterator[str]:
+    for pair in view.costs.pairs:
+        yield f"Cost, {pair.title}"
+        for name, value in zip(view.costs.columns, pair.cells, strict=True):
+            if value:
+                yield from _wrapped(f"{name}: {value}")
+        yield ""
+
+
+def _structure_page(view: ReportView) -> Iterator[str]:
+    for structure in view.structures:
+        yield f"Structure, {structure.title}: {structure.summary}"
+        for intent in structure.intents:
+            mark = "UNDECLARED " if intent.verdict == "undeclared" else ""
+            yield from _wrapped(f"{mark}{intent.by}: {intent.why}".rstrip(": "))
+            for change in intent.changes:
+                values = " -> ".join(v for v in (change.old, change.new) if v)
+                yield from _wrapped(
+                    f"{change.kind}: {change.path} {values}".rstrip(), 4
+                )
+        if structure.cut:
+            yield f"  cut: {labels.count(structure.cut, 'more line')}"
+        yield ""
 
 
 def _headline(view: ReportView, color: bool) -> str:
@@ -82,6 +128,13 @@ def _finding(view: ReportView) -> list[str]:
         names = ", ".join(f"{item.path} ({item.side})" for item in view.undeclared[:3])
         number = labels.count(len(view.undeclared), "path")
         return [_short(f"{number} without a partner, undeclared: {names}")]
+    if view.unintended:
+        first = view.unintended[0]
+        total = labels.count(len(view.unintended), "structural difference")
+        return [
+            _short(f"{total} that no patch intends"),
+            _short(f"  first: {first.kind} {first.path}"),
+        ]
     if view.margin:
         m = view.margin
         return [

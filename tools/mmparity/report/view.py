@@ -8,10 +8,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmparity.report import differences, judgements, labels, replaced, rows, tokens
+from mmparity.report import (
+    costs,
+    differences,
+    engine,
+    judgements,
+    labels,
+    replaced,
+    rows,
+    structures,
+    tokens,
+)
+from mmparity.report.costs import CostsView
 from mmparity.report.divergence import DivergenceView, first_divergence
+from mmparity.report.engine import EngineView
 from mmparity.report.replaced import PatchView, ReplacedView
 from mmparity.report.rows import GroupView, Margin, RowView
+from mmparity.report.structures import ChangeView, StructureView
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
@@ -93,12 +106,16 @@ class ReportView:
     cases: tuple[CaseView, ...]
     unmatched: tuple[differences.UnmatchedView, ...]
     unmatched_cut: int
-    structures: tuple[differences.StructureView, ...]
+    structures: tuple[StructureView, ...]
+    unintended: tuple[ChangeView, ...]
+    costs: CostsView
+    engine: EngineView | None
     overrides: tuple[str, ...]
     replaced: tuple[ReplacedView, ...]
     patches: tuple[PatchView, ...]
     precision: tuple[judgements.PrecisionView, ...]
     emulated: tuple[differences.EmulationView, ...]
+    sources: tuple[differences.SourceView, ...]
     provenance: tuple[tuple[str, str], ...]
     created: str
     command: str
@@ -118,7 +135,7 @@ def build(result: ComparisonResult) -> ReportView:
     unmatched = differences.unmatched(result.cases)
     return ReportView(
         verdict=result.verdict,
-        headline=_headline(result),
+        headline=judgements.headline(result),
         counts=_counts(result, cases),
         divergence=first_divergence(result),
         undeclared=tuple(item for item in unmatched if not item.explained),
@@ -133,32 +150,21 @@ def build(result: ComparisonResult) -> ReportView:
         cases=cases,
         unmatched=unmatched[: differences.LIST_LIMIT],
         unmatched_cut=max(0, len(unmatched) - differences.LIST_LIMIT),
-        structures=differences.structures(result.cases),
+        structures=structures.structures(result.cases),
+        unintended=structures.undeclared(result.cases),
+        costs=costs.costs(result),
+        engine=engine.engine(result.engine),
         overrides=judgements.overrides(result),
         replaced=replaced.replaced(result),
         patches=replaced.patches(result),
         precision=judgements.precision(result),
         emulated=differences.emulated(result),
+        sources=differences.sources(result.provenance),
         provenance=differences.provenance(result.provenance),
         created=labels.plain(result.provenance.get("created", "unknown")),
         command=labels.plain(result.provenance.get("command", ""), 2000),
         schema_version=result.schema_version,
     )
-
-
-def _headline(result: ComparisonResult) -> str:
-    s = result.summary
-    if result.verdict == "pass":
-        return (
-            f"the same: {s.passed:,} of {s.passed + s.failed:,} rows within tolerance"
-        )
-    if result.verdict == "fail":
-        return f"different: {s.failed:,} of {s.passed + s.failed:,} rows failed"
-    erred = sum(case.verdict == "error" for case in result.cases)
-    if not result.cases:
-        return "could not be judged: no case ran"
-    total = labels.count(len(result.cases), "case")
-    return f"could not be judged: {erred:,} of {total} ended in an error"
 
 
 def _counts(

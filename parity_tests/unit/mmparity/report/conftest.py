@@ -7,20 +7,32 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
+from mmparity.engine_types import (
+    EngineFigures,
+    EngineMemory,
+    EnginePoint,
+    EngineResult,
+    EngineRow,
+    EngineSpeed,
+    EngineSummary,
+)
 from mmparity.hook_points import block_number, expand
 from mmparity.precision import precision_verdicts
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
+    Counts,
     Coverage,
     FirstDivergence,
     LayerComparison,
     Metrics,
     PatchText,
     ReplacedCode,
+    StructuralDifference,
     Summary,
     TokenMap,
     Tolerance,
@@ -137,31 +149,45 @@ def make_meta(implementation: str, case: str, dtype: str, depth: int) -> TraceMe
         seconds=8.4 if ascend else 6.9,
         sources={"vllm": ("b41e" if ascend else "90cc") * 10},
         versions={"torch": "2.9.1", "vllm": "0.11.0" if ascend else "0.12.0"},
+        counts=Counts(4210, 64, 96, 33, 91_226_112)
+        if ascend
+        else Counts(2890, 1, 0, 33, 60_817_408),
     )
 
 
-STRUCTURE = {
-    "parameters": {
-        "values_changed": {
-            f"root['blocks.{n}.attn.qkv.weight'][0][0]": {
-                "old_value": 6144,
-                "new_value": 3840,
-            }
-            for n in range(2)
-        }
-    },
-    "hyper_parameters": {
-        "type_changes": {
-            "root['padded_head_size']": {
-                "old_type": "int",
-                "new_type": "NoneType",
-                "old_value": 128,
-                "new_value": None,
-            }
-        },
-        "dictionary_item_added": {"root['scale']": 0.1118},
-    },
-}
+STRUCTURE = (
+    StructuralDifference(
+        part="parameters",
+        kind="changed",
+        path="blocks.{i}.attn.qkv.weight",
+        blocks=(0, 1),
+        old="6144 x 1280 bfloat16",
+        new="3840 x 1280 bfloat16",
+        verdict="intended",
+        patch="padded-vit-weights",
+        why="Heads are padded around attention and not in the weights.",
+    ),
+    StructuralDifference(
+        part="modules",
+        kind="only in old",
+        path="rotary_pos_emb",
+        blocks=(),
+        old="Qwen2_5_VisionRotaryEmbedding",
+        new="",
+        verdict="intended",
+        patch="upstream",
+        why="vLLM keeps the tables in a function.",
+    ),
+)
+UNDECLARED = StructuralDifference(
+    part="signatures",
+    kind="changed",
+    path="blocks.{i}.attn",
+    blocks=(1,),
+    old="(x, cu_seqlens)",
+    new="(x, cu_seqlens, max_seqlen=None)",
+    verdict="undeclared",
+)
 
 
 def make_case(
@@ -251,6 +277,8 @@ def assemble(cases: list[CaseComparison], **provenance: object) -> ComparisonRes
             "created": "2025-12-01T10:00:00Z",
             "command": "mmparity run",
             "seconds": 211.4,
+            "seconds_by_implementation": {"hf": 81.2, "unified": 40.1},
+            "peak_memory_by_process": {"hf": 5_012_193_280, "unified": 2_147_483_648},
             "peak_memory_bytes": 6_442_450_944,
             "machine": {"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 25_769_803_776},
             "versions": {"torch": "2.9.1", "transformers": "4.57.6"},
@@ -306,11 +334,16 @@ def errored() -> ComparisonResult:
         "reason": reason,
         "layers": (),
         "unmatched": (),
-        "structure": {},
+        "structure": (),
         "old_meta": None,
         "coverage": None,
     }
     return assemble([CaseComparison(**fields)], errors=[reason])
+
+
+@pytest.fixture
+def failing_engine() -> EngineResult:
+    return make_engine("fail")
 
 
 @pytest.fixture(scope="session")
@@ -318,9 +351,64 @@ def make() -> Callable[..., ComparisonResult]:
     return synthetic
 
 
+def make_engine(verdict: Literal["pass", "fail"] = "pass") -> EngineResult:
+    """What a run of the engine on two sides writes, in small."""
+    pair = ("vllm-0.12.0", "unified")
+    row = EngineRow(
+        "qwen2-vl", "one image", *pair, "pass", "", True, 16, 320, 1, 0.0, 0.0
+    )
+    rows = [row, replace(row, scenario="speculation", verdict="cannot run")]
+    if verdict == "fail":
+        said = "a logprob differs by 0.2 (0 allowed)"
+        rows[0] = replace(
+            row, verdict="fail", reason=said, exact=False, logprob_difference=0.2
+        )
+    moments = ("before serving", "after 500 images", "after reset_encoder_cache")
+    held = {
+        name: {
+            "entries": 0 if i != 1 else 63,
+            "entry_bytes": 0 if i != 1 else 3_000_000,
+            "held_bytes": 0 if i != 1 else 3_000_000,
+            "tensor_bytes": 20_000_000,
+            "resident_bytes": 512_000_000 + i * 1_000_000,
+        }
+        for i, name in enumerate(moments)
+    }
+    memory = []
+    for side, grows in zip(pair, (60_000, 40), strict=True):
+        points = tuple(
+            EnginePoint(n * 25, 512_000_000 + n * grows) for n in range(1, 81)
+        )
+        kept = held if side == "unified" else dict(list(held.items())[:2])
+        figures = EngineFigures(side, "qwen2-vl", 500, kept, points, 61.5)
+        judged = side == "unified"
+        memory.append(
+            EngineMemory(
+                figures,
+                80 * grows / 512_000_000,
+                0.02 if judged else None,
+                "pass" if judged else "shown",
+            )
+        )
+    counts = (1, 0, 0, 1) if verdict == "pass" else (0, 1, 0, 1)
+    return EngineResult(
+        verdict=verdict,
+        summary=EngineSummary(*counts, total=2),
+        rows=tuple(rows),
+        memory=tuple(memory),
+        runs={"unified": ("cpu, Qwen2VisionTransformer, MMEncoderAttention",)},
+        errors=(),
+        provenance={"command": "mmparity engine"},
+        speed=tuple(
+            EngineSpeed(side, "qwen2-vl", 64, 12.5, 400.0, 0.081, 0.0125)
+            for side in pair
+        ),
+    )
+
+
 @pytest.fixture(scope="session")
 def passing() -> ComparisonResult:
-    return synthetic(depth=2)
+    return replace(synthetic(depth=2), engine=make_engine())
 
 
 def with_evidence(result: ComparisonResult) -> ComparisonResult:
@@ -348,7 +436,12 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
     )
     diff = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-a<b\n+a>b\n"
     patch = PatchText("mm-encoder-attention", "vllm-0.12.0", "[Core] One <op>", diff)
-    case = replace(failing, token_maps=maps, pictures=(PICTURE,))
+    case = replace(
+        failing,
+        token_maps=maps,
+        pictures=(PICTURE,),
+        structure=(*failing.structure, UNDECLARED),
+    )
     return replace(result, cases=(passing, case), replaced=(row,), patches=(patch,))
 
 

@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mmparity.report import markdown, render, terminal_summary
-from mmparity.types import ComparisonResult, Unmatched
+from mmparity.types import ComparisonResult, StructuralDifference, Unmatched
 
 NAMES = {
     "script": "</script><script>alert(1)</script>",
@@ -67,7 +67,11 @@ def rename(result: ComparisonResult, name: str) -> ComparisonResult:
                 repeat=name,
                 layers=tuple(layers),
                 unmatched=(Unmatched(name, "old", name, explained=False),),
-                structure={name: {"values_changed": {f"root['{name}']": name}}},
+                structure=(
+                    StructuralDifference(
+                        name, "changed", name, (), name, name, "intended", name, name
+                    ),
+                ),
                 old_meta=meta,
             )
         )

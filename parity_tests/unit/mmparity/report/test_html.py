@@ -16,7 +16,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mmparity.report import html, render
+from mmparity.report import html, render, terminal_summary
 from mmparity.types import ComparisonResult
 
 Make = Callable[..., ComparisonResult]
@@ -99,7 +99,7 @@ def test_is_well_marked_up(result: ComparisonResult) -> None:
     page = page_of(result)
     ids = Counter(a["id"] for _, a in page.tags if "id" in a)
     assert [name for name, number in ids.items() if number > 1] == []
-    assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
+    assert all(a.get("scope") in ("row", "col", "rowgroup") for a in page.all("th"))
     assert len(page.all("svg")) == len(page.all("title")) - 1 == len(page.all("desc"))
     assert all(a.get("role") == "img" for a in page.all("svg"))
     assert page.all("html") == [{"lang": "en"}]
@@ -127,7 +127,7 @@ def test_says_it_all_without_the_script(failing: ComparisonResult) -> None:
     assert [name for name in bad if f"{name}" not in seen] == []
     for case in failing.cases:
         assert case.repeat in seen
-    assert "padded_head_size" in seen and "blocks.*.attn.qkv.weight" in seen
+    assert "padded-vit-weights" in seen and "blocks.{i}.attn.qkv.weight" in seen
 
 
 def test_passing_page_says_how_near_the_limit(passing: ComparisonResult) -> None:
@@ -213,3 +213,27 @@ def test_a_tree_with_edits_is_seen(failing: ComparisonResult) -> None:
     edited = dataclasses.replace(case, new_meta=meta)
     result = dataclasses.replace(failing, cases=(failing.cases[0], edited))
     assert "0123456789ab, modified" in render(result, ["html"])["html"]
+
+
+def test_cost_of_both_sides_stands_beside_each_other(passing: ComparisonResult) -> None:
+    seen = " ".join(page_of(passing).seen.split())
+    assert "64 → 1" in seen, "host reads"
+    assert "8.4 s → 6.9 s (x0.82)" in seen
+    assert "87 MiB → 58 MiB (x0.67)" in seen
+
+
+def test_undeclared_structure_is_the_finding_where_every_row_passes(
+    passing: ComparisonResult, failing: ComparisonResult
+) -> None:
+    (case,) = passing.cases
+    undeclared = failing.cases[1].structure
+    case = dataclasses.replace(
+        case, structure=undeclared, verdict="fail", reason="structure"
+    )
+    result = dataclasses.replace(passing, cases=(case,), verdict="fail")
+    for form in ("html", "markdown", "text"):
+        text = render(result, [form])[form]
+        assert "different: no row failed, but 1 of 1 case did" in text
+        assert "1 structural difference" in text or "1 undeclared difference" in text
+        assert "signatures: blocks.{i}.attn (block 1)" in text
+    assert "no patch intends" in terminal_summary(result)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the whole engine did stands beside the layers, and counts in the verdict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from mmparity.engine_types import EngineResult
+from mmparity.report import render, terminal_summary
+from mmparity.result import read_result, with_engine, write_result
+from mmparity.types import ComparisonResult, MmparityError
+
+
+def written(engine: EngineResult, folder: Path) -> Path:
+    (folder / "engine.json").write_text(json.dumps(asdict(engine)))
+    return folder
+
+
+@pytest.mark.parametrize("form", ["html", "markdown", "text"])
+def test_answers_memory_and_speed_are_shown(
+    passing: ComparisonResult, form: str
+) -> None:
+    text = render(passing, [form])[form]
+    for expected in (
+        "1 of 2 scenarios the same, 1 refused by a side, as declared",
+        "one image",
+        "equal bits",
+        "after 500 images",
+        "2.861 MiB by 63 entries",
+        "after reset_encoder_cache",
+        "no such call",
+        "+0.94%",
+        "token to token",
+        "12.5 ms",
+    ):
+        assert expected in text
+
+
+def test_memory_over_requests_is_drawn_for_each_side(passing: ComparisonResult) -> None:
+    text = render(passing, ["html"])["html"]
+    chart = text.partition('id="memory-1-t">Resident memory over requests')[2]
+    chart = chart.partition("</svg>")[0]
+    assert "vllm-0.12.0: 488.3 MiB after 25 requests, 492.9 MiB after 2,000." in chart
+    assert chart.count('class="line ') == 2
+    assert ">unified<" in chart and ">vllm-0.12.0<" in chart
+
+
+def test_engine_that_differs_fails_a_comparison_that_passes(
+    passing: ComparisonResult, failing_engine: EngineResult, tmp_path: Path
+) -> None:
+    result = with_engine(passing, written(failing_engine, tmp_path))
+    assert (passing.verdict, result.verdict) == ("pass", "fail")
+    assert read_result(write_result(result, tmp_path)) == result
+    assert "but the engine is not" in terminal_summary(result)
+    assert "engine: FAIL, 0 of 2 scenarios the same, 1 differ" in terminal_summary(
+        result
+    )
+    page = render(result, ["html"])["html"]
+    assert "The engine differs" in page
+    assert "a logprob differs by 0.2 (0 allowed)" in page
+    assert (
+        '<testcase classname="mmparity" name="comparison">'
+        in (render(result, ["junit"])["junit"])
+    )
+
+
+def test_engine_that_passes_hides_no_failing_layer(
+    passing: ComparisonResult, failing: ComparisonResult, tmp_path: Path
+) -> None:
+    assert passing.engine is not None
+    result = with_engine(failing, written(passing.engine, tmp_path))
+    assert result.verdict == "fail"
+
+
+def test_foreign_engine_result_is_refused(
+    passing: ComparisonResult, tmp_path: Path
+) -> None:
+    (tmp_path / "engine.json").write_text('{"verdict": "fine"}')
+    with pytest.raises(MmparityError, match="no result of `mmparity engine`"):
+        with_engine(passing, tmp_path)
+
+
+def test_without_an_engine_nothing_is_said_of_it(passing: ComparisonResult) -> None:
+    result = replace(passing, engine=None)
+    assert 'id="engine"' not in render(result, ["html"])["html"]

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What either side costs: seconds, calls of one forward, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmparity.report import labels
+from mmparity.types import CaseComparison, ComparisonResult, Counts, TraceMeta
+
+COUNTS = (
+    ("dispatches", "dispatches"),
+    ("host reads", "host_reads"),
+    ("pads", "pads"),
+    ("concatenations", "concatenations"),
+)
+
+
+@dataclass(frozen=True)
+class PairView:
+    """The costs of one pair of implementations on one model, old beside new."""
+
+    title: str
+    counted: str
+    """The forward that was counted; empty where none was on both sides."""
+    cells: tuple[str, ...]
+    """One for each column; empty where it was not measured."""
+
+
+@dataclass(frozen=True)
+class ProcessView:
+    """What one process took of the whole run."""
+
+    name: str
+    seconds: str
+    memory: str
+
+
+@dataclass(frozen=True)
+class CostsView:
+    """Both tables; either may be empty."""
+
+    columns: tuple[str, ...]
+    pairs: tuple[PairView, ...]
+    emulated: bool
+    """Whether emulated operators were among what was timed and counted."""
+    processes: tuple[ProcessView, ...]
+
+
+def costs(result: ComparisonResult) -> CostsView:
+    """Returns what was measured; what was not is left out."""
+    groups: dict[tuple[str, str, str, int], list[CaseComparison]] = {}
+    for case in result.cases:
+        if case.old_meta and case.new_meta:
+            new = case.new_meta
+            key = (new.model, case.old, case.new, new.tensor_parallel)
+            groups.setdefault(key, []).append(case)
+    found = {
+        key: {**_seconds(members), **_counts(members)}
+        for key, members in groups.items()
+    }
+    columns = dict.fromkeys(name for cells in found.values() for name in cells)
+    return CostsView(
+        columns=tuple(columns),
+        pairs=tuple(
+            PairView(
+                title=_title(*key),
+                counted=_counted_case(groups[key]),
+                cells=tuple(cells.get(name, "") for name in columns),
+            )
+            for key, cells in found.items()
+            if cells
+        ),
+        emulated=any(m.emulated for case in result.cases for m in _metas(case)),
+        processes=_processes(result),
+    )
+
+
+def _metas(case: CaseComparison) -> list[TraceMeta]:
+    return [meta for meta in (case.old_meta, case.new_meta) if meta]
+
+
+def _title(model: str, old: str, new: str, ranks: int) -> str:
+    parts = [f"{old} → {new}", model, f"{ranks} ranks" if ranks > 1 else ""]
+    return labels.clean(", ".join(filter(None, parts)))
+
+
+def _seconds(cases: Sequence[CaseComparison]) -> dict[str, str]:
+    """One forward of each case that both sides have timed."""
+    found: dict[str, str] = {}
+    for dtype in dict.fromkeys(case.dtype for case in cases):
+        timed = [
+            [meta.seconds for meta in _metas(case) if meta.seconds is not None]
+            for case in cases
+            if case.dtype == dtype
+        ]
+        both = [pair for pair in timed if len(pair) == 2]
+        if both:
+            old, new = (sum(side) for side in zip(*both, strict=True))
+            name = f"one forward of each case, {labels.clean(dtype, 40)}"
+            texts = labels.seconds(old), labels.seconds(new)
+            found[name] = _beside(*texts, old, new)
+    return found
+
+
+def _both_counted(
+    cases: Sequence[CaseComparison],
+) -> tuple[CaseComparison, Counts, Counts] | None:
+    """The first case that was counted on both sides."""
+    for case in cases:
+        old, new = _counted(case.old_meta), _counted(case.new_meta)
+        if old and new:
+            return case, old, new
+    return None
+
+
+def _counted_case(cases: Sequence[CaseComparison]) -> str:
+    found = _both_counted(cases)
+    return labels.clean(f"{found[0].name}, {found[0].dtype}") if found else ""
+
+
+def _counts(cases: Sequence[CaseComparison]) -> dict[str, str]:
+    found = _both_counted(cases)
+    if found is None:
+        return {}
+    _, old, new = found
+    cells = {}
+    for name, field in COUNTS:
+        a, b = getattr(old, field), getattr(new, field)
+        cells[name] = f"{a:,} → {b:,}"
+    sizes = labels.bytes_(old.peak_bytes), labels.bytes_(new.peak_bytes)
+    cells["peak of its tensors"] = _beside(*sizes, old.peak_bytes, new.peak_bytes)
+    return cells
+
+
+def _beside(old: str, new: str, a: float, b: float) -> str:
+    ratio = f" (x{b / a:.2f})" if a else ""
+    return f"{old} → {new}{ratio}"
+
+
+def _counted(meta: TraceMeta | None) -> Counts | None:
+    return meta.counts if meta else None
+
+
+def _processes(result: ComparisonResult) -> tuple[ProcessView, ...]:
+    seconds = result.provenance.get("seconds_by_implementation")
+    memory = result.provenance.get("peak_memory_by_process")
+    spent, held = _numbers(seconds), _numbers(memory)
+    return tuple(
+        ProcessView(
+            name=labels.clean(name, 80),
+            seconds=labels.seconds(spent.get(name)),
+            memory=labels.bytes_(held[name]) if name in held else "n/a",
+        )
+        for name in dict.fromkeys((*spent, *held))
+    )
+
+
+def _numbers(value: object) -> dict[str, float]:
+    """The numbers of a mapping: provenance may hold anything."""
+    items = value.items() if isinstance(value, dict) else ()
+    return {str(k): v for k, v in items if isinstance(v, (int, float))}

@@ -1,6 +1,6 @@
 # Names for commands a person types; the work is in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock sources apply unapply status parity report test test-gpu \
+.PHONY: help setup lock sources apply unapply status parity engine report test test-gpu \
 	test-npu test-upstream mutants bench lint check docs clean
 
 BIN := .venv/bin
@@ -19,6 +19,9 @@ on_trees = $(if $(VLLM)$(ASCEND),,$(PATCHSERIES) $(1) $(ARGS)) \
 ##@ Run
 parity: trees ## run the default cases, print verdict and report (MODELS=all, FAST=1, OUT=, ARGS=)
 	$(MMPARITY) run $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
+engine: trees ## vLLM's engine on this CPU: answers and memory, old and new (OUT=, ARGS=)
+	@python3 tools/setup_venv.py --engine
+	$(MMPARITY) engine --out $(OUT) $(ARGS)
 report: setup ## render the last run again (OUT=, ARGS="--format markdown")
 	$(MMPARITY) report $(OUT) $(ARGS)
 

@@ -21,9 +21,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "setup.json"
-LOCKS = {name: ROOT / f"requirements/{name}.txt" for name in ("base", "torch", "lint")}
+LOCKS = {
+    name: ROOT / f"requirements/{name}.txt"
+    for name in ("base", "torch", "lint", "engine")
+}
 ALLOWED = ((3, 10), (3, 12))
 DEFAULT = "3.11"
+ENGINE_PACKAGES = ROOT / "build/engine/packages"
 # What only torch brings; a machine with its own torch brings its own of these too.
 TORCH_FAMILY = re.compile(r"(torch|torchvision|triton|nvidia-[a-z0-9-]+)==")
 NEEDED_MODULES = {
@@ -141,7 +145,8 @@ def probe_machine(device: str, asked: str | None) -> dict:
 def fingerprint(device: str, asked: str | None, machine: dict | None) -> str:
     """Digest of everything that ``.venv`` is made from."""
     digest = hashlib.sha256()
-    for path in (*LOCKS.values(), ROOT / "pyproject.toml", Path(__file__)):
+    locks = [LOCKS[name] for name in ("base", "torch", "lint")]
+    for path in (*locks, ROOT / "pyproject.toml", Path(__file__)):
         digest.update(path.read_bytes())
     state = [str(ROOT), device, asked, machine]
     digest.update(json.dumps(state, sort_keys=True).encode())
@@ -244,6 +249,25 @@ def setup(device: str | None, asked: str | None) -> None:
     print(f".venv is ready ({device}), {time.monotonic() - started:.0f} s.")
 
 
+def setup_engine() -> None:
+    """The other torch that the 0.11.0 side of `make engine` needs, beside .venv."""
+    digest = hashlib.sha256(
+        LOCKS["engine"].read_bytes() + str(VENV).encode()
+    ).hexdigest()
+    stamp = ENGINE_PACKAGES / "setup.txt"
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    shutil.rmtree(ENGINE_PACKAGES, ignore_errors=True)
+    run(
+        *(find_uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
+        *("--python", VENV / "bin/python", "--target", ENGINE_PACKAGES),
+        *("-r", LOCKS["engine"].relative_to(ROOT)),
+        failed="The packages of the engine's 0.11.0 side could not be installed (the "
+        "reason is above). Check the network and the disk (2 GB), then run it again.",
+    )
+    stamp.write_text(digest)
+
+
 def compile_lock(uv: str, names: list[str], upgrade: bool, *flags: str) -> list[str]:
     """Resolve ``requirements/<names>.in``; one entry per locked package.
 
@@ -280,6 +304,8 @@ def lock(upgrade: bool) -> None:
     # All three go into one environment: what they share has one version.
     constraint = ("--constraint", "requirements/base.txt")
     write_lock("lint", compile_lock(uv, ["lint"], upgrade, *constraint))
+    # One folder beside .venv: all that these two need is there.
+    write_lock("engine", compile_lock(uv, ["engine"], upgrade, "--no-deps"))
 
 
 def main() -> int:
@@ -287,6 +313,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda", "npu", ""), default="")
     parser.add_argument("--python", help="version or path (default: 3.11, else any)")
+    parser.add_argument(
+        "--engine", action="store_true", help="what `make engine` needs beside .venv"
+    )
     parser.add_argument("--lock", action="store_true", help="compile the locks")
     parser.add_argument("--upgrade", action="store_true", help="with --lock: newest")
     args = parser.parse_args()
@@ -296,6 +325,8 @@ def main() -> int:
     try:
         if args.lock:
             lock(args.upgrade)
+        elif args.engine:
+            setup_engine()
         else:
             setup(args.device or None, args.python or None)
     except SetupError as error:

@@ -18,6 +18,7 @@ TARGETS = [
     "unapply",
     "status",
     "parity",
+    "engine",
     "report",
     "test",
     "test-gpu",

@@ -78,7 +78,7 @@ def test_locks_agree_and_pin_what_the_project_promises(machine: dict[str, str]) 
     )
 
 
-@pytest.mark.parametrize("name", ["base", "torch", "lint"])
+@pytest.mark.parametrize("name", ["base", "torch", "lint", "engine"])
 def test_every_locked_package_has_a_hash_and_no_index(name: str) -> None:
     text = setup_venv.LOCKS[name].read_text()
     for block in re.findall(r"^\w.*\n(?: .*\n)*", text, re.MULTILINE):
@@ -87,7 +87,7 @@ def test_every_locked_package_has_a_hash_and_no_index(name: str) -> None:
     assert "--index" not in text
 
 
-@pytest.mark.parametrize("name", ["base", "torch", "lint"])
+@pytest.mark.parametrize("name", ["base", "torch", "lint", "engine"])
 def test_lock_holds_everything_asked_for(name: str) -> None:
     source = (setup_venv.ROOT / f"requirements/{name}.in").read_text()
     locked = {entry.name for entry in entries(name)}
@@ -178,3 +178,26 @@ def test_machine_packages_come_after_the_lock(
     monkeypatch.setattr(setup_venv, "CUDA_CHECK", "raise SystemExit(1)")
     with pytest.raises(SetupError, match="does not serve DEVICE=cuda"):
         setup_venv.use_machine_packages("cuda", machine)
+
+
+def test_the_engines_packages_are_installed_once_for_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, commands = tmp_path / "packages", []
+
+    def install(*command: object, failed: str) -> None:
+        commands.append(command)
+        folder.mkdir()
+
+    monkeypatch.setattr(setup_venv, "ENGINE_PACKAGES", folder)
+    monkeypatch.setattr(setup_venv, "run", install)
+    monkeypatch.setattr(setup_venv, "find_uv", lambda: "uv")
+    setup_venv.setup_engine()
+    setup_venv.setup_engine()
+    assert len(commands) == 1
+    other = tmp_path / "other.txt"
+    other.write_text(setup_venv.LOCKS["engine"].read_text() + "# newer\n")
+    monkeypatch.setitem(setup_venv.LOCKS, "engine", other)
+    monkeypatch.setattr(setup_venv, "ROOT", tmp_path)
+    setup_venv.setup_engine()
+    assert len(commands) == 2

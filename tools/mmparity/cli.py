@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmparity import judging_commands
+from mmparity.engine.command import engine
 from mmparity.mutants.command import mutants
 from mmparity.serving.command import serve_compare
 from mmparity.types import ComparisonResult, MmparityError
@@ -221,6 +222,7 @@ for command in (
     judging_commands.floors,
     mutants,
     serve_compare,
+    engine,
 ):
     main.add_command(command)
 

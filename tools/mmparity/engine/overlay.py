@@ -24,6 +24,8 @@ from mmparity.types import MmparityError
 
 TOOLS = Path(__file__).resolve().parents[2]
 FOLDERS = ROOT / "build" / "engine"
+PACKAGES = FOLDERS / "packages"
+"""Where `make engine` installs requirements/engine.in."""
 PLUGIN = "mmparity-npu-on-cpu"
 SIDE_VARIABLE = "MMPARITY_ENGINE_SIDE"
 LIBRARY = "vllm/_C.abi3.so"
@@ -39,6 +41,11 @@ _ENTRY_POINTS = f"""\
 def kernels(side: Side) -> Path:
     """The compiled library, or an error that says how to get it or why not."""
     library = SOURCES / side.kernels / LIBRARY
+    if side.packages and not (PACKAGES / "torch").is_dir():
+        raise MmparityError(
+            f"{side.name} needs the packages of requirements/engine.in in {PACKAGES}. "
+            "Run `python3 tools/setup_venv.py --engine`, as `make engine` does."
+        )
     if library.is_file():
         return library
     raise MmparityError(
@@ -88,7 +95,8 @@ def environment(
         threads: of each process; one makes sums come out the same.
         cache_gib: room for the KV cache.
     """
-    paths = (str(folder), str(TOOLS), os.environ.get("PYTHONPATH"))
+    packages = str(PACKAGES) if side.packages else None
+    paths = (str(folder), packages, str(TOOLS), os.environ.get("PYTHONPATH"))
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return {
         **os.environ,
@@ -97,6 +105,8 @@ def environment(
         "PYTHONPYCACHEPREFIX": str(Path(cache) / "mmparity" / "pycache"),
         "VLLM_PLUGINS": PLUGIN if side.implementation.ascend else "",
         "VLLM_NO_USAGE_STATS": "1",
+        # What vLLM remembers of a model's class belongs to one tree.
+        "VLLM_CACHE_ROOT": str(folder.parent / "cache" / folder.name),
         "VLLM_CPU_KVCACHE_SPACE": str(cache_gib),
         "VLLM_CPU_OMP_THREADS_BIND": side.unbound,
         "OMP_NUM_THREADS": str(threads),

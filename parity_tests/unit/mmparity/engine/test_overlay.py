@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +22,8 @@ print([e.value for e in metadata.entry_points(group="vllm.platform_plugins")
 def trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Trees of one module each, and a compiled library of no content."""
     monkeypatch.setattr(overlay, "SOURCES", tmp_path / "fetched")
+    monkeypatch.setattr(overlay, "PACKAGES", tmp_path / "packages")
+    (tmp_path / "packages" / "torch").mkdir(parents=True)
     for side in sides.SIDES.values():
         library = tmp_path / "fetched" / side.kernels / overlay.LIBRARY
         library.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,7 @@ def test_a_folder_in_use_is_kept_and_another_tree_gets_its_own(
     assert (first / "vllm").stat().st_ino == inode
     (tmp_path / "tree/vllm/more.py").touch()
     assert overlay.make(side, {"vllm": trees["vllm"]}, folders) != first
-    assert len(os.listdir(folders)) == 2
+    assert len(list(folders.iterdir())) == 2
 
 
 def test_a_missing_library_is_an_error_with_the_next_command(
@@ -87,6 +88,20 @@ def test_a_missing_library_is_an_error_with_the_next_command(
     (tmp_path / "fetched" / side.kernels / overlay.LIBRARY).unlink()
     with pytest.raises(MmparityError, match=f"patchseries fetch {side.kernels}"):
         overlay.make(side, {"vllm": trees["vllm"]}, tmp_path / "o")
+
+
+def test_a_side_with_another_torch_finds_it_before_ours(
+    trees: dict[str, str], tmp_path: Path
+) -> None:
+    side = sides.get("ascend-0.11.0")
+    folder = overlay.make(side, trees, tmp_path / "o")
+    paths = overlay.environment(side, folder)["PYTHONPATH"].split(":")
+    assert paths[:2] == [str(folder), str(tmp_path / "packages")]
+    unified = overlay.environment(sides.get("unified"), folder)["PYTHONPATH"]
+    assert "packages" not in unified.removeprefix(str(folder)).split(":")[1]
+    (tmp_path / "packages" / "torch").rmdir()
+    with pytest.raises(MmparityError, match=r"setup_venv\.py --engine"):
+        overlay.make(side, trees, tmp_path / "o")
 
 
 def test_a_tree_with_a_build_of_its_own_is_refused(

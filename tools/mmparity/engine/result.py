@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result over all sides, and ``engine.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmparity.engine.memory import ALLOWED_GROWTH, growth
+from mmparity.engine_types import (
+    EngineFigures,
+    EngineMemory,
+    EngineResult,
+    EngineRow,
+    EngineSummary,
+)
+from mmparity.result import ENGINE_FILE, strict
+from mmparity.types import MmparityError, Verdict
+
+SCHEMA_VERSION = 1
+FLAT = "unified"
+"""The side whose resident memory must be flat; the others are shown beside it."""
+
+
+def build(
+    rows: Sequence[EngineRow],
+    memory: Sequence[EngineMemory],
+    runs: dict[str, tuple[str, ...]],
+    errors: Sequence[str],
+    provenance: dict[str, Any],
+) -> EngineResult:
+    """Counts and the verdict: an error outweighs a difference."""
+    verdicts = [row.verdict for row in rows]
+    summary = EngineSummary(
+        passed=verdicts.count("pass"),
+        failed=verdicts.count("fail"),
+        errors=verdicts.count("error"),
+        cannot_run=verdicts.count("cannot run"),
+        total=len(rows),
+    )
+    judged = {*verdicts, *(item.verdict for item in memory)}
+    verdict: Verdict = "pass"
+    if (
+        errors
+        or "error" in judged
+        or (rows and not summary.passed)
+        or not (rows or memory)
+    ):
+        verdict = "error"
+    elif "fail" in judged:
+        verdict = "fail"
+    return EngineResult(
+        verdict,
+        summary,
+        tuple(rows),
+        tuple(memory),
+        runs,
+        tuple(errors),
+        provenance,
+    )
+
+
+def judge_memory(figures: EngineFigures) -> EngineMemory:
+    """Flat, and the cache given back, where that is promised."""
+    grown = growth(figures)
+    if figures.side != FLAT:
+        return EngineMemory(figures, grown, None, "shown")
+    reasons = []
+    if grown is not None and grown > ALLOWED_GROWTH:
+        reasons.append(f"resident memory grew by {grown:.1%}")
+    reset = figures.held.get("after reset_encoder_cache")
+    if reset is None:
+        reasons.append("there is no reset_encoder_cache")
+    elif reset["held_bytes"] or reset["entries"]:
+        reasons.append(f"{reset['held_bytes']} bytes are held after the reset")
+    filled = figures.held.get(f"after {figures.images} images")
+    if not filled or not filled["entries"]:
+        reasons.append("the encoder cache was never filled")
+    elif filled["held_bytes"] > filled["entry_bytes"]:
+        reasons.append("cached embeddings keep more than their own bytes")
+    if not figures.points:
+        reasons.append("no requests were served")
+    verdict = "fail" if reasons else "pass"
+    return EngineMemory(figures, grown, ALLOWED_GROWTH, verdict, "; ".join(reasons))
+
+
+def write_result(result: EngineResult, directory: Path) -> Path:
+    """Writes ``engine.json`` whole or not at all, and returns its path."""
+    file = directory / ENGINE_FILE
+    partial = file.with_suffix(".partial")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        partial.write_text(to_json(result))
+        partial.replace(file)
+    except OSError as error:
+        raise MmparityError(f"{file} cannot be written: {error}") from error
+    return file
+
+
+def to_json(result: EngineResult) -> str:
+    """Strict JSON: what is infinite becomes a string."""
+    raw = {"schema_version": SCHEMA_VERSION, **strict(asdict(result))}
+    return json.dumps(raw, indent=1, allow_nan=False) + "\n"

@@ -1,7 +1,7 @@
 # Names for commands a person types; the work is in tools/.
 .DEFAULT_GOAL := help
 .PHONY: help setup lock sources apply unapply status parity engine report test test-gpu \
-	test-npu test-upstream mutants bench lint check docs clean
+	test-npu test-upstream mutants bench serve-bench accuracy lint check docs clean
 
 BIN := .venv/bin
 OUT ?= build/parity
@@ -16,6 +16,10 @@ on_trees = $(if $(VLLM)$(ASCEND),,$(PATCHSERIES) $(1) $(ARGS)) \
 	$(if $(and $(VLLM),$(ASCEND)),&&) \
 	$(if $(ASCEND),$(PATCHSERIES) $(1) --onto "$(ASCEND)" $(ARGS))
 
+# What serves: the project's small model and its own sides, or what is named.
+sides = $(if $(MODEL),--model "$(MODEL)") $(if $(OLD),--old "$(OLD)") \
+	$(if $(NEW),--new "$(NEW)")
+
 ##@ Run
 parity: trees ## run the default cases, print verdict and report (MODELS=all, FAST=1, OUT=, ARGS=)
 	$(MMPARITY) run $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
@@ -24,12 +28,19 @@ engine: trees ## vLLM's engine on this CPU: answers and memory, old and new (OUT
 	$(MMPARITY) engine --out $(OUT) $(ARGS)
 report: setup ## render the last run again (OUT=, ARGS="--format markdown")
 	$(MMPARITY) report $(OUT) $(ARGS)
+serve-bench: trees ## serve and load old and new (MODEL=, OLD=python or side, NEW=, ARGS=)
+	$(MMPARITY) serve $(sides) $(ARGS)
+accuracy: trees ## lm_eval of old and new (MODEL=, OLD=python or side, NEW=, ARGS=)
+	$(if $(NEW),,@python3 tools/setup_extras.py accuracy)
+	$(MMPARITY) accuracy $(sides) $(ARGS)
 
 ##@ Prepare
-setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu)
+setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy)
 	@python3 tools/setup_venv.py --device "$(DEVICE)" --python "$(PYTHON)"
+	$(if $(EXTRA),@python3 tools/setup_extras.py $(EXTRA))
 lock: ## compile requirements/*.in (ARGS=--upgrade)
 	python3 tools/setup_venv.py --lock $(ARGS)
+	python3 tools/setup_extras.py --lock $(ARGS)
 sources: setup ## fetch and verify the pinned sources
 	$(PATCHSERIES) fetch
 

@@ -268,14 +268,22 @@ def setup_engine() -> None:
     stamp.write_text(digest)
 
 
-def compile_lock(uv: str, names: list[str], upgrade: bool, *flags: str) -> list[str]:
+def lock_file(name: str) -> Path:
+    """``requirements/<name>.txt``."""
+    return ROOT / f"requirements/{name}.txt"
+
+
+def compile_lock(
+    uv: str, names: list[str], upgrade: bool, *flags: str | Path
+) -> list[str]:
     """Resolve ``requirements/<names>.in``; one entry per locked package.
 
     The present locks are uv's preferences, so that nothing moves unasked.
     """
     output = ROOT / "build/lock.txt"
     output.parent.mkdir(exist_ok=True)
-    present = [LOCKS[name].read_text() for name in names if LOCKS[name].exists()]
+    files = [file for file in map(lock_file, names) if file.exists()]
+    present = [file.read_text() for file in files]
     output.write_text("" if upgrade else "".join(present))
     run(
         *(uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"),
@@ -289,7 +297,7 @@ def compile_lock(uv: str, names: list[str], upgrade: bool, *flags: str) -> list[
 def write_lock(name: str, entries: list[str]) -> None:
     """Write ``requirements/<name>.txt``."""
     header = "# Made by `make lock` from requirements/*.in; do not edit.\n"
-    LOCKS[name].write_text(header + "".join(entries))
+    lock_file(name).write_text(header + "".join(entries))
     print(f"requirements/{name}.txt: {len(entries)} entries")
 
 

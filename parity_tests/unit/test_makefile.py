@@ -26,6 +26,8 @@ TARGETS = [
     "test-upstream",
     "mutants",
     "bench",
+    "serve-bench",
+    "accuracy",
     "lint",
     "check",
     "clean",
@@ -35,7 +37,17 @@ TARGETS = [
 def make(*arguments: str) -> str:
     # An outer `make test ARGS=...` must not reach the inner make.
     clean = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS")}
-    for name in ("MAKELEVEL", "MAKEOVERRIDES", "ARGS", "VLLM", "ASCEND", "FAST"):
+    for name in (
+        "MAKELEVEL",
+        "MAKEOVERRIDES",
+        "ARGS",
+        "VLLM",
+        "ASCEND",
+        "FAST",
+        "OLD",
+        "NEW",
+        "MODEL",
+    ):
         clean.pop(name, None)
     done = subprocess.run(
         ["make", *arguments], cwd=ROOT, capture_output=True, text=True, env=clean
@@ -81,6 +93,14 @@ def test_apply_onto_checkouts_signed_off() -> None:
 def test_one_checkout_only(verb: str) -> None:
     expected = [f'.venv/bin/patchseries {verb} --onto "/c"']
     assert planned(verb, "ASCEND=/c") == expected
+
+
+def test_serving_targets_name_model_and_environments() -> None:
+    given = ("MODEL=a/b", "OLD=/x y/python", "NEW=/z/python", "ARGS=--limit 3")
+    expected = '--model "a/b" --old "/x y/python" --new "/z/python" --limit 3'
+    assert planned("accuracy", *given)[-1] == f".venv/bin/mmparity accuracy {expected}"
+    assert planned("serve-bench", *given)[-1] == f".venv/bin/mmparity serve {expected}"
+    assert "tools/setup_extras.py accuracy" in planned("accuracy")[-2]
 
 
 @pytest.mark.parametrize(("marker", "device"), [("gpu", "cuda"), ("npu", "npu")])

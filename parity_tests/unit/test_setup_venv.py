@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import setup_extras
 import setup_venv
 from setup_venv import SetupError
 
@@ -21,7 +22,7 @@ MACHINES = [
 
 
 def entries(name: str) -> list[Requirement]:
-    lines = setup_venv.LOCKS[name].read_text().splitlines()
+    lines = setup_venv.lock_file(name).read_text().splitlines()
     return [Requirement(x.removesuffix("\\")) for x in lines if x and x[0].isalnum()]
 
 
@@ -78,9 +79,9 @@ def test_locks_agree_and_pin_what_the_project_promises(machine: dict[str, str]) 
     )
 
 
-@pytest.mark.parametrize("name", ["base", "torch", "lint", "engine"])
+@pytest.mark.parametrize("name", [*setup_venv.LOCKS, *setup_extras.EXTRAS])
 def test_every_locked_package_has_a_hash_and_no_index(name: str) -> None:
-    text = setup_venv.LOCKS[name].read_text()
+    text = setup_venv.lock_file(name).read_text()
     for block in re.findall(r"^\w.*\n(?: .*\n)*", text, re.MULTILINE):
         assert "--hash=sha256:" in block, block
     assert "://" not in text
@@ -201,3 +202,39 @@ def test_the_engines_packages_are_installed_once_for_a_lock(
     monkeypatch.setattr(setup_venv, "ROOT", tmp_path)
     setup_venv.setup_engine()
     assert len(commands) == 2
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: "-".join(m.values()))
+@pytest.mark.parametrize("name", setup_extras.EXTRAS)
+def test_extra_brings_only_what_venv_has_not(
+    name: str, machine: dict[str, str]
+) -> None:
+    present = versions("base", machine) | versions("torch", machine)
+    extra = versions(name, machine)
+    named = {entry.lower() for entry in setup_extras.NAME.findall(
+        (setup_venv.ROOT / f"requirements/{name}.in").read_text())}  # fmt: skip
+    assert (
+        extra and {n for n in extra.keys() & present.keys() if n not in named} == set()
+    )
+    assert {n for n in extra if present.get(n) == extra[n]} == set()
+
+
+def test_extra_is_installed_once_and_again_when_its_lock_changes(
+    venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = []
+
+    def run(*command: object, failed: str) -> None:
+        folder = Path(str(command[command.index("--target") + 1]))
+        folder.mkdir(parents=True)
+        installed.append(folder)
+
+    monkeypatch.setattr(setup_extras, "VENV", venv)
+    monkeypatch.setattr(setup_extras, "find_uv", lambda: "uv")
+    monkeypatch.setattr(setup_extras, "run", run)
+    for _ in range(2):
+        setup_extras.install("accuracy")
+    assert installed == [venv / "extras/accuracy"]
+    (venv / "extras/accuracy/lock.sha256").write_text("of another lock")
+    setup_extras.install("accuracy")
+    assert len(installed) == 2

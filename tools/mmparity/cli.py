@@ -15,7 +15,7 @@ import click
 from mmparity import judging_commands
 from mmparity.engine.command import engine
 from mmparity.mutants.command import mutants
-from mmparity.serving.command import serve_compare
+from mmparity.serving.command import accuracy, serve, serve_compare
 from mmparity.types import ComparisonResult, MmparityError
 
 if TYPE_CHECKING:
@@ -221,6 +221,8 @@ for command in (
     judging_commands.rejudge,
     judging_commands.floors,
     mutants,
+    accuracy,
+    serve,
     serve_compare,
     engine,
 ):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``mmparity serve-compare``. Parses, calls, prints."""
+"""``mmparity serve``, ``serve-compare`` and ``accuracy``. Parses, calls, prints."""
 
 from __future__ import annotations
 
@@ -20,6 +20,125 @@ Examples:
 
 Exit codes: 0 the same, 1 answers differ, 2 could not run or not all was compared.
 OPENAI_API_KEY is sent to both endpoints where it is set."""
+
+
+SERVE_EPILOG = """\b
+Examples:
+  mmparity serve                     the project's small model, on this CPU
+  mmparity serve --model Qwen/Qwen3-VL-8B-Instruct \\
+    --old envs/old/bin/python --new envs/new/bin/python -- --max-model-len 16384
+
+Exit codes: 0 the same, 1 answers differ, 2 could not run or not all was compared.
+What follows -- is given to `vllm serve` of both sides."""
+
+
+@click.command("serve", epilog=SERVE_EPILOG)
+@click.option("--old", default="vllm-0.12.0", show_default=True)
+@click.option(
+    "--new",
+    default="unified",
+    show_default=True,
+    help="A side that runs on a CPU, or the python of an environment with vLLM.",
+)
+@click.option("--model", default="", help="Checkpoint. Default: a small seeded one.")
+@click.option("--requests", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=16, show_default=True
+)
+@click.option("--max-tokens", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option(
+    "--bench/--no-bench",
+    default=True,
+    show_default=True,
+    help="Also `vllm bench serve` of each side.",
+)
+@click.option(
+    "--start-seconds",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    help="Given to the servers to start.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/serve"),
+    show_default=True,
+)
+@click.option("--json", "as_json", is_flag=True, help="Print serve.json.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def serve(
+    requests: int, concurrency: int, max_tokens: int, as_json: bool, **given: Any
+) -> None:
+    """Start `vllm serve` of two sides on loopback, and compare them under load.
+
+    Photographs and prompts, the tutorial's request first, go to both, streamed and
+    not; then `vllm bench serve` measures each.
+    """
+    from rich.console import Console
+
+    from mmparity.serving.serve import FILE, PAGE, Order, terminal
+    from mmparity.serving.serve import serve as run
+    from mmparity.serving.types import Settings
+
+    order = Order(**given)
+    settings = Settings(requests, concurrency, max_tokens=max_tokens)
+    errors = Console(stderr=True, highlight=False)
+    data = run(order, settings, lambda text: errors.print(text, markup=False))
+    if as_json:
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+    else:
+        terminal(data, Console(highlight=False))
+        click.echo(f"Written: {order.out / FILE}, {order.out / PAGE}")
+    sys.exit(EXIT_CODES[data["verdict"]])
+
+
+ACCURACY_EPILOG = """\b
+Examples:
+  mmparity accuracy                  the project's small model and task, on this CPU
+  mmparity accuracy --model Qwen/Qwen3-VL-8B-Instruct --new envs/new/bin/python \\
+    --arguments max_model_len=8192,gpu_memory_utilization=0.7
+  mmparity accuracy --model Qwen/Qwen2.5-VL-32B-Instruct --old envs/old/bin/python \\
+    --new envs/new/bin/python --arguments max_model_len=8192,tensor_parallel_size=2
+
+Exit codes: 0 within what chance explains, 1 outside, 2 could not run."""
+
+
+@click.command("accuracy", epilog=ACCURACY_EPILOG)
+@click.option("--old", default="", help="Like --new; default: vllm-0.12.0 on a CPU.")
+@click.option(
+    "--new",
+    default="",
+    help="The python of an environment with vLLM and lm_eval, or a side that runs on "
+    "a CPU. Default: this one where it has vLLM, else unified.",
+)
+@click.option("--model", default="", help="Checkpoint. Default: a small seeded one.")
+@click.option("--task", default="", help="Of lm_eval. Default: mmmu_val.")
+@click.option("--arguments", default="", help="vLLM's, as lm_eval's --model_args.")
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="Questions.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("build/accuracy"),
+    show_default=True,
+)
+@click.option("--json", "as_json", is_flag=True, help="Print accuracy.json.")
+def accuracy(old: str, new: str, as_json: bool, **given: Any) -> None:
+    """Run lm_eval on two sides, and compare with each other and the published.
+
+    An accuracy is the same within two standard errors of the difference. Equal
+    answers are counted beside it.
+    """
+    from mmparity.serving.accuracy import FILE, PAGE, Order, markdown, measure
+    from mmparity.serving.runners import installed
+
+    if not (old or new or installed()):
+        old = "vllm-0.12.0"
+    order = Order(old, new or installed() or "unified", **given)
+    data = measure(order, lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(data, indent=1) if as_json else markdown(data))
+    click.echo(f"Written: {order.out / FILE}, {order.out / PAGE}", err=True)
+    sys.exit(EXIT_CODES[data["verdict"]])
 
 
 @click.command("serve-compare", epilog=EPILOG)

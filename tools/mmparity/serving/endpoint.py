@@ -24,6 +24,7 @@ from mmparity.types import MmparityError
 
 RETRIED_STATUS = {408, 409, 425, 429}
 PAUSE_SECONDS = 0.5
+WARM_UP_TOKENS = 2
 
 
 @dataclass
@@ -91,7 +92,7 @@ class Endpoint:
         for detail in DETAILS:
             self.detail = detail
             try:
-                reply = await self._attempt(question, max_tokens=1)
+                reply = await self._attempt(question, WARM_UP_TOKENS)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 refused = _message(error)
                 continue
@@ -102,6 +103,11 @@ class Endpoint:
                 return
             refused = "answers came without logprobs"
         raise MmparityError(f"{self.url} refuses the question: {refused}")
+
+    async def warm_up(self, question: Question, times: int) -> None:
+        """Lets it do what it does once; errors show when it is measured."""
+        waiting = (self._attempt(question, WARM_UP_TOKENS) for _ in range(times))
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def ask(self, question: Question) -> Answer:
         """The answer, or the reason why there is none after all retries."""

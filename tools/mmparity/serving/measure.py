@@ -20,6 +20,8 @@ from mmparity.serving.types import (
     DETAILS,
     Answer,
     Comparison,
+    Detail,
+    Judged,
     Measured,
     Question,
     Settings,
@@ -78,6 +80,8 @@ async def compare_endpoints(
     await asyncio.gather(old.prepare(asked[0]), new.prepare(asked[0]))
     detail = max(old.detail, new.detail, key=DETAILS.index)
     old.detail = new.detail = detail
+    for endpoint in (old, new):
+        await endpoint.warm_up(asked[0], settings.concurrency)
     sides = (_Side("old", old), _Side("new", new))
     task = asyncio.ensure_future(_rounds(sides, asked, settings.concurrency, watch))
     with _signals_cancel(task):
@@ -87,13 +91,23 @@ async def compare_endpoints(
         except asyncio.CancelledError:
             interrupted = True
     one, two = (side.measured() for side in sides)
-    judged = tuple(
-        judge(question, one.answers[question.number], two.answers[question.number],
-              settings, detail)
-        for question in asked
-        if question.number in one.answers and question.number in two.answers
-    )  # fmt: skip
+    judged = judge_all(asked, one, two, settings, detail)
     return Comparison(settings, detail, one, two, judged, interrupted)
+
+
+def judge_all(
+    asked: Sequence[Question],
+    old: Measured,
+    new: Measured,
+    settings: Settings,
+    detail: Detail,
+) -> tuple[Judged, ...]:
+    """Every question that both have an answer to."""
+    return tuple(
+        judge(question, old.answers[number], new.answers[number], settings, detail)
+        for number, question in ((one.number, one) for one in asked)
+        if number in old.answers and number in new.answers
+    )
 
 
 async def _rounds(

@@ -157,17 +157,7 @@ def test_an_endpoint_that_is_not_vllm_is_compared_by_texts(asking: Asking) -> No
 
 
 def test_what_may_pass_is_tried_again_and_counted(asking: Asking) -> None:
-    asking.run("--requests", "1")  # what prepares an endpoint takes one request
-    asking.old.asked.clear()
-    asking.old.statuses = []
-    asking.old.cut_streams = 0
-
-    def fail_later(prompt: str) -> list[tuple[str, float]]:
-        asking.old.words = type(asking.old)().words
-        asking.old.statuses = [503, 429]
-        return asking.old.words(prompt)
-
-    asking.old.words = fail_later
+    asking.old.statuses = [503, 429]
     done = asking.run()
     assert done.exit_code == 0, done.output
     assert asking.data()["sides"]["old"]["retries"] == 2
@@ -181,11 +171,7 @@ def test_a_stream_that_is_cut_is_no_answer(asking: Asking) -> None:
 
 
 def test_an_error_that_stays_is_no_pass(asking: Asking) -> None:
-    def refuse_later(prompt: str) -> list[tuple[str, float]]:
-        asking.new.statuses = [400] * 12
-        return [(word, -0.5) for word in prompt.split()]
-
-    asking.new.words = refuse_later
+    asking.new.statuses = [400] * 12
     done = asking.run()
     assert done.exit_code == 2
     assert "COULD NOT BE COMPARED" in done.output and "not now" in done.output

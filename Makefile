@@ -25,7 +25,7 @@ parity: trees ## run the default cases, print verdict and report (MODELS=all, FA
 	$(MMPARITY) run $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
 engine: trees ## vLLM's engine on this CPU: answers and memory, old and new (OUT=, ARGS=)
 	@python3 tools/setup_venv.py --engine
-	$(MMPARITY) engine --out $(OUT) $(ARGS)
+	$(MMPARITY) engine --serve 200 --out $(OUT) $(ARGS)
 report: setup ## render the last run again (OUT=, ARGS="--format markdown")
 	$(MMPARITY) report $(OUT) $(ARGS)
 serve-bench: trees ## serve and load old and new (MODEL=, OLD=python or side, NEW=, ARGS=)

@@ -26,7 +26,6 @@ from setup_venv import (
 
 EXTRAS = ("accuracy", "machines")
 NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
-PIN = re.compile(r"^(\S+==[^\s;]+)", re.MULTILINE)
 
 
 def pins() -> list[str]:
@@ -51,8 +50,18 @@ def lock(name: str, upgrade: bool) -> None:
     kept = [pin for pin in pins() if pin.partition("==")[0] not in free]
     constraints.write_text("\n".join(kept) + "\n")
     entries = compile_lock(find_uv(), [name], upgrade, "--constraint", constraints)
-    present = set(PIN.findall("\n".join(pins())))
-    write_lock(name, [e for e in entries if PIN.findall(e)[0] not in present])
+    # A pin with a marker may be for other machines than the extra's.
+    present = set(pins())
+    rest = [e for e in entries if not present & {_first_line(e), _pin(e)}]
+    write_lock(name, rest)
+
+
+def _first_line(entry: str) -> str:
+    return entry.splitlines()[0].removesuffix("\\").strip()
+
+
+def _pin(entry: str) -> str:
+    return _first_line(entry).partition(" ;")[0]
 
 
 def install(name: str) -> None:

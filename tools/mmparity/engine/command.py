@@ -37,10 +37,17 @@ EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
     default=500,
     help="That the encoder cache is filled with before. Default: 500.",
 )
+@click.option(
+    "--serve",
+    "served",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Requests to `vllm serve` of vllm-0.12.0 and unified, too. Default: 0, none.",
+)
 @click.option("--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR, another tree.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/parity"))
 @click.option("--json", "as_json", is_flag=True, help="Print engine.json.")
-def engine(as_json: bool, **given: Any) -> None:
+def engine(as_json: bool, served: int, **given: Any) -> None:
     """Compare vLLM's real engine, old and new, on this machine's CPU.
 
     Small seeded Qwen-VL models are served by each side: tokens, logprobs and
@@ -50,6 +57,8 @@ def engine(as_json: bool, **given: Any) -> None:
     from mmparity.engine.result import to_json, write_result
     from mmparity.engine.run import EngineOptions, execute
     from mmparity.engine.text import summary
+    from mmparity.serving.engine_rows import with_serving
+    from mmparity.serving.serve import serve_small
 
     started = time.monotonic()
 
@@ -59,6 +68,8 @@ def engine(as_json: bool, **given: Any) -> None:
 
     options = EngineOptions(**given)
     result = execute(options, say)
+    if served:
+        result = with_serving(result, serve_small(options.out / "serve", served, say))
     files = [write_result(result, options.out), *attach(options.out)]
     click.echo(to_json(result) if as_json else summary(result), nl=False)
     if not as_json:

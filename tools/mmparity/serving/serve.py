@@ -34,6 +34,7 @@ FILE, PAGE = "serve.json", "serve.md"
 SMALL_MODEL = "qwen2.5-vl"
 CHECKPOINTS = ROOT / "build" / "engine" / "checkpoints"
 SIDES = ("old", "new")
+CONCURRENCY, MAX_TOKENS, START_SECONDS = 16, 16, 600.0
 STRICT = 1e-3
 """Near tie and tolerance in float32, where only sums in another order differ."""
 Say = Callable[[str], None]
@@ -93,6 +94,13 @@ def serve(order: Order, settings: Settings, say: Say) -> dict[str, Any]:
     (order.out / FILE).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     (order.out / PAGE).write_text(markdown(data), encoding="utf-8")
     return data
+
+
+def serve_small(out: Path, requests: int, say: Say) -> dict[str, Any]:
+    """vLLM as released and with the series, on this CPU, for `mmparity engine`."""
+    order = Order("vllm-0.12.0", "unified", "", (), True, START_SECONDS, out)
+    settings = Settings(requests, CONCURRENCY, max_tokens=MAX_TOKENS)
+    return serve(order, settings, say)
 
 
 def verdict_of(data: dict[str, Any]) -> tuple[str, str]:

@@ -261,6 +261,6 @@ def case_verdict(
         return "fail", f"{text}, first {covered.uncovered_paths[0]}"
     undeclared = [item for item in structure if item.verdict == "undeclared"]
     if undeclared:
-        text = f"{len(undeclared)} structural differences that no patch intends"
+        text = f"structural differences that no patch intends: {len(undeclared)}"
         return "fail", f"{text}, first {undeclared[0].part}: {undeclared[0].path}"
     return "pass", ""

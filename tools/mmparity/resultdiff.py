@@ -44,6 +44,17 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 def _comparable(result: ComparisonResult) -> dict[str, Any]:
     raw = asdict(result)
     del raw["provenance"]
+    if raw["engine"]:
+        del raw["engine"]["provenance"], raw["engine"]["speed"]
+        rows = raw["engine"]["rows"]
+        raw["engine"]["rows"] = {
+            f"{row['model']} {row['scenario']} {row['old']}:{row['new']}": row
+            for row in rows
+        }
+        raw["engine"]["memory"] = [
+            {**item, "figures": None, "growth": None}
+            for item in raw["engine"]["memory"]
+        ]
     raw["precision"] = {item["low"]: item for item in raw["precision"]}
     cases = raw["cases"]
     raw["cases"] = {case["id"]: case for case in cases}
@@ -51,6 +62,10 @@ def _comparable(result: ComparisonResult) -> dict[str, Any]:
         case["layers"] = {layer["hook_point"]: layer for layer in case["layers"]}
         case["unmatched"] = {
             f"{item['side']}: {item['path']}": item for item in case["unmatched"]
+        }
+        case["structure"] = {
+            f"{item['part']}: {item['path']} {item['kind']} {item['blocks']}": item
+            for item in case["structure"]
         }
         case.pop("repeat")
         for side in ("old_meta", "new_meta"):

@@ -16,6 +16,9 @@ from patchseries.red_green import CHECK, TOOLS, Bench, red_green_key
 from patchseries.results import PASSED, Result, Results, tool_versions
 from patchseries.walk import Step, Walk, walk
 
+REPORT_LIMIT = 40_000
+"""Characters of the parity report: GitHub takes 65,536 for the whole text."""
+
 
 def evidence(project: Project, name: str, slug: str, run: Path) -> list[str]:
     """The Test Result of a patch, as paragraphs.
@@ -94,4 +97,24 @@ def _parity(run: Path, source: str, tree: str) -> str:
         "Layer by layer, with the whole series applied:\n\n"
         f"```\n$ {command}\n{verdict}: {counts}\n# {provenance['created']}\n```\n\n"
         + "\n".join(f"- {pair}" for pair in pairs)
+        + f"\n\n{_report(run, str(provenance['created']))}"
     )
+
+
+def _report(run: Path, created: str) -> str:
+    """What a reviewer reads first of the run's Markdown report; details stay there."""
+    path = run / "report.md"
+    try:
+        text = path.read_text()
+    except OSError as error:
+        text, reason = "", f"{path} cannot be read: {error.strerror}"
+    else:
+        reason = f"{path} is of another run than comparison.json beside it"
+    if created not in text:
+        raise PatchseriesError("no-report", reason, f"mmparity report {run}")
+    shown = text.partition("\n<details>")[0].replace("\n#", "\n##").strip()
+    kept = shown[:REPORT_LIMIT].rpartition("\n")[0]
+    if len(shown) > REPORT_LIMIT:
+        left = shown[len(kept) :].count("\n")
+        return f"##{kept}\n\n> Cut: {left} more lines are in report.md."
+    return f"##{shown}"

@@ -235,7 +235,7 @@ def test_undeclared_structural_difference_fails_the_case(sides: Sides) -> None:
     assert {layer.verdict for layer in case.layers} == {"pass"}
     assert case.verdict == "fail"
     assert case.reason == (
-        "1 structural differences that no patch intends, first modules: blocks.{i}"
+        "structural differences that no patch intends: 1, first modules: blocks.{i}"
     )
     (found,) = case.structure
     assert (found.old, found.new, found.blocks) == ("Block", "OtherBlock", (1,))

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mmparity.compare import compare_traces
+from mmparity.engine_types import EngineResult, EngineSummary
 from mmparity.floors import Floors, margin, measure_floors, read_floors, write_floors
 from mmparity.judging_commands import diff, floors, rejudge
 from mmparity.rejudge import OVERRIDES, Rule, read_rules
@@ -23,6 +24,7 @@ from mmparity.types import (
     ComparisonResult,
     LayerComparison,
     MmparityError,
+    StructuralDifference,
 )
 
 if TYPE_CHECKING:
@@ -171,6 +173,26 @@ def test_difference_names_what_changed(failing: ComparisonResult) -> None:
     text = "\n".join(lines(difference(failing, judged)))
     assert f"[{POINT!r}]['verdict']: fail -> pass" in text
     assert "blocks.0.attn.q" not in text
+
+
+def test_difference_of_structure_and_engine_is_named(
+    failing: ComparisonResult,
+) -> None:
+    case = failing.cases[0]
+    extra = StructuralDifference(
+        "modules", "only in new", "merger", (), "", "Merger", "undeclared"
+    )
+    engine = EngineResult("pass", EngineSummary(0, 0, 0, 0, 0), (), (), {}, (), {})
+    later = replace(
+        failing,
+        cases=(replace(case, structure=(extra,)),),
+        engine=engine,
+    )
+    text = "\n".join(lines(difference(failing, later)))
+    assert "['structure']['modules: merger only in new ()']" in text
+    assert "['engine']" in text
+    slower = replace(engine, provenance={"seconds": 3})
+    assert difference(later, replace(later, engine=slower)) == {}
 
 
 def test_a_case_of_one_side_is_named(failing: ComparisonResult) -> None:

@@ -281,6 +281,16 @@ def test_pull_request_shows_results_of_this_very_patch(run, body, toy, series, p
     path = toy.project.root / "build/parity/comparison.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(result | {"cases": [case]}))
+    assert "no-report" in body("two").stderr
+    report = path.with_name("report.md")
+    rows = "".join(f"| row {n} |\n" for n in range(9000))
+    report.write_text("## PASS: old\n")
+    assert "of another run" in body("two").stderr
+    tail = "\n<details><summary>Provenance</summary>\n\ncreated now\n"
+    report.write_text(f"## PASS: same\n\n### Cases\n\n{rows}{tail}")
+    cut = body("two").stdout
+    assert len(cut) < 65_536 and "more lines are in report.md" in cut
+    report.write_text(f"## PASS: same\n\n### Cases\n{tail}")
     text = body("two")
     assert text.exit_code == 0, text.output
     for part in (
@@ -288,6 +298,7 @@ def test_pull_request_shows_results_of_this_very_patch(run, body, toy, series, p
         "$ ruff check --isolated --no-cache --output-format concise pkg/b.py tests",
         "$ run it\npass: 3 of 4 comparisons passed, 0 failed, 1 without a pair",
         "- a against new",
+        "\n#### PASS: same\n\n#### Cases\n",
         "- [x] The test results",
     ):
         assert part in text.stdout

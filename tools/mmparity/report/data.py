@@ -28,6 +28,8 @@ DETAILS = (
     "new_oracle_max_abs_diff",
 )
 """Left out of rows that pass: a quarter of the page for what nobody asks of them."""
+BRIEF = (*DETAILS, "mean_abs_diff", "cosine_similarity", "old_at_worst", "new_at_worst")
+"""The same of a page that would be large."""
 COSINES = ("cosine_similarity", "min_token_cosine")
 ELEMENTS = ("old_at_worst", "new_at_worst")
 TEXTS: tuple[tuple[str, Callable[[LayerComparison], str]], ...] = (
@@ -45,15 +47,25 @@ TEXTS: tuple[tuple[str, Callable[[LayerComparison], str]], ...] = (
 )
 
 
-def pack(
-    cases: Mapping[str, CaseComparison], diffs: Mapping[str, str] | None = None
-) -> str:
-    """Returns the rows of `cases`, keyed by anchor, safe inside a script element.
+@dataclass(frozen=True)
+class Moved:
+    """What a page that would be large leaves to its script.
 
-    `diffs` are texts by the slug of their patch, where the page itself has none.
+    Attributes:
+        diffs: texts by the slug of their patch.
+        charts: SVG by the anchor of its case.
     """
+
+    diffs: Mapping[str, str] = field(default_factory=dict)
+    charts: Mapping[str, str] = field(default_factory=dict)
+
+
+def pack(cases: Mapping[str, CaseComparison], moved: Moved | None = None) -> str:
+    """Returns the rows of `cases`, keyed by anchor, safe inside a script element."""
     store = _Store()
-    packed = {anchor: _case(store, case) for anchor, case in cases.items()}
+    skipped = DETAILS if moved is None else BRIEF
+    moved = moved or Moved()
+    packed = {anchor: _case(store, case, skipped) for anchor, case in cases.items()}
     parts = {
         "columns": _json([[c.title, c.field] for c in rows.COLUMNS]),
         "labels": _json({f.name: labels.METRIC_NAMES[f.name] for f in fields(Metrics)}),
@@ -61,7 +73,8 @@ def pack(
         "strings": _json(list(store.strings)),
         "vectors": f"[{','.join(store.vectors)}]",
         "cases": _json(packed),
-        "diffs": _json(dict(diffs or {})),
+        "diffs": _json(dict(moved.diffs)),
+        "charts": _json(dict(moved.charts)),
     }
     return in_script("{" + ",".join(f'"{k}":{v}' for k, v in parts.items()) + "}")
 
@@ -88,20 +101,22 @@ class _Store:
         return self.vectors.setdefault(text, len(self.vectors))
 
 
-def _case(store: _Store, case: CaseComparison) -> dict[str, Any]:
+def _case(
+    store: _Store, case: CaseComparison, skipped: tuple[str, ...]
+) -> dict[str, Any]:
     layers = case.layers
     columns = {name: store.texts(map(read, layers)) for name, read in TEXTS}
     columns["id"] = store.texts(rows.slugs(layers))
     columns["group"] = store.texts(rows.group_names(layers))
     for metric in fields(Metrics):
-        tokens = (_token(metric.name, layer) for layer in layers)
+        tokens = (_token(metric.name, layer, skipped) for layer in layers)
         columns[metric.name] = store.vector(tokens)
     return {"rows": len(layers), "columns": columns}
 
 
-def _token(name: str, layer: LayerComparison) -> str:
-    skipped = layer.verdict == "pass" and name in DETAILS
-    value = getattr(layer.metrics, name) if layer.metrics and not skipped else None
+def _token(name: str, layer: LayerComparison, skipped: tuple[str, ...]) -> str:
+    left_out = layer.verdict == "pass" and name in skipped
+    value = getattr(layer.metrics, name) if layer.metrics and not left_out else None
     if isinstance(value, tuple):
         return _json(list(value))
     if value is None or isinstance(value, (bool, int)):

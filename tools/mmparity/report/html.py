@@ -31,7 +31,7 @@ def render(view: ReportView, result: ComparisonResult) -> str:
     """Returns the page, never larger than the limit; what is cut is announced.
 
     One that would be large holds its rows compressed, and leaves it to its script to
-    list the blocks of cases that pass.
+    draw and list the blocks of cases that pass.
     """
     page = _fitted(view, result, lean=False)
     if len(page.encode()) > TYPICAL:
@@ -141,12 +141,22 @@ def _pack(
         }
         text = data.pack(chosen)
         if lean:
-            diffs = {item.slug: item.diff for item in view.patches}
-            text = data.compress(data.pack(chosen, diffs))
+            text = data.compress(data.pack(chosen, _moved(view, chosen)))
         if len(text) <= room:
             return text, kept
         kept = kept[: min(len(kept) - 1, len(kept) * room // len(text))]
     return "", []
+
+
+def _moved(view: ReportView, chosen: Mapping[str, CaseComparison]) -> data.Moved:
+    return data.Moved(
+        diffs={item.slug: item.diff for item in view.patches},
+        charts={
+            anchor: charts.error_chart(case, f"{anchor}-chart")
+            for anchor, case in chosen.items()
+            if case.verdict == "pass"
+        },
+    )
 
 
 def _cuts(view: ReportView, whole: list[int], packed: list[int]) -> tuple[str, ...]:

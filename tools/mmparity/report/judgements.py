@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmparity.report import labels
+from mmparity.report import labels, structures
 from mmparity.types import CaseComparison, ComparisonResult, Coverage
 
 ORDER = ("structural", "unknown", "dtype path", "rounding only", "equal")
@@ -93,6 +93,10 @@ def headline(result: ComparisonResult) -> str:
         return f"different: {s.failed:,} of {s.passed + s.failed:,} rows failed"
     if _by_engine(result):
         return "every layer is the same, but the engine is not"
+    found = len(structures.undeclared(result.cases))
+    if result.verdict == "fail" and found:
+        found_text = labels.count(found, "structural difference")
+        return f"different: every row passes, but no patch intends {found_text}"
     if result.verdict == "fail":
         failed = sum(case.verdict == "fail" for case in result.cases)
         total = labels.count(len(result.cases), "case")

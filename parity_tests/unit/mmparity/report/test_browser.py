@@ -329,5 +329,7 @@ def test_large_report_is_ready_soon(
     large = write_reports(result, tmp_path, ["html"])["html"]
     browser.open(large, "#case-24.blocks.31.mlp.act_fn")
     browser.wait("blocks.31.mlp.act_fn", "return document.activeElement.innerText")
+    charts = "return document.querySelectorAll('details.case figure svg').length"
+    assert browser.run(charts) == 24
     timing = "return performance.getEntriesByType('navigation')[0].domComplete"
     assert browser.run(timing) < 5000

@@ -410,6 +410,10 @@
     const place = document.querySelector(`pre[data-patch="${CSS.escape(slug)}"]`);
     if (place) place.textContent = text;
   }
+  for (const [anchor, svg] of Object.entries(data.charts ?? {})) {
+    const place = document.getElementById(`${anchor}-figure`);
+    if (place && !place.childElementCount) place.innerHTML = svg;
+  }
   const cases = [...document.querySelectorAll("details.case")];
   const first = cases.find((one) => one.querySelector("summary b:not(.pass)"));
   for (const details of cases) {

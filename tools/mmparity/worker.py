@@ -44,6 +44,7 @@ DTYPES = {
 }
 CHEAP_OPERATIONS = 2e11
 """Forwards of up to so many operations are run once more without capture."""
+SHORT_SECONDS = 0.5
 PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
 
 Emit = Callable[[Event], None]
@@ -154,7 +155,7 @@ def _capture(
         grid_thw=inputs.grid_thw,
     )
     timed = graft is None and _cheap(encoder, inputs)
-    seconds = _seconds(encoder, inputs, meta.device) if timed else None
+    seconds = _fastest(encoder, inputs, meta.device) if timed else None
     with TraceWriter(Path(item.out), meta) as writer:
         with capturing(encoder, meta.depth, writer, graft) as report:
             captured = _seconds(encoder, inputs, meta.device)
@@ -198,6 +199,14 @@ def _seconds(encoder: encoders.Encoder, inputs: Inputs, device: str) -> float:
     if device != "cpu":
         getattr(torch, device).synchronize()
     return time.perf_counter() - started
+
+
+def _fastest(encoder: encoders.Encoder, inputs: Inputs, device: str) -> float:
+    """Of a short forward, the best of three: the first one also fills caches."""
+    first = _seconds(encoder, inputs, device)
+    if first > SHORT_SECONDS:
+        return first
+    return min(first, *(_seconds(encoder, inputs, device) for _ in range(2)))
 
 
 def _cheap(encoder: encoders.Encoder, inputs: Inputs) -> bool:

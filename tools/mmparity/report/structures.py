@@ -49,13 +49,12 @@ class StructureView:
 
 def structures(cases: Iterable[CaseComparison]) -> tuple[StructureView, ...]:
     """Returns the differences of each pair, equal ones once, undeclared ones first."""
-    found: dict[tuple[str, tuple[StructuralDifference, ...]], int] = {}
+    found: dict[tuple[str, tuple[StructuralDifference, ...]], list[CaseComparison]] = {}
     for case in cases:
         pair = f"{labels.clean(case.old, 80)} → {labels.clean(case.new, 80)}"
         if case.structure:
-            key = (pair, case.structure)
-            found[key] = found.get(key, 0) + 1
-    views = [_view(pair, items, number) for (pair, items), number in found.items()]
+            found.setdefault((pair, case.structure), []).append(case)
+    views = [_view(pair, items, members) for (pair, items), members in found.items()]
     return tuple(sorted(views, key=lambda view: not view.undeclared))
 
 
@@ -71,14 +70,14 @@ def undeclared(cases: Iterable[CaseComparison]) -> tuple[ChangeView, ...]:
 
 
 def _view(
-    pair: str, items: Sequence[StructuralDifference], cases: int
+    pair: str, items: Sequence[StructuralDifference], cases: Sequence[CaseComparison]
 ) -> StructureView:
     groups: dict[tuple[str, str, str], list[StructuralDifference]] = {}
     for item in items[:LIST_LIMIT]:
         groups.setdefault((item.verdict, item.patch, item.why), []).append(item)
     missing = sum(item.verdict == "undeclared" for item in items)
     return StructureView(
-        title=f"{pair}, {labels.count(cases, 'case')}",
+        title=_title(pair, cases),
         summary=_summary(items, missing),
         undeclared=missing,
         intents=tuple(
@@ -89,6 +88,15 @@ def _view(
         ),
         cut=max(0, len(items) - LIST_LIMIT),
     )
+
+
+def _title(pair: str, cases: Sequence[CaseComparison]) -> str:
+    """The pair with the models and dtypes of which this is so."""
+    models = dict.fromkeys(case.new_meta.model for case in cases if case.new_meta)
+    dtypes = dict.fromkeys(case.dtype for case in cases)
+    parts = [", ".join(filter(None, models)), ", ".join(dtypes)]
+    said = labels.clean(", ".join(filter(None, parts)))
+    return f"{pair}, {said}, {labels.count(len(cases), 'case')}"
 
 
 def _summary(items: Sequence[StructuralDifference], missing: int) -> str:

@@ -18,10 +18,24 @@ from mmparity.layout import LayoutError
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError, TensorRecord
 
+SAME = (
+    "implementation",
+    "case",
+    "dtype",
+    "depth",
+    "weights_digest",
+    "pixels_digest",
+    "grid_thw",
+    "sources",
+    "tensor_parallel",
+)
+"""What the traces of all ranks say alike."""
+
 
 def gather_traces(folders: Sequence[Path], out: Path) -> None:
     """Writes the trace that the ranks' traces make together."""
     ranks = [TraceReader(folder) for folder in folders]
+    _check_same_run(ranks)
     names = [[record.hook_point for record in rank.records] for rank in ranks]
     for number, other in enumerate(names):
         if other != names[0]:
@@ -48,6 +62,18 @@ def gather_traces(folders: Sequence[Path], out: Path) -> None:
         noted = {item.path: item for rank in reversed(ranks) for item in rank.unmatched}
         for item in noted.values():
             writer.unmatched(item.path, item.reason, item.explained)
+
+
+def _check_same_run(ranks: Sequence[TraceReader]) -> None:
+    """Refuses traces of ranks that did not load and see the same."""
+    for name in SAME:
+        for number, rank in enumerate(ranks):
+            here, first = getattr(rank.meta, name), getattr(ranks[0].meta, name)
+            if here != first:
+                raise MmparityError(
+                    f"ranks 0 and {number} did not run the same: {name} is {first!r} "
+                    f"and {here!r}."
+                )
 
 
 def shard(

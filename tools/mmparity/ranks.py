@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -175,6 +176,9 @@ def _message(failed: list[_Rank], hung: list[_Rank], silence: float, count: int)
         status = rank.process.returncode
         if rank.last is not None and rank.last.event == "error":
             text = f"rank {rank.number} of {count} could not run: {rank.last.message}"
+        elif status is not None and status < 0:
+            name = signal.Signals(-status).name
+            text = f"rank {rank.number} of {count} was ended by {name}"
         else:
             text = f"rank {rank.number} of {count} ended with exit status {status}"
     tail = rank.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ print("rank", job.rank, what, file=sys.stderr, flush=True)
 if what == "dies":
     time.sleep(0.3)
     os._exit(7)
+if what == "killed":
+    os.kill(os.getpid(), 9)
+if what == "stopped":
+    os.kill(os.getpid(), 19)
+if what == "quits":
+    sys.exit(0)
 if what == "victim":
     time.sleep(1)
     print(Event("error", kind="input", message="peer is gone").to_line(), flush=True)
@@ -97,6 +104,23 @@ def test_a_rank_that_says_nothing_counts_as_hung(tmp_path: Path) -> None:
     assert "| rank 1 hangs" in str(hit.value)
 
 
+def test_a_killed_rank_is_named_with_its_signal(tmp_path: Path) -> None:
+    with pytest.raises(RankFailed, match="rank 1 of 2 was ended by SIGKILL") as hit:
+        behave(tmp_path, "hangs,killed")
+    assert "| rank 1 killed" in str(hit.value)
+
+
+def test_a_stopped_rank_counts_as_hung_and_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(RankFailed, match="rank 0 of 2 said nothing for 2 s") as hit:
+        behave(tmp_path, "stopped,ends", silence=2.0)
+    assert "| rank 0 stopped" in str(hit.value)
+
+
+def test_a_rank_that_ends_without_a_word_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(RankFailed, match="rank 1 of 2 ended with exit status 0"):
+        behave(tmp_path, "ends,quits")
+
+
 def write(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
     with TraceWriter(folder, META) as writer:
         for name, tensor in tensors.items():
@@ -147,6 +171,24 @@ def test_shards_that_do_not_fit_are_an_error_of_their_row(tmp_path: Path) -> Non
     ranks = ({name: torch.ones(5, 2, 8)}, {name: torch.ones(4, 2, 8)})
     error = gather(tmp_path, *ranks).record(name).error or ""
     assert "cannot be put together" in error
+
+
+@pytest.mark.parametrize("field", ["weights_digest", "pixels_digest"])
+def test_ranks_that_ran_something_else_are_refused(tmp_path: Path, field: str) -> None:
+    tensors = {"embeddings": torch.ones(1)}
+    folders = [write(tmp_path / "0", tensors)]
+    with TraceWriter(tmp_path / "1", replace(META, **{field: "other"})) as writer:
+        writer.add("embeddings", torch.ones(1), "path")
+    with pytest.raises(MmparityError, match=f"ranks 0 and 1 .* {field} is '"):
+        gather_traces([*folders, tmp_path / "1"], tmp_path / "out")
+    assert not (tmp_path / "out" / "trace.json").exists()
+
+
+def test_a_missing_rank_is_an_error(tmp_path: Path) -> None:
+    folder = write(tmp_path / "0", {"embeddings": torch.ones(1)})
+    with pytest.raises(MmparityError, match="is not there"):
+        gather_traces([folder, tmp_path / "1"], tmp_path / "out")
+    assert not (tmp_path / "out" / "trace.json").exists()
 
 
 def test_ranks_that_captured_other_hook_points_are_refused(tmp_path: Path) -> None:

@@ -107,20 +107,33 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Cases to run once more, new fed with old's tensors: who makes the error.",
 )
 @click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
+@click.option(
+    "--floors",
+    "floors_file",
+    type=click.Path(path_type=Path),
+    help="What `floors` wrote: each row's margin is its error over its null floor.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
-def run(as_json: bool, **given: Any) -> None:
+def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     """Capture the sides and the oracle, compare, and report.
 
     Without --old and --new: the released Ascend encoders against the unified one
     with Ascend's operators, and vLLM's encoder against the unified one.
     """
+    from mmparity.floors import read_floors
     from mmparity.plan import make_plans
     from mmparity.progress import ProgressDisplay, steps_of
+    from mmparity.rejudge import rejudge
+    from mmparity.result import write_result
     from mmparity.run import execute
 
+    floors = read_floors(floors_file) if floors_file else None
     plans = make_plans(_options(given), _implementations())
     with ProgressDisplay(steps_of(plans)) as display:
         result = execute(plans, display)
+    if floors is not None:
+        result = rejudge(result, floors=floors)
+        write_result(result, plans[0].options.out)
     _finish(result, plans[0].options.out, as_json)
 
 

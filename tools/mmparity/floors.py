@@ -31,10 +31,12 @@ class Floors:
     Attributes:
         errors: dtype -> hook point with ``{i}`` for the block -> normalized L2 error.
         sources: where they were measured, one line for each null pair.
+        provenance: of the results: machine, versions, sources, command.
     """
 
     errors: dict[str, dict[str, float]]
     sources: tuple[str, ...]
+    provenance: tuple[dict[str, Any], ...] = ()
     version: int = FLOORS_VERSION
 
 
@@ -54,7 +56,8 @@ def measure_floors(results: Sequence[ComparisonResult]) -> Floors:
             sources.append(_source(case, result.provenance))
     if not errors:
         raise MmparityError("no null pair was given: nothing to measure floors from.")
-    return Floors(errors, tuple(sources))
+    known = tuple(dict(result.provenance) for result in results)
+    return Floors(errors, tuple(sources), known)
 
 
 def write_floors(floors: Floors, file: Path) -> None:
@@ -73,20 +76,28 @@ def read_floors(file: Path) -> Floors:
             for dtype, names in raw["errors"].items()
         }
         sources = tuple(str(line) for line in raw["sources"])
+        provenance = tuple(dict(item) for item in raw.get("provenance", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MmparityError(f"{file} is no file of floors: {error!r}.") from error
     if version != FLOORS_VERSION:
         raise MmparityError(
             f"{file} has version {version!r}; this tool reads {FLOORS_VERSION}."
         )
-    return Floors(errors, sources)
+    return Floors(errors, sources, provenance)
+
+
+def floor_of(layer: LayerComparison, dtype: str, floors: Floors) -> float | None:
+    """The floor of a row; None where none was measured or none applies."""
+    if layer.metrics is None or (layer.tolerance and layer.tolerance.exact):
+        return None
+    return floors.errors.get(dtype, {}).get(pattern_of(layer.hook_point))
 
 
 def margin(layer: LayerComparison, dtype: str, floors: Floors) -> str:
     """How many floors a row's error is, in words; '' where that says nothing."""
     if layer.metrics is None or (layer.tolerance and layer.tolerance.exact):
         return ""
-    floor = floors.errors.get(dtype, {}).get(pattern_of(layer.hook_point))
+    floor = floor_of(layer, dtype, floors)
     error = layer.metrics.normalized_l2_error
     if floor is None:
         return "no null floor measured"
@@ -114,4 +125,5 @@ def _source(case: CaseComparison, provenance: dict[str, Any]) -> str:
     machine = provenance.get("machine") or {}
     where = machine.get("processor") or machine.get("cpu") or "unknown processor"
     created = provenance.get("created", "at an unknown time")
-    return f"{case.id}, {case.grid_thw}, {created}, {where}"
+    about = f", {case.description}" if case.description else ""
+    return f"{case.id}{about}, {case.grid_thw}, {created}, {where}"

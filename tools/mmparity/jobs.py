@@ -39,6 +39,8 @@ class CaptureJob:
     """Where it is another one than the job's."""
     graft: str | None = None
     """Folder of the trace whose tensors the encoder is fed at each hook point."""
+    attention: str | None = None
+    """``eager``: SDPA is replaced by its formula."""
 
 
 @dataclass(frozen=True)

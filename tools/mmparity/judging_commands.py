@@ -6,9 +6,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from mmparity.types import ComparisonResult
 
 PATH = click.Path(path_type=Path)
 EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
@@ -65,15 +68,63 @@ def rejudge(
     sys.exit(EXIT_CODES[judged.verdict])
 
 
-@click.command(epilog="Exit codes: 0 done, 2 bad input.")
-@click.argument("results", type=PATH, nargs=-1, required=True)
+@click.command(epilog="Exit codes: 0 done, 2 bad input or could not run.")
+@click.argument("results", type=PATH, nargs=-1)
+@click.option("--measure", "implementation", help="Capture this one's null pairs.")
+@click.option("--model", "models", multiple=True, help="Default: qwen2.5-vl-7b.")
+@click.option("--case", "cases", multiple=True, help="Default: ragged.")
+@click.option("--dtype", "dtypes", multiple=True, help="Default: both.")
+@click.option("--depth", type=click.IntRange(min=2), help="Cut to N blocks.")
+@click.option("--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu")
+@click.option("--checkpoint", type=PATH, help="Default: seeded weights.")
+@click.option("--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR.")
 @click.option("--out", type=PATH, required=True, help="The JSON file to write.")
-def floors(results: tuple[Path, ...], out: Path) -> None:
-    """Measure null floors from results that compare an implementation with itself."""
+@click.option(
+    "--work", type=PATH, default=Path("build/floors"), help="Default: build/floors."
+)
+def floors(
+    results: tuple[Path, ...],
+    implementation: str | None,
+    out: Path,
+    work: Path,
+    **given: Any,
+) -> None:
+    """Measure null floors: what differs where nothing differs in the code.
+
+    With --measure an implementation is captured under 1 and more threads, with SDPA
+    and with eager attention, and each case alone and packed behind another image:
+
+    mmparity floors --measure vllm-0.12.0 --depth 4 --out floors.json
+
+    Without it, from RESULTS that compare an implementation with itself.
+    """
     from mmparity.floors import measure_floors, write_floors
     from mmparity.result import read_result
 
-    measured = measure_floors([read_result(path) for path in results])
+    if bool(results) == bool(implementation):
+        raise click.UsageError("give either RESULTS or --measure IMPL")
+    read = [read_result(path) for path in results]
+    if implementation:
+        read = [_null_pairs(implementation, work, given)]
+    measured = measure_floors(read)
     write_floors(measured, out)
     rows: Any = sum(len(names) for names in measured.errors.values())
     click.echo(f"{out}: {rows} floors from {len(measured.sources)} null pairs")
+
+
+def _null_pairs(
+    implementation: str, work: Path, given: dict[str, Any]
+) -> ComparisonResult:
+    from mmparity.implementations import IMPLEMENTATIONS
+    from mmparity.null_pairs import measure_null_pairs
+    from mmparity.plan import Options, make_capture_plan
+    from mmparity.progress import ProgressDisplay
+
+    given["cases"] = given["cases"] or ("ragged",)
+    options = Options(out=work, keep_traces=False, **given)
+    plan = make_capture_plan(options, implementation, IMPLEMENTATIONS)
+    steps = 4 * len(plan.cases) * len(plan.dtypes)
+    with ProgressDisplay(steps) as display:
+        return measure_null_pairs(
+            plan, implementation, lambda event: display.event(implementation, event)
+        )

@@ -23,6 +23,13 @@ from mmparity.types import Metrics
 
 CHUNK_NUMEL = 1 << 16
 """A chunk's temporaries stay in a core's cache."""
+TORCH_DEFAULTS = {
+    torch.float64: (1e-7, 1e-7),
+    torch.float32: (1.3e-6, 1e-5),
+    torch.bfloat16: (1.6e-2, 1e-5),
+    torch.float16: (1e-3, 1e-5),
+}
+"""rtol and atol of torch.testing.assert_close; 0 and 0 for every other dtype."""
 TOKEN_FLOOR = 1e-3
 """A token this much smaller than the others is judged as if it were larger."""
 
@@ -59,7 +66,7 @@ def measure(
     old_TD, new_TD = _tokens(old), _tokens(new)
     oracle_TD = None if oracle is None else _tokens(oracle)
     equal = bit_equal(old, new)
-    pair = _Pair(old_TD)
+    pair = _Pair(old_TD, TORCH_DEFAULTS.get(old.dtype, (0.0, 0.0)))
     against = [] if oracle_TD is None else [_Error(), _Error()]
     oracle_rows = []
     for start in _starts(old_TD):
@@ -75,6 +82,8 @@ def measure(
         if not equal:
             against[1].add(new_CD - oracle_CD)
     metrics = pair.metrics(shape, equal)
+    if old.dtype != new.dtype:
+        metrics = replace(metrics, torch_close=False)
     if oracle_TD is None:
         return metrics
     if equal:
@@ -122,7 +131,9 @@ class _Worst:
 class _Pair:
     """Accumulates what new and old have against each other."""
 
-    def __init__(self, old_TD: torch.Tensor) -> None:
+    def __init__(self, old_TD: torch.Tensor, close: tuple[float, float]) -> None:
+        self.rtol, self.atol = close
+        self.excess = 0.0
         self.width = old_TD.shape[1]
         self.numel = old_TD.numel()
         total = 0.0
@@ -157,6 +168,8 @@ class _Pair:
         self.abs_sum += diff_CD.sum().item()
         self._keep_worst(old_CD, new_CD, diff_CD, start)
         if self.worst.value > 0:
+            excess_CD = torch.sub(diff_CD, size_CD, alpha=self.rtol)
+            self.excess = max(self.excess, excess_CD.max().item())
             size_CD += self.rms
             diff_CD /= size_CD
             zero_by_zero = torch.nan_to_num(diff_CD, nan=0.0, posinf=math.inf)
@@ -197,6 +210,7 @@ class _Pair:
             new_at_worst=self.worst.new,
             max_element_error=self.element,
             old_max_abs=self.old_max_abs,
+            torch_close=self.excess <= self.atol,
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.compare import case_verdict, failure_text
-from mmparity.floors import Floors, margin
+from mmparity.floors import Floors, floor_of, margin
 from mmparity.grafted import with_faults
 from mmparity.result import build_result
 from mmparity.tolerances import first_exceeded, tolerance_for
@@ -157,6 +157,7 @@ def _layer(
     if floors is not None:
         parts = (tolerance.reason, margin(layer, case.dtype, floors))
         tolerance = replace(tolerance, reason="; ".join(filter(None, parts)))
+        layer = _with_floor(layer, floor_of(layer, case.dtype, floors))
     layer = replace(layer, grafted=_grafted(layer.grafted, tolerance))
     if layer.metrics is None:
         return replace(layer, tolerance=tolerance)
@@ -182,6 +183,13 @@ def _layer(
         value=exceeded.value,
         allowed=exceeded.allowed,
     )
+
+
+def _with_floor(layer: LayerComparison, floor: float | None) -> LayerComparison:
+    if not floor or layer.metrics is None:
+        return replace(layer, null_floor=floor, margin=None)
+    error = layer.metrics.normalized_l2_error
+    return replace(layer, null_floor=floor, margin=error / floor)
 
 
 def _grafted(row: Grafted | None, tolerance: Tolerance) -> Grafted | None:

@@ -110,7 +110,7 @@ class _Workers:
     def start(self, implementation: str) -> Worker:
         """The implementation's worker, which may have been started already."""
         if implementation not in self.started:
-            job, job_file, log = _job(self.batch, self.number, implementation)
+            job, job_file, log = job_of(self.batch, self.number, implementation)
             waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if self.ahead else {}
             worker = Worker(job, job_file, log, self.command, waiting)
             self.started[implementation] = self.stack.enter_context(worker)
@@ -143,7 +143,7 @@ def capture(batch: Sequence[Subject], implementation: str, watcher: Watcher) -> 
         workers.capture(implementation, None, RunState(), watcher)
 
 
-def _job(
+def job_of(
     batch: Sequence[Subject], number: int, implementation: str
 ) -> tuple[Job, Path, Path]:
     """What an implementation's worker is to do, its job file and its log."""
@@ -216,7 +216,7 @@ def _run_batch(
                 if (old, new) in item.plan.pairs
                 for target in _compare_pair(item.plan, state, old, new, watcher)
             ]
-            job = _job(batch, number, new)[0] if compared else None
+            job = job_of(batch, number, new)[0] if compared else None
             _graft(compared, job, state, watcher, command)
             still = needed_after(pairs, index)
             kept = still | {ORACLE} if still else still

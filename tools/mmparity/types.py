@@ -64,6 +64,9 @@ class Metrics:
     new_oracle_max_token_error: float | None = None
     old_oracle_max_abs_diff: float | None = None
     new_oracle_max_abs_diff: float | None = None
+    torch_close: bool | None = None
+    """Whether torch.testing.assert_close passes with its defaults. Shown, and never
+    the verdict: it calls most rows of a correct pair in bfloat16 wrong."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,10 @@ class LayerComparison:
     allowed: float | None = None
     grafted: Grafted | None = None
     """None where no grafted run was made."""
+    null_floor: float | None = None
+    """normalized_l2_error that is noise here, by measured null pairs of its dtype."""
+    margin: float | None = None
+    """The row's normalized_l2_error over the floor; None where the floor is 0."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +28,7 @@ from mmparity import checkpoint, encoders
 from mmparity.anatomy import anatomy
 from mmparity.capture import capturing
 from mmparity.counting import counted
+from mmparity.eager import eager_attention
 from mmparity.graft import Graft
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
@@ -98,7 +99,7 @@ def run(job: Job, emit: Emit) -> None:
                 for item in items:
                     if item.dtype == name:
                         meta = replace(meta, dtype=name, model=item.model)
-                        with _graft_of(item, ranks) as graft:
+                        with _graft_of(item, ranks) as graft, _attention_of(item):
                             counts = item is smallest
                             _capture(encoder, item, meta, runtime, emit, graft, counts)
                 del encoder
@@ -188,6 +189,10 @@ def _graft_of(item: CaptureJob, ranks: encoders.Ranks) -> Graft | nullcontext[No
     if item.graft is None:
         return nullcontext()
     return Graft(TraceReader(Path(item.graft)), ranks.rank, ranks.size)
+
+
+def _attention_of(item: CaptureJob) -> AbstractContextManager[None]:
+    return eager_attention() if item.attention == "eager" else nullcontext()
 
 
 def _seconds(encoder: encoders.Encoder, inputs: Inputs, device: str) -> float:

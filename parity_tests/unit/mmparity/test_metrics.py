@@ -127,3 +127,25 @@ def test_non_finite_is_counted_and_located() -> None:
     tensor[1, 2] = float("nan")
     tensor[2, 0] = float("-inf")
     assert non_finite(tensor) == "1 NaN, 1 Inf, first at (1, 2)"
+
+
+@settings(max_examples=60, deadline=None)
+@given(DTYPES, st.integers(0, 2**31), st.sampled_from((0.0, 1e-6, 1e-5, 2e-2, 0.5)))
+def test_torchs_own_verdict_is_that_of_assert_close(
+    dtype: torch.dtype, seed: int, size: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    old = (3 * torch.randn(9, 5, generator=generator)).to(dtype)
+    noise = size * torch.randn(9, 5, generator=generator)
+    new = (old.double() * (1 + noise)).to(dtype)
+    try:
+        torch.testing.assert_close(new, old)
+        close = True
+    except AssertionError:
+        close = False
+    assert measure(old, new).torch_close == close
+
+
+def test_another_dtype_is_not_close() -> None:
+    old = torch.ones(2, 2)
+    assert measure(old, old.double()).torch_close is False

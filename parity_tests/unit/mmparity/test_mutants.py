@@ -13,8 +13,8 @@ import pytest
 
 from mmparity.mutants.catalogue import Mutant, read_catalogue
 from mmparity.mutants.score import BEGIN, END, Score, score, write_docs
-from mmparity.mutants.server import Outcome
 from mmparity.mutants.swap import SwapError, swap
+from mmparity.mutants.trial import Outcome
 from mmparity.types import MmparityError
 
 SOURCE = """

@@ -154,6 +154,7 @@ def test_a_margin_is_error_over_floor(failing: ComparisonResult) -> None:
     judged = judge(failing, floors=known)
     assert "4 times the null floor" in row(judged).tolerance.reason
     assert judged.provenance["null_floors"] == ["x"]
+    assert (row(judged).null_floor, row(judged).margin) == (error / 4, 4.0)
 
 
 def test_two_implementations_are_no_null_pair(failing: ComparisonResult) -> None:

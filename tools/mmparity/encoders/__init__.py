@@ -41,23 +41,27 @@ class Encoder:
         model: the vision tower.
         hook_map: where its hook points are.
         forward: runs it on pixel values and grid_thw, both on the host, the way
-            its framework does in production.
+            its framework does in production; vLLM's give the embeddings of each image.
         hyper_parameters: what cannot be seen in tensors.
     """
 
     model: nn.Module
     hook_map: HookMap
-    forward: Callable[[torch.Tensor, torch.Tensor], None]
+    forward: Callable[[torch.Tensor, torch.Tensor], Any]
     hyper_parameters: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """How many ranks share an encoder, which of them this is, and where they meet."""
+    """How many ranks share an encoder, which of them this is, and where they meet.
+
+    ``data_parallel``: each has the whole encoder and takes some of the images.
+    """
 
     size: int = 1
     rank: int = 0
     meeting_point: str | None = None
+    data_parallel: bool = False
 
 
 ALONE = Ranks()

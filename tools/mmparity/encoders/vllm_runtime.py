@@ -90,6 +90,7 @@ class VllmRuntime:
                 norm_eps=NORM_EPS,
                 quant_config=self._quant_config(config, quantized),
                 prefix="visual",
+                **({"use_data_parallel": True} if self.ranks.data_parallel else {}),
             )
         _load(tower, weights, check=not quantized)
         self._process_weights(tower)
@@ -137,18 +138,20 @@ class VllmRuntime:
 
     def _forward_of(
         self, tower: nn.Module, process: Callable[..., Any]
-    ) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    ) -> Callable[[torch.Tensor, torch.Tensor], Any]:
         """The model's own way from pixels to embeddings, context and all.
 
         Its method is called on what it reads of the model, so that a whole
         language model need not be built around the tower.
         """
         model = types.SimpleNamespace(
-            visual=tower, vllm_config=self.vllm_config, use_data_parallel=False
+            visual=tower,
+            vllm_config=self.vllm_config,
+            use_data_parallel=self.ranks.data_parallel,
         )
 
-        def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> None:
-            process(
+        def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> Any:
+            return process(
                 model,
                 {
                     "type": "pixel_values",

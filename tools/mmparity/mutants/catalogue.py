@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mmparity.mutants.workload import get as get_workload
 from mmparity.types import MmparityError
 
 if sys.version_info >= (3, 11):
@@ -21,6 +22,8 @@ else:
 
 FOLDER = Path(__file__).resolve().parent
 Kind = Literal["bug", "rewrite"]
+COMMON = ("on", "workload", "dtype")
+"""What all mutants of a file may have alike."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Mutant:
         at: hook points or operators, any of which is the right place of a bug.
         case: the case that must show it first, where not any may.
         dtype: what the encoder runs in.
+        workload: which encoder, and on how many ranks; see ``workload``.
         equivalent: why the edit changes no bit of these runs.
         quick: also run by the tests.
     """
@@ -50,6 +54,7 @@ class Mutant:
     at: tuple[str, ...] = ()
     case: str | None = None
     dtype: str = "float32"
+    workload: str = "float"
     equivalent: str = ""
     quick: bool = False
 
@@ -89,7 +94,7 @@ def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     )
     for kind, name in kinds:
         for file in tomllib.loads((folder / name).read_text())["file"]:
-            common = {"file": file["path"], "on": file["on"]}
+            common = {"file": file["path"], **{k: file[k] for k in COMMON if k in file}}
             for entry in file["mutant"]:
                 mutants.append(_mutant(kind, {**common, **entry}, folder / name))
     names = [mutant.name for mutant in mutants]
@@ -109,6 +114,7 @@ def _mutant(kind: Kind, entry: dict[str, Any], file: Path) -> Mutant:
         raise MmparityError(f"{file}: {entry.get('name')}: {error}") from error
     if kind == "bug" and not (mutant.at or mutant.equivalent):
         raise MmparityError(f"{file}: {mutant.name}: `at` is missing")
+    get_workload(mutant.workload)
     if mutant.old == mutant.new:
         raise MmparityError(f"{file}: {mutant.name}: it changes nothing")
     return mutant

@@ -17,12 +17,18 @@ from pathlib import Path
 from mmparity.jobs import GO, CaptureJob, Job
 from mmparity.launch import TOOLS, run_worker
 from mmparity.mutants.catalogue import Mutant
-from mmparity.mutants.server import INVALID, UNCHANGED, Outcome, ServerJob
+from mmparity.mutants.server import INVALID
+from mmparity.mutants.trial import UNCHANGED, Outcome, ServerJob
+from mmparity.mutants.workload import get as get_workload
 from mmparity.mutants.workload import write_cases, write_checkpoint
 from mmparity.plan import ORACLE, ORACLE_DTYPE, find_trees
 from mmparity.types import MmparityError
 
-OLD_OF = {"unified": "vllm-0.12.0", "unified-ascend": "ascend-0.11.0"}
+OLD_OF = {
+    "unified": "vllm-0.12.0",
+    "unified-ascend": "ascend-0.11.0",
+    "unified-ascend-weights": "ascend-0.11.0",
+}
 """Implementation that is edited -> the one it is compared with."""
 
 Watcher = Callable[[str], None]
@@ -43,16 +49,20 @@ def run_mutants(
     for mutant in mutants:
         mutant.edited(trees[mutant.on])
     work.mkdir(parents=True, exist_ok=True)
-    weights = write_checkpoint(work / "checkpoint")
-    inputs = write_cases(work / "inputs")
-    dtypes = sorted({mutant.dtype for mutant in mutants})
+    loads = {m.workload: get_workload(get_workload(m.workload).data) for m in mutants}
+    data = {load.name: load for load in loads.values()}
+    weights = {n: write_checkpoint(work / "checkpoints" / n, data[n]) for n in data}
+    inputs = {n: write_cases(work / "inputs" / n, data[n]) for n in data}
     jobs = [
         ServerJob(
             implementation=name,
             old=OLD_OF[name],
             trees=trees[name],
-            checkpoint=str(weights),
-            inputs={case: str(file) for case, file in inputs.items()},
+            checkpoints={load: str(folder) for load, folder in weights.items()},
+            inputs={
+                load: {case: str(file) for case, file in files.items()}
+                for load, files in inputs.items()
+            },
             references=str(work / "traces"),
             work=str(work / name),
             mutants=tuple(mutant.name for mutant in mutants if mutant.on == name),
@@ -60,14 +70,20 @@ def run_mutants(
         )
         for name in edited
     ]
+    wanted: dict[str, set[tuple[str, str]]] = {}
+    for mutant in mutants:
+        load = loads[mutant.workload].name
+        wanted.setdefault(OLD_OF[mutant.on], set()).add((load, mutant.dtype))
+        wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
     outcomes: dict[str, Outcome] = {}
     with ExitStack() as stack:
         servers = [stack.enter_context(_server(job, work)) for job in jobs]
-        wanted = {ORACLE: [ORACLE_DTYPE], **{job.old: dtypes for job in jobs}}
         watcher(f"importing {', '.join(edited)}; capturing {', '.join(wanted)}")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             captures = [
-                pool.submit(_capture, name, trees[name], weights, inputs, kinds, work)
+                pool.submit(
+                    _capture, name, trees[name], weights, inputs, sorted(kinds), work
+                )
                 for name, kinds in wanted.items()
             ]
             for capture in captures:
@@ -84,7 +100,8 @@ def _check(outcome: Outcome, implementation: str) -> None:
     """Raises MmparityError where an outcome says nothing of the harness."""
     if outcome.name == UNCHANGED and outcome.verdict != "pass":
         raise MmparityError(
-            f"{implementation} without an edit does not pass in {outcome.dtype}: "
+            f"{implementation} without an edit does not pass in {outcome.dtype}, "
+            f"{outcome.workload}: "
             f"{outcome.place}: {outcome.reason}"
         )
     if outcome.verdict == INVALID:
@@ -94,18 +111,23 @@ def _check(outcome: Outcome, implementation: str) -> None:
 def _capture(
     name: str,
     trees: dict[str, str],
-    weights: Path,
-    inputs: dict[str, Path],
-    dtypes: Iterable[str],
+    weights: dict[str, Path],
+    inputs: dict[str, dict[str, Path]],
+    kinds: Iterable[tuple[str, str]],
     work: Path,
 ) -> None:
     captures = tuple(
-        CaptureJob(case, str(file), dtype, str(work / "traces" / name / folder))
-        for case, file in inputs.items()
-        for dtype in dtypes
-        for folder in (f"{case}-{dtype}",)
+        CaptureJob(
+            case,
+            str(file),
+            dtype,
+            str(work / "traces" / name / load / f"{case}-{dtype}"),
+            checkpoint=str(weights[load]),
+        )
+        for load, dtype in kinds
+        for case, file in inputs[load].items()
     )
-    job = Job(name, trees, str(weights), captures)
+    job = Job(name, trees, captures[0].checkpoint or "", captures)
     log = work / "logs" / f"{name}.log"
     run_worker(job, work / "jobs" / f"{name}.json", log, lambda event: None)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmparity.mutants.catalogue import Mutant
-from mmparity.mutants.server import Outcome
+from mmparity.mutants.trial import Outcome
 from mmparity.types import MmparityError
 
 LEAST_DETECTED = 1.0

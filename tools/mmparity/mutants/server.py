@@ -17,67 +17,34 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from mmparity import checkpoint, encoders
-from mmparity.capture import capturing
-from mmparity.compare import compare_traces
+from mmparity import encoders
 from mmparity.implementations import get
-from mmparity.inputs import read_inputs
 from mmparity.jobs import GO
 from mmparity.mutants.catalogue import Mutant, read_catalogue
 from mmparity.mutants.swap import SwapError, swap
-from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import CaseComparison, TraceMeta
-from mmparity.worker import DTYPES
+from mmparity.mutants.trial import (
+    UNCHANGED,
+    Outcome,
+    ServerJob,
+    Trial,
+    raised_in,
+    text_of,
+    try_alone,
+    try_on_ranks,
+)
+from mmparity.mutants.workload import get as get_workload
 
 LIMIT_SECONDS = 120
 INVALID = "invalid"
 """Verdict on an edit that could not be carried out."""
-UNCHANGED = "unchanged"
-"""Name of the outcome of a fork without an edit."""
-
-
-@dataclass(frozen=True)
-class ServerJob:
-    """Who runs what against which traces; a case's traces are in its folder."""
-
-    implementation: str
-    old: str
-    trees: dict[str, str]
-    checkpoint: str
-    inputs: dict[str, str]
-    """Case -> pixels."""
-    references: str
-    """Folder of ``<implementation>/<case>-<dtype>`` traces."""
-    work: str
-    mutants: tuple[str, ...]
-    processes: int = 2
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one mutant did.
-
-    ``identical``: every tensor of every case has the bits of the tree without
-    the edit. ``place`` is the first divergence: a hook point, a module that
-    nobody declared, or the function that raised an error.
-    """
-
-    name: str
-    dtype: str
-    verdict: str
-    edited: tuple[str, ...] = ()
-    identical: bool = False
-    case: str | None = None
-    place: str | None = None
-    reason: str = ""
-    seconds: float = 0.0
+Todo = tuple["Mutant | None", str, str]
+"""What to run: a mutant or none, in which dtype, on which workload."""
 
 
 def main(job_file: Path) -> int:
@@ -95,152 +62,81 @@ def main(job_file: Path) -> int:
         import_module(mutant.module)
     if sys.stdin.readline() != GO:  # the references are being captured meanwhile
         return 0
-    dtypes = sorted({mutant.dtype for mutant in mutants})
-    for outcome in _forked([(None, dtype) for dtype in dtypes], job, runtime, 1):
-        stream.write(json.dumps(asdict(outcome)) + "\n")
-    todo = [(mutant, mutant.dtype) for mutant in mutants]
-    for outcome in _forked(todo, job, runtime, job.processes):
-        stream.write(json.dumps(asdict(outcome)) + "\n")
-    runtime.close()
+    runs = [(mutant, mutant.dtype, mutant.workload) for mutant in mutants]
+    alone = [run for run in runs if get_workload(run[2]).ranks == 1]
+    spread = [run for run in runs if get_workload(run[2]).ranks > 1]
+    for todo, processes in ((alone, job.processes), (spread, 1)):
+        if todo is spread:  # a group of one rank does not survive a fork
+            runtime.close()
+        before = {(None, dtype, workload): None for _, dtype, workload in todo}
+        for part, count in ((list(before), 1), (todo, processes)):
+            for outcome in _forked(part, job, runtime, count):
+                stream.write(json.dumps(asdict(outcome)) + "\n")
     return 0
 
 
 def _forked(
-    todo: Sequence[tuple[Mutant | None, str]],
+    todo: Sequence[Todo],
     job: ServerJob,
     runtime: encoders.Runtime,
     processes: int,
 ) -> Iterator[Outcome]:
     """The outcome of each, as they end; at most ``processes`` at once."""
     waiting = list(reversed(todo))
-    running: dict[int, tuple[str, str, Path]] = {}
+    running: dict[int, tuple[Outcome, Path]] = {}
     while waiting or running:
         while waiting and len(running) < processes:
-            mutant, dtype = waiting.pop()
+            mutant, dtype, workload = waiting.pop()
             name = mutant.name if mutant else UNCHANGED
-            answer = Path(job.work) / f"{name}-{dtype}.json"
+            answer = Path(job.work) / f"{name}-{dtype}-{workload}.json"
             answer.unlink(missing_ok=True)
+            trial = Trial(name, dtype, get_workload(workload), job)
             pid = os.fork()
             if pid == 0:
-                _child(mutant, dtype, job, runtime, answer)
-            running[pid] = (name, dtype, answer)
+                _child(mutant, trial, runtime, answer)
+            running[pid] = (trial.outcome("error", place="process"), answer)
         pid, status = os.wait()
         if pid not in running:
             continue
-        name, dtype, answer = running.pop(pid)
+        died, answer = running.pop(pid)
         if answer.is_file():
             raw = json.loads(answer.read_text())
             yield Outcome(**{**raw, "edited": tuple(raw["edited"])})
         else:
             code = os.waitstatus_to_exitcode(status)
             reason = f"its process ended with status {code} and no answer"
-            yield Outcome(name, dtype, "error", place="process", reason=reason)
+            yield replace(died, reason=reason)
 
 
 def _child(
-    mutant: Mutant | None,
-    dtype: str,
-    job: ServerJob,
-    runtime: encoders.Runtime,
-    answer: Path,
+    mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime, answer: Path
 ) -> None:
     """Runs in the fork and never returns."""
     signal.alarm(LIMIT_SECONDS)
     started = time.perf_counter()
-    name = mutant.name if mutant else UNCHANGED
     edited: tuple[str, ...] = ()
+    trees = trial.job.trees
     try:
         if mutant is not None:
-            before, after = mutant.edited(job.trees)
-            path = mutant.path(job.trees).resolve()
-            edited = swap(str(path), before, after)
-        outcome = replace(_run(name, dtype, job, runtime), edited=edited)
+            before, after = mutant.edited(trees)
+            edited = swap(str(mutant.path(trees).resolve()), before, after)
+        alone = trial.workload.ranks == 1
+        outcome = try_alone(trial, runtime) if alone else try_on_ranks(trial)
     except SwapError as error:
-        outcome = Outcome(name, dtype, INVALID, reason=str(error))
+        outcome = trial.outcome(INVALID, reason=str(error))
     except Exception as error:
         traceback.print_exc()
-        outcome = Outcome(name, dtype, "error", edited, reason=_text(error))
-        outcome = replace(outcome, place=_raised_in(error, job.trees))
-    outcome = replace(outcome, seconds=time.perf_counter() - started)
+        place = raised_in(error, trees)
+        outcome = trial.outcome("error", reason=text_of(error), place=place)
+    spent = time.perf_counter() - started
+    outcome = replace(outcome, edited=edited, seconds=spent)
     if mutant is not None:
-        shutil.rmtree(Path(job.work) / name, ignore_errors=True)
+        shutil.rmtree(Path(trial.job.work) / trial.name, ignore_errors=True)
     partial = answer.with_suffix(".partial")
     partial.write_text(json.dumps(asdict(outcome)))
     partial.replace(answer)
     sys.stderr.flush()
     os._exit(0)
-
-
-def _run(name: str, dtype: str, job: ServerJob, runtime: encoders.Runtime) -> Outcome:
-    """Captures case after case with one encoder, after a second load of weights."""
-    directory = Path(job.checkpoint)
-    config = checkpoint.read_vision_config(directory)
-    weights = list(checkpoint.vision_weights(directory, config))
-    others = [(name, tensor.flip(0)) for name, tensor in weights]
-    encoder = runtime.build(config, DTYPES[dtype], others)
-    model: Any = encoder.model
-    model.load_weights(weights)
-    identical = True
-    for case, inputs in job.inputs.items():
-        key = f"{case}-{dtype}"
-        old = TraceReader(Path(job.references) / job.old / key)
-        oracle = TraceReader(Path(job.references) / "hf" / f"{case}-float64")
-        meta = replace(old.meta, implementation=job.implementation, modules={})
-        new, error = _captured(encoder, Path(inputs), meta, Path(job.work) / name / key)
-        compared = compare_traces(old, new, oracle)
-        if error is not None:
-            raised = _diverged(name, dtype, compared)
-            return replace(raised, verdict="error", reason=_text(error))
-        unchanged = Path(job.work) / UNCHANGED / key
-        identical = identical and _same_bits(new, TraceReader(unchanged))
-        if compared.verdict != "pass":
-            return _diverged(name, dtype, compared)
-    return Outcome(name, dtype, "pass", identical=identical)
-
-
-def _captured(
-    encoder: encoders.Encoder, inputs_file: Path, meta: TraceMeta, out: Path
-) -> tuple[TraceReader, Exception | None]:
-    """The trace; where the forward raised an error, of what came before it."""
-    inputs, raised = read_inputs(inputs_file), None
-    with TraceWriter(out, meta) as writer, torch.inference_mode():
-        try:
-            with capturing(encoder, meta.depth, writer):
-                encoder.forward(inputs.pixel_values, torch.tensor(inputs.grid_thw))
-        except Exception as error:
-            traceback.print_exc()
-            raised = error
-    return TraceReader(out), raised
-
-
-def _same_bits(trace: TraceReader, other: TraceReader) -> bool:
-    digests = [{r.hook_point: r.digest for r in t.records} for t in (trace, other)]
-    return digests[0] == digests[1]
-
-
-def _diverged(name: str, dtype: str, compared: CaseComparison) -> Outcome:
-    place, reason = None, compared.reason
-    failing = [layer for layer in compared.layers if layer.verdict != "pass"]
-    undeclared = [item for item in compared.unmatched if not item.explained]
-    if failing:
-        place, reason = failing[0].hook_point, failing[0].reason
-    elif undeclared:
-        place = undeclared[0].path
-    return Outcome(
-        name, dtype, compared.verdict, case=compared.name, place=place, reason=reason
-    )
-
-
-def _raised_in(error: Exception, trees: dict[str, str]) -> str:
-    """The innermost function of the trees that the error went through."""
-    roots = tuple(str(Path(tree).resolve()) for tree in trees.values())
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame.name for frame in frames if frame.filename.startswith(roots)]
-    return f"{inside[-1] if inside else frames[-1].name}()"
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n", 1)[0][:300]
 
 
 if __name__ == "__main__":

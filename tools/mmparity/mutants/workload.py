@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What mutants run on: a narrow encoder of the real shape of head, three grids.
+"""What mutants run on: narrow encoders of the real shape of head, a few grids.
 
 Heads of 80 lanes, one window, one full and one more window block; width does
 not matter to any of the bugs, and a narrow encoder runs in a tenth of a second.
@@ -8,26 +8,40 @@ not matter to any of the bugs, and a narrow encoder runs in a tenth of a second.
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from mmparity.cases import Case, Noise
 from mmparity.checkpoint import expected_shapes
-from mmparity.inputs import write_inputs
+from mmparity.inputs import Geometry, write_inputs
+from mmparity.quantized import DESCRIPTION, FLOAT, W8A8, is_quantized, quantize
+from mmparity.types import MmparityError
 
-VISION = {
+_WIDTHS = {
     "depth": 3,
     "hidden_size": 160,
     "num_heads": 2,
     "intermediate_size": 428,
     "out_hidden_size": 256,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
+}
+QWEN2_5 = {
+    **_WIDTHS,
     "fullatt_block_indexes": [1],
     "window_size": 112,
     "patch_size": 14,
-    "spatial_merge_size": 2,
-    "temporal_patch_size": 2,
+}
+QWEN3 = {
+    **_WIDTHS,
+    "patch_size": 16,
+    "num_position_embeddings": 2304,
+    "deepstack_visual_indexes": [0, 1],
 }
 CASES = (
     Case("ragged", "windows cut at two edges", (Noise((1, 10, 14), 1),)),
@@ -39,22 +53,81 @@ CASES = (
 )
 
 
-def write_checkpoint(directory: Path) -> Path:
-    """Seeded weights; biases and norms are away from 0 and 1."""
-    from transformers import Qwen2_5_VLConfig
+@dataclass(frozen=True)
+class Workload:
+    """An encoder and how it is run.
 
-    config = Qwen2_5_VLConfig(vision_config=VISION)
+    Attributes:
+        vision: its vision configuration, of the model type ``family``.
+        quantized: its checkpoint is W8A8.
+        ranks: it is spread over so many processes.
+        data_parallel: each of them takes some of the images, instead of a shard.
+    """
+
+    name: str
+    vision: dict[str, Any]
+    family: str = "qwen2_5_vl"
+    quantized: bool = False
+    ranks: int = 1
+    data_parallel: bool = False
+
+    @property
+    def data(self) -> str:
+        """The workload whose checkpoint, pixels and references it uses."""
+        return "float" if self.ranks > 1 else self.name
+
+
+WORKLOADS = {
+    item.name: item
+    for item in (
+        Workload("float", QWEN2_5),
+        Workload("w8a8", QWEN2_5, quantized=True),
+        Workload("qwen3", QWEN3, "qwen3_vl"),
+        Workload("tp2", QWEN2_5, ranks=2),
+        Workload("dp2", QWEN2_5, ranks=2, data_parallel=True),
+    )
+}
+
+
+def get(name: str) -> Workload:
+    """The workload of that name."""
+    if name not in WORKLOADS:
+        known = ", ".join(WORKLOADS)
+        raise MmparityError(f"there is no workload {name!r}. Known: {known}")
+    return WORKLOADS[name]
+
+
+def write_checkpoint(directory: Path, workload: Workload) -> Path:
+    """Seeded weights; biases and norms are away from 0 and 1."""
+    config = _config(workload)
     directory.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(directory)
     shapes = expected_shapes(config.vision_config)
-    tensors = {f"visual.{name}": _values(name, shapes[name]) for name in shapes}
-    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    tensors = {name: _values(name, shape) for name, shape in shapes.items()}
+    if workload.quantized:
+        description = {}
+        for name in [name for name in tensors if name.endswith(".weight")]:
+            layer = name.removesuffix(".weight")
+            chosen = is_quantized(layer)
+            description[f"visual.{name}"] = W8A8 if chosen else FLOAT
+            if chosen:
+                tensors |= quantize(layer, tensors[name], tensors[f"{layer}.bias"])
+        (directory / DESCRIPTION).write_text(json.dumps(description))
+    stored = {f"visual.{name}": tensor for name, tensor in tensors.items()}
+    save_file(stored, directory / "model.safetensors", {"format": "pt"})
     return directory
 
 
-def write_cases(directory: Path) -> dict[str, Path]:
+def write_cases(directory: Path, workload: Workload) -> dict[str, Path]:
     """The pixels of each case."""
-    return {case.name: write_inputs(case, directory) for case in CASES}
+    geometry = Geometry.of(_config(workload).vision_config)
+    return {case.name: write_inputs(case, directory, geometry) for case in CASES}
+
+
+def _config(workload: Workload) -> Any:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[workload.family](vision_config=workload.vision)
 
 
 def _values(name: str, shape: tuple[int, ...]) -> torch.Tensor:

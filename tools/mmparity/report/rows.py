@@ -226,6 +226,11 @@ def _details(layer: LayerComparison) -> tuple[tuple[str, str], ...]:
     ]
     if layer.tolerance:
         pairs.append(("allowed", labels.clean(tolerance(layer.tolerance), 400)))
+    if layer.margin is not None:
+        pairs.append(("margin", f"{labels.scientific(layer.margin)} null floors"))
+    if layer.metrics and layer.metrics.torch_close is not None:
+        said = "passes" if layer.metrics.torch_close else "fails"
+        pairs.append(("torch.testing", f"{said} by its defaults; never the verdict"))
     return tuple(pairs)
 
 

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Null pairs: one implementation captured again where nothing but noise may differ.
+
+Another number of threads, eager attention instead of SDPA, and one image packed
+behind another one: what differs then at a hook point is its noise floor.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from mmparity import hook_points, provenance
+from mmparity.cases import Case, Noise
+from mmparity.compare import compare_traces
+from mmparity.inputs import Geometry, write_inputs
+from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.launch import WORKER, run_worker
+from mmparity.plan import Plan
+from mmparity.result import build_result, write_result
+from mmparity.run import job_of
+from mmparity.subjects import Subject, prepare
+from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trees import ROOT
+from mmparity.types import (
+    CaseComparison,
+    ComparisonResult,
+    MmparityError,
+    TraceMeta,
+)
+
+IN_FRONT = Noise((1, 8, 12), 7)
+"""What a case is packed behind."""
+EAGER = "eager"
+
+
+@dataclass(frozen=True)
+class _Again:
+    """A capture of the plan, and where its null twins are."""
+
+    capture: CaptureJob
+    twins: dict[str, CaptureJob]
+    """``threads``, ``eager``, ``packed``."""
+
+
+def measure_null_pairs(
+    plan: Plan,
+    implementation: str,
+    on_event: Callable[[Event], None],
+    command: Sequence[str] = WORKER,
+) -> ComparisonResult:
+    """Captures ``implementation`` under all conditions and compares it with itself.
+
+    The result is also written to the plan's folder, as that of a run.
+    """
+    started = time.monotonic()
+    subject = prepare((plan,))[0]
+    job, job_file, log = job_of([subject], 0, implementation)
+    packed = _packed_inputs(subject)
+    captures = [_again(capture, packed) for capture in job.captures]
+    several = max(2, os.cpu_count() or 1)
+    alone = [
+        item
+        for again in captures
+        for item in (again.capture, again.twins[EAGER], again.twins["packed"])
+    ]
+    threaded = [again.twins["threads"] for again in captures]
+    for threads, items in ((1, alone), (several, threaded)):
+        part = replace(job, captures=tuple(items), threads=threads)
+        _run(part, job_file, log, threads, on_event, command)
+    cases = [pair for again in captures for pair in _pairs(again, several)]
+    result = build_result(cases, _provenance(plan, cases, started))
+    write_result(result, plan.options.out)
+    shutil.rmtree(plan.options.out / "traces", ignore_errors=True)
+    return result
+
+
+def only_last_image(trace: TraceReader, alone: TraceMeta, out: Path) -> TraceReader:
+    """The rows of the last image of a trace, as a trace of that image alone.
+
+    ``alone`` says what the image's own trace is a trace of.
+    """
+    patches = [t * h * w for t, h, w in trace.meta.grid_thw]
+    mine = sum(t * h * w for t, h, w in alone.grid_thw)
+    total, first = sum(patches), sum(patches) - mine
+    meta = replace(
+        trace.meta,
+        case=alone.case,
+        grid_thw=alone.grid_thw,
+        pixels_digest=alone.pixels_digest,
+    )
+    with TraceWriter(out, meta) as writer:
+        for record in trace.records:
+            tensor = trace.read(record.hook_point)
+            kept = _rows_from(record.hook_point, tensor, first, total)
+            writer.add(
+                record.hook_point, kept, record.path, record.transforms, record.error
+            )
+        for item in trace.unmatched:
+            writer.unmatched(item.path, item.reason, item.explained)
+    return TraceReader(out)
+
+
+def _rows_from(
+    hook_point: str, tensor: torch.Tensor, first: int, total: int
+) -> torch.Tensor:
+    """The rows that come of the patches from ``first`` on, of ``total``."""
+    if hook_point.endswith("seqlens"):
+        ends = tensor.long().cumsum(0)
+        return tensor[ends > first]
+    if not tensor.dim() or total % len(tensor):
+        raise MmparityError(
+            f"{hook_point} has {tuple(tensor.shape)} for {total} patches: its rows "
+            "are not those of images."
+        )
+    start = first // (total // len(tensor))
+    kept = tensor[start:]
+    integer = hook_points.get(hook_point).kind == "integer"
+    return kept - start if integer else kept
+
+
+def _packed_inputs(subject: Subject) -> dict[str, Path]:
+    """Case -> the pixels of a filler image and its own."""
+    from mmparity.checkpoint import read_vision_config
+
+    geometry = Geometry.of(read_vision_config(Path(subject.checkpoint)))
+    folder = subject.plan.options.out / "inputs" / "packed"
+    return {
+        subject.plan.case_name(case): write_inputs(
+            Case(case.name, "behind another image", (IN_FRONT, *case.media)),
+            folder,
+            geometry,
+        ).resolve()
+        for case in subject.plan.cases
+    }
+
+
+def _again(capture: CaptureJob, packed: dict[str, Path]) -> _Again:
+    def beside(kind: str) -> str:
+        out = Path(capture.out)
+        return str(out.with_name(f"{out.name}.{kind}"))
+
+    twins = {
+        "threads": replace(capture, out=beside("threads")),
+        EAGER: replace(capture, out=beside(EAGER), attention=EAGER),
+        "packed": replace(
+            capture, out=beside("packed"), inputs=str(packed[capture.case])
+        ),
+    }
+    return _Again(capture, twins)
+
+
+def _run(
+    job: Job,
+    job_file: Path,
+    log: Path,
+    threads: int,
+    on_event: Callable[[Event], None],
+    command: Sequence[str],
+) -> None:
+    def named(file: Path) -> Path:
+        return file.with_stem(f"{file.stem}-threads{threads}")
+
+    run_worker(job, named(job_file), named(log), on_event, command)
+
+
+def _pairs(again: _Again, threads: int) -> list[CaseComparison]:
+    first = TraceReader(Path(again.capture.out))
+    twins = {kind: TraceReader(Path(item.out)) for kind, item in again.twins.items()}
+    slice_of = Path(again.capture.out + ".sliced")
+    twins["packed"] = only_last_image(twins["packed"], first.meta, slice_of)
+    about = {
+        "threads": f"1 thread : {threads} threads",
+        EAGER: "SDPA : eager attention",
+        "packed": "alone : packed behind another image",
+    }
+    pairs = []
+    for kind, twin in twins.items():
+        compared = compare_traces(first, twin, None, description=about[kind])
+        pairs.append(replace(compared, id=f"{compared.id} ({kind})"))
+    return pairs
+
+
+def _provenance(
+    plan: Plan, cases: Sequence[CaseComparison], started: float
+) -> dict[str, object]:
+    metas = [meta for case in cases for meta in (case.old_meta, case.new_meta) if meta]
+    return {
+        "created": provenance.now(),
+        "command": provenance.command(),
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_bytes": provenance.own_peak_memory(),
+        "machine": provenance.machine(),
+        "sources": provenance.sources(ROOT, plan.trees),
+        **provenance.of_traces(metas),
+        "errors": [],
+    }

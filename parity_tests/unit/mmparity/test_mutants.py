@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from mmparity.mutants import trial
 from mmparity.mutants.catalogue import Mutant, read_catalogue
+from mmparity.mutants.run import OLD_OF
 from mmparity.mutants.score import BEGIN, END, Score, score, write_docs
 from mmparity.mutants.swap import SwapError, swap
 from mmparity.mutants.trial import Outcome
+from mmparity.mutants.workload import WORKLOADS
 from mmparity.types import MmparityError
 
 SOURCE = """
@@ -104,7 +109,26 @@ def test_the_catalogue_is_as_large_as_promised() -> None:
     assert len(bugs) >= 60
     assert sum(m.kind == "rewrite" for m in mutants) >= 20
     assert sum(m.quick for m in mutants) >= 12
-    assert {m.on for m in mutants} == {"unified", "unified-ascend"}
+    assert {m.on for m in mutants} == set(OLD_OF)
+    assert {m.workload for m in bugs} == set(WORKLOADS)
+
+
+def test_a_workload_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    entry = 'name = "x"\nold = "a"\nnew = "b"\nat = "blocks.0"\nworkload = "tp3"\n'
+    head = '[[file]]\npath = "vllm/a.py"\non = "unified"\n'
+    (tmp_path / "bugs.toml").write_text(f"{head}[[file.mutant]]\n{entry}")
+    with pytest.raises(MmparityError, match=r"no workload 'tp3'\. Known: float, w8a8"):
+        read_catalogue(tmp_path)
+
+
+def test_ranks_of_a_trial_end_with_the_one_that_died() -> None:
+    pids = {}
+    for rank, body in enumerate(("time.sleep(60)", "os._exit(7)")):
+        command = [sys.executable, "-c", f"import os, time; {body}"]
+        pids[os.posix_spawn(command[0], command, os.environ)] = rank
+    started = time.monotonic()
+    assert trial.wait_for(pids) == [1, 0]
+    assert time.monotonic() - started < 30
 
 
 BUG = Mutant("bug", "bug", "unified", "vllm/a/b.py", "x", "y", ("blocks.0",), "ragged")

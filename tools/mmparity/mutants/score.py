@@ -146,6 +146,8 @@ def _bug_row(row: Scored) -> str:
     if row.problem == "misplaced":
         right += f": {' or '.join(f'`{at}`' for at in row.mutant.at)}"
     how = f"{outcome.case or 'load'}" + (", raised" * (outcome.verdict == "error"))
+    if outcome.workload != "float":
+        how += f" on {outcome.workload}"
     return f"| {row.mutant.name} | {_edited(row)} | {place} | {how} | {right} |"
 
 

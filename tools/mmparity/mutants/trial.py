@@ -161,7 +161,7 @@ def try_on_ranks(trial: Trial) -> Outcome:
         if pid == 0:
             _run_rank(trial, rank, f"file://{meeting_point}")
         pids[pid] = rank
-    failed = _wait(pids)
+    failed = wait_for(pids)
     if failed:
         raw = [_error_file(trial, rank) for rank in failed]
         known = [json.loads(file.read_text()) for file in raw if file.is_file()]
@@ -216,7 +216,7 @@ def _run_rank(trial: Trial, rank: int, meeting_point: str) -> None:
         os._exit(status)
 
 
-def _wait(pids: dict[int, int]) -> list[int]:
+def wait_for(pids: dict[int, int]) -> list[int]:
     """The ranks that failed, the first one first; the others are ended."""
     failed: list[int] = []
     deadline = float("inf")

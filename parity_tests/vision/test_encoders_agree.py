@@ -124,6 +124,7 @@ def test_a_trace_says_what_it_is_a_trace_of(
     assert meta.hyper_parameters["full_attention_blocks"] == [1]
     assert {dtype for _, dtype in meta.parameters.values()} == {"bfloat16"}
     assert meta.parameters["blocks.0.norm1.weight"] == [[1280], "bfloat16"]
+    assert meta.proven_weights == len(meta.parameters)
     assert meta.seconds is not None
     assert 0 < meta.seconds < 60
 

@@ -48,6 +48,7 @@ def check(towers: Towers, name: str, trace: TraceReader, oracle: TraceReader) ->
     assert {record.hook_point for record in trace.records} == expected, name
     assert [item for item in trace.unmatched if not item.explained] == [], name
     assert {r.hook_point: r.error for r in trace.records if r.error} == {}, name
+    assert trace.meta.proven_weights == len(trace.meta.parameters), name
     found = towers.wrong(trace, oracle, FLOAT32_ERROR)
     assert found.pop("pos_embeds", 0.0) <= POS_EMBEDS, name
     assert found == {}, name

@@ -90,6 +90,8 @@ class TraceMeta:
         hyper_parameters: attention class, head size, scale, backend and so on.
         model: whose vision tower it is; empty for a checkpoint of the user's.
         tensor_parallel: number of ranks that the encoder was spread over.
+        proven_weights: number of loaded parameters that are the checkpoint's, bit for
+            bit, once un-padded, split and put together; None where not looked at.
         not_grafted: of a grafted trace, hook points that could not be fed the other
             side's tensor, with the reason.
         modules: path of each module -> name of its class. Empty in a result, and
@@ -118,6 +120,7 @@ class TraceMeta:
     hyper_parameters: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     tensor_parallel: int = 1
+    proven_weights: int | None = None
     not_grafted: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
     buffers: dict[str, list[Any]] = field(default_factory=dict)

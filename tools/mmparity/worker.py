@@ -36,6 +36,7 @@ from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.ranks import run_ranks
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import Counts, MmparityError, TraceMeta
+from mmparity.weights import Proof, prove_encoder
 
 DTYPES = {
     "float32": torch.float32,
@@ -96,12 +97,15 @@ def run(job: Job, emit: Emit) -> None:
             for name in sorted({item.dtype for item in items}):
                 encoder = _load(runtime, path, config, name, emit)
                 meta = base if implementation.oracle else _with_anatomy(base, encoder)
+                proof = prove_encoder(encoder, Path(path), config, ranks)
                 for item in items:
                     if item.dtype == name:
                         meta = replace(meta, dtype=name, model=item.model)
                         with _graft_of(item, ranks) as graft, _attention_of(item):
                             counts = item is smallest
-                            _capture(encoder, item, meta, runtime, emit, graft, counts)
+                            _capture(
+                                encoder, item, meta, runtime, emit, graft, counts, proof
+                            )
                 del encoder
                 gc.collect()
     finally:
@@ -146,6 +150,7 @@ def _capture(
     emit: Emit,
     graft: Graft | None = None,
     count: bool = False,
+    proof: Proof | None = None,
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
@@ -160,6 +165,8 @@ def _capture(
     with TraceWriter(Path(item.out), meta) as writer:
         with capturing(encoder, meta.depth, writer, graft) as report:
             captured = _seconds(encoder, inputs, meta.device)
+        for name, reason in (proof.wrong if proof else {}).items():
+            writer.unmatched(name, f"loaded weights: {reason}", explained=False)
         observed = {
             "scale": report.scale,
             "padded_head_size": report.padded_head_size,
@@ -172,6 +179,7 @@ def _capture(
             seconds=captured - report.seconds if seconds is None else seconds,
             hyper_parameters={**encoder.hyper_parameters, **observed},
             not_grafted={} if graft is None else dict(graft.missed),
+            proven_weights=proof.proven if proof else None,
             counts=_counts(encoder, inputs) if count else None,
         )
     emit(

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -168,6 +169,23 @@ def test_what_does_not_is_named_and_fails(outcome: Outcome, problem: str) -> Non
     result = scored(outcome)
     assert not result.passes
     assert [row.problem.startswith(problem) for row in result.problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("blocks.0, blocks.1", ""),
+        ("blocks.0", "not told apart"),
+        ("", "not told apart"),
+    ],
+)
+def test_bugs_planted_together_must_all_be_named(place: str, problem: str) -> None:
+    at = ("blocks.0", "blocks.1")
+    both = replace(BUG, name="both", kind="several", at=at, parts=(BUG, BUG))
+    found = Outcome("both", "float32", "fail", place=place)
+    (row,) = score([both], {"both": found}).rows
+    assert row.problem == problem
+    assert score([BUG, both], {"bug": FOUND, "both": found}).passes == (not problem)
 
 
 def test_one_misplaced_of_twenty_is_allowed() -> None:

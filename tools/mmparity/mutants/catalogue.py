@@ -8,7 +8,7 @@ trees before anything runs.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).resolve().parent
-Kind = Literal["bug", "rewrite"]
+Kind = Literal["bug", "rewrite", "several"]
 COMMON = ("on", "workload", "dtype")
 """What all mutants of a file may have alike."""
 
@@ -43,6 +43,7 @@ class Mutant:
         workload: which encoder, and on how many ranks; see ``workload``.
         equivalent: why the edit changes no bit of these runs.
         quick: also run by the tests.
+        parts: bugs planted together; ``file``, ``old`` and ``new`` are the first one's.
     """
 
     name: str
@@ -57,6 +58,12 @@ class Mutant:
     workload: str = "float"
     equivalent: str = ""
     quick: bool = False
+    parts: tuple[Mutant, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Mutant, ...]:
+        """What is edited: itself, or its parts."""
+        return self.parts or (self,)
 
     @property
     def source(self) -> str:
@@ -97,11 +104,34 @@ def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
             common = {"file": file["path"], **{k: file[k] for k in COMMON if k in file}}
             for entry in file["mutant"]:
                 mutants.append(_mutant(kind, {**common, **entry}, folder / name))
+    mutants += _several(mutants, folder / "several.toml")
     names = [mutant.name for mutant in mutants]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise MmparityError(f"{folder}: mutants of one name: {', '.join(twice)}")
     return tuple(mutants)
+
+
+def _several(mutants: list[Mutant], file: Path) -> list[Mutant]:
+    """Sets of bugs; none where there is no file of them."""
+    if not file.exists():
+        return []
+    by_name = {mutant.name: mutant for mutant in mutants if mutant.kind == "bug"}
+    found = []
+    for entry in tomllib.loads(file.read_text())["several"]:
+        unknown = sorted(set(entry["parts"]) - set(by_name))
+        if unknown:
+            raise MmparityError(f"{file}: {entry['name']}: no bug {unknown[0]!r}")
+        parts = tuple(by_name[name] for name in entry["parts"])
+        if len({(part.on, part.workload, part.dtype) for part in parts}) > 1:
+            raise MmparityError(
+                f"{file}: {entry['name']}: its bugs do not run together"
+            )
+        at = tuple(sorted(entry["at"]))
+        found.append(
+            replace(parts[0], name=entry["name"], kind="several", at=at, parts=parts)
+        )
+    return [replace(mutant, quick=False, case=None) for mutant in found]
 
 
 def _mutant(kind: Kind, entry: dict[str, Any], file: Path) -> Mutant:

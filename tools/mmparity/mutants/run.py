@@ -47,7 +47,8 @@ def run_mutants(
     names = sorted({ORACLE, *edited, *(OLD_OF[name] for name in edited)})
     trees = find_trees(names, (), IMPLEMENTATIONS)
     for mutant in mutants:
-        mutant.edited(trees[mutant.on])
+        for edit in mutant.edits:
+            edit.edited(trees[mutant.on])
     work.mkdir(parents=True, exist_ok=True)
     loads = {m.workload: get_workload(get_workload(m.workload).data) for m in mutants}
     data = {load.name: load for load in loads.values()}

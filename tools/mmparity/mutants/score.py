@@ -39,6 +39,8 @@ class Scored:
     @property
     def located(self) -> bool:
         """Whether the first divergence is where the catalogue says."""
+        if self.mutant.kind == "several":
+            return self.outcome.place == ", ".join(self.mutant.at)
         in_case = self.mutant.case in (None, self.outcome.case)
         return self.detected and in_case and self.outcome.place in self.mutant.at
 
@@ -47,6 +49,8 @@ class Scored:
         """Why this mutant speaks against the harness or the catalogue, or ''."""
         if self.mutant.kind == "rewrite":
             return "false alarm" if self.detected else ""
+        if self.mutant.kind == "several":
+            return "" if self.located else "not told apart"
         if self.mutant.equivalent:
             same = self.outcome.identical and not self.detected
             return "" if same else "declared equivalent, but bits differ"
@@ -94,12 +98,14 @@ class Score:
         bugs = self.bugs
         rewrites = [row for row in self.rows if row.mutant.kind == "rewrite"]
         alarms = sum(row.detected for row in rewrites)
+        sets = [row for row in self.rows if row.mutant.kind == "several"]
+        apart = f"{sum(row.located for row in sets)} of {len(sets)} sets told apart"
         equivalent = sum(bool(row.mutant.equivalent) for row in self.rows)
         return (
             f"{sum(row.detected for row in bugs)} of {len(bugs)} bugs detected "
             f"({self.detection:.1%}), {sum(row.located for row in bugs)} placed right "
             f"({self.localisation:.1%}), {alarms} false alarms on {len(rewrites)} "
-            f"rewrites, {equivalent} equivalent"
+            f"rewrites, {equivalent} equivalent" + (f", {apart}" if sets else "")
         )
 
 
@@ -113,6 +119,7 @@ def table(result: Score) -> str:
     lines = [f"**{result.sentence()}.**", ""]
     lines += ["| bug | edited | found at | in | right place |", "|---|---|---|---|---|"]
     lines += [_bug_row(row) for row in result.bugs]
+    lines += _several(result)
     lines += ["", "Edits that change no bit here, and why; they count as nothing:", ""]
     lines += ["| edit | edited | why |", "|---|---|---|"]
     for row in result.rows:
@@ -127,6 +134,18 @@ def table(result: Score) -> str:
             verdict = row.outcome.verdict
             lines.append(f"| {row.mutant.name} | {_edited(row)} | {verdict} | {bits} |")
     return "\n".join(lines) + "\n"
+
+
+def _several(result: Score) -> list[str]:
+    sets = [row for row in result.rows if row.mutant.kind == "several"]
+    if not sets:
+        return []
+    lines = ["", "Several bugs at once, each named in one run, fed old's tensors:", ""]
+    lines += ["| bugs | named | all of them and nothing else |", "|---|---|---|"]
+    for row in sets:
+        names = ", ".join(part.name for part in row.mutant.parts)
+        lines.append(f"| {names} | {row.outcome.place} | {row.problem or 'yes'} |")
+    return lines
 
 
 def write_docs(result: Score, file: Path) -> None:

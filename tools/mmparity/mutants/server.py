@@ -37,6 +37,7 @@ from mmparity.mutants.trial import (
     text_of,
     try_alone,
     try_on_ranks,
+    try_several,
 )
 from mmparity.mutants.workload import get as get_workload
 
@@ -58,8 +59,8 @@ def main(job_file: Path) -> int:
     runtime = encoders.start(get(job.implementation), job.trees, "cpu")
     by_name = {mutant.name: mutant for mutant in read_catalogue()}
     mutants = [by_name[name] for name in job.mutants]
-    for mutant in mutants:
-        import_module(mutant.module)
+    for edit in (edit for mutant in mutants for edit in mutant.edits):
+        import_module(edit.module)
     if sys.stdin.readline() != GO:  # the references are being captured meanwhile
         return 0
     runs = [(mutant, mutant.dtype, mutant.workload) for mutant in mutants]
@@ -117,11 +118,10 @@ def _child(
     edited: tuple[str, ...] = ()
     trees = trial.job.trees
     try:
-        if mutant is not None:
-            before, after = mutant.edited(trees)
-            edited = swap(str(mutant.path(trees).resolve()), before, after)
-        alone = trial.workload.ranks == 1
-        outcome = try_alone(trial, runtime) if alone else try_on_ranks(trial)
+        for edit in mutant.edits if mutant else ():
+            before, after = edit.edited(trees)
+            edited += swap(str(edit.path(trees).resolve()), before, after)
+        outcome = _tried(mutant, trial, runtime)
     except SwapError as error:
         outcome = trial.outcome(INVALID, reason=str(error))
     except Exception as error:
@@ -137,6 +137,14 @@ def _child(
     partial.replace(answer)
     sys.stderr.flush()
     os._exit(0)
+
+
+def _tried(mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime) -> Outcome:
+    if mutant is not None and mutant.parts:
+        return try_several(trial, runtime)
+    if trial.workload.ranks > 1:
+        return try_on_ranks(trial)
+    return try_alone(trial, runtime)
 
 
 if __name__ == "__main__":

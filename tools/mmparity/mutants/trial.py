@@ -11,7 +11,8 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from mmparity.align import Pair
 from mmparity.capture import capturing
 from mmparity.compare import Readers, compare_traces, judge
 from mmparity.gather import gather_traces
+from mmparity.graft import Graft
+from mmparity.grafted import with_grafted
 from mmparity.implementations import get
 from mmparity.inputs import read_inputs
 from mmparity.mutants.workload import Workload
@@ -146,7 +149,33 @@ class Trial:
 
 def try_alone(trial: Trial, runtime: encoders.Runtime) -> Outcome:
     """A trial in this process."""
-    return trial.judged(_captures(trial, runtime, lambda case: trial.folder(case)))
+    return trial.judged(_captures(trial, runtime, trial.folder))
+
+
+def try_several(trial: Trial, runtime: encoders.Runtime) -> Outcome:
+    """A trial that names every independent fault, by grafting."""
+    faults: dict[str, None] = {}
+    verdict, reason = "pass", ""
+    free = dict(_captures(trial, runtime, trial.folder))
+    fed = dict(_captures(trial, runtime, lambda c: _fed_folder(trial, c), graft=True))
+    for error in (*free.values(), *fed.values()):
+        if error is not None:
+            raise error
+    for case in free:
+        old = trial.reference(trial.job.old, case, trial.dtype)
+        oracle = trial.reference("hf", case, "float64")
+        compared = compare_traces(old, TraceReader(trial.folder(case)), oracle)
+        grafted = TraceReader(_fed_folder(trial, case))
+        judged = with_grafted(compared, old, grafted, oracle)
+        if judged.verdict != "pass":
+            verdict, reason = judged.verdict, judged.reason
+        faults.update(dict.fromkeys(fault.pattern for fault in judged.faults))
+    return trial.outcome(verdict, place=", ".join(sorted(faults)), reason=reason)
+
+
+def _fed_folder(trial: Trial, case: str) -> Path:
+    folder = trial.folder(case)
+    return folder.with_name(f"{folder.name}.grafted")
 
 
 def try_on_ranks(trial: Trial) -> Outcome:
@@ -237,7 +266,10 @@ def wait_for(pids: dict[int, int]) -> list[int]:
 
 
 def _captures(
-    trial: Trial, runtime: encoders.Runtime, folder_of: Any
+    trial: Trial,
+    runtime: encoders.Runtime,
+    folder_of: Callable[[str], Path],
+    graft: bool = False,
 ) -> Iterator[tuple[str, Exception | None]]:
     """Captures case after case with one encoder, after a second load of weights."""
     job, load = trial.job, trial.workload
@@ -254,23 +286,33 @@ def _captures(
         model.load_weights(weights)
     for case, inputs in job.inputs[load.data].items():
         old = trial.reference(job.old, case, trial.dtype)
-        meta = replace(old.meta, implementation=job.implementation, parameters={})
-        capture = _result_of if load.data_parallel else _captured
-        yield case, capture(encoder, Path(inputs), meta, folder_of(case))
+        meta = replace(old.meta, implementation=job.implementation, modules={})
+        out = folder_of(case)
+        if load.data_parallel:
+            yield case, _result_of(encoder, Path(inputs), meta, out)
+        else:
+            donor = Graft(old) if graft else None
+            yield case, _captured(encoder, Path(inputs), meta, out, donor)
 
 
 def _captured(
-    encoder: encoders.Encoder, inputs_file: Path, meta: TraceMeta, out: Path
+    encoder: encoders.Encoder,
+    inputs_file: Path,
+    meta: TraceMeta,
+    out: Path,
+    donor: Graft | None = None,
 ) -> Exception | None:
     """Writes the trace; where the forward raised an error, of what came before it."""
     inputs = read_inputs(inputs_file)
     with TraceWriter(out, meta) as writer, torch.inference_mode():
         try:
-            with capturing(encoder, meta.depth, writer):
+            with donor or nullcontext(), capturing(encoder, meta.depth, writer, donor):
                 encoder.forward(inputs.pixel_values, torch.tensor(inputs.grid_thw))
         except Exception as error:
             traceback.print_exc()
             return error
+        if donor is not None:
+            writer.meta = replace(meta, not_grafted=dict(donor.missed))
     return None
 
 

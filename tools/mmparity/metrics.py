@@ -168,8 +168,9 @@ class _Pair:
         self.abs_sum += diff_CD.sum().item()
         self._keep_worst(old_CD, new_CD, diff_CD, start)
         if self.worst.value > 0:
-            excess_CD = torch.sub(diff_CD, size_CD, alpha=self.rtol)
-            self.excess = max(self.excess, excess_CD.max().item())
+            if self.excess <= self.atol:  # else the answer is known
+                excess_CD = torch.sub(diff_CD, size_CD, alpha=self.rtol)
+                self.excess = max(self.excess, excess_CD.max().item())
             size_CD += self.rms
             diff_CD /= size_CD
             zero_by_zero = torch.nan_to_num(diff_CD, nan=0.0, posinf=math.inf)

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from mmparity import metrics
 from mmparity.cases import Grid
 from mmparity.tolerances import is_integral
 from mmparity.tracefile import TraceReader
-from mmparity.types import LayerComparison, TokenMap
+from mmparity.types import LayerComparison, TokenMap, WorstElement
 
 MOST_ROWS = 2
 """Failing rows of a case, the earliest, that a map is made of."""
+MOST_ELEMENTS = 10
 MERGE = 2
 CELL = MERGE * MERGE
 IMAGE_ORDER = ("patch_embed", "pos_embeds", "last_hidden_state")
@@ -42,12 +44,36 @@ def token_maps(
 
 def _map(layer: LayerComparison, old: TraceReader, new: TraceReader) -> TokenMap:
     name = layer.hook_point
-    errors = metrics.token_errors(old.read(name), new.read(name))
+    sides = old.read(name), new.read(name)
+    errors = metrics.token_errors(*sides)
     return TokenMap(
         hook_point=name,
         errors=tuple(float(f"{error:.3g}") for error in errors.tolist()),
         places=_places(name, layer.shape[0], old),
+        elements=_worst_elements(*sides),
+        statistics=_statistics(*sides),
     )
+
+
+def _worst_elements(old: torch.Tensor, new: torch.Tensor) -> tuple[WorstElement, ...]:
+    left, right = old.double(), new.double()
+    difference = (left - right).abs().flatten()
+    worst = difference.topk(min(MOST_ELEMENTS, difference.numel())).indices
+    found = []
+    for place in worst.tolist():
+        index = tuple(int(i) for i in np.unravel_index(place, tuple(old.shape)))
+        found.append(WorstElement(index, left[index].item(), right[index].item()))
+    return tuple(found)
+
+
+def _statistics(*sides: torch.Tensor) -> dict[str, tuple[float, float]]:
+    old, new = (side.double() for side in sides)
+    return {
+        "mean": (old.mean().item(), new.mean().item()),
+        "standard deviation": (old.std().item(), new.std().item()),
+        "smallest": (old.min().item(), new.min().item()),
+        "largest": (old.max().item(), new.max().item()),
+    }
 
 
 def _places(name: str, tokens: int, trace: TraceReader) -> tuple[int, ...]:

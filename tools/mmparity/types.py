@@ -187,8 +187,17 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class WorstElement:
+    """One element of a failing row."""
+
+    index: tuple[int, ...]
+    old: float
+    new: float
+
+
+@dataclass(frozen=True)
 class TokenMap:
-    """Where a failing row differs.
+    """Where a failing row differs, and by what.
 
     Attributes:
         hook_point: the row.
@@ -196,11 +205,15 @@ class TokenMap:
         places: each token's place in raster order over the images of grid_thw, in
             patches or, where there is one token for four, in merged cells; empty
             where tokens have no place on an image.
+        elements: those that differ most, the worst first.
+        statistics: mean, deviation and so on -> of old, of new.
     """
 
     hook_point: str
     errors: tuple[float, ...]
     places: tuple[int, ...]
+    elements: tuple[WorstElement, ...] = ()
+    statistics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -97,3 +97,20 @@ def test_picture_shows_the_photograph_that_the_encoder_got(tmp_path: Path) -> No
     expected = whole.crop((photo.left, photo.top, right, below)).resize(shown.size)
     sides = [torch.tensor(np.asarray(x)).float().flatten() for x in (shown, expected)]
     assert torch.corrcoef(torch.stack(sides))[0, 1] > 0.97
+
+
+def test_worst_elements_and_statistics_are_of_both_sides() -> None:
+    old = torch.zeros(PATCHES, 4)
+    new = old.clone()
+    new[3, 1], new[30, 2] = 0.5, -2.0
+    sides = [Trace({"blocks.0.norm1": side}) for side in (old, new)]
+    for side in sides:
+        side["window_index"] = WINDOWS
+    (found,) = token_maps([failing("blocks.0.norm1", old.shape)], *sides)
+    assert [(e.index, e.old, e.new) for e in found.elements[:2]] == [
+        ((30, 2), 0.0, -2.0),
+        ((3, 1), 0.0, 0.5),
+    ]
+    assert len(found.elements) == 10
+    assert found.statistics["smallest"] == (0.0, -2.0)
+    assert found.statistics["mean"] == (0.0, pytest.approx(-1.5 / old.numel()))

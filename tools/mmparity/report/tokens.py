@@ -38,6 +38,9 @@ class TokensView:
     summary: str
     strip: str
     images: tuple[ImageMap, ...]
+    elements: tuple[tuple[str, str, str], ...]
+    """Index, old, new."""
+    statistics: tuple[tuple[str, str, str], ...]
 
 
 def views(case: CaseComparison) -> tuple[TokensView, ...]:
@@ -61,6 +64,14 @@ def _view(case: CaseComparison, item: TokenMap) -> TokensView:
         summary=summary + place,
         strip=_png(colours, len(colours)),
         images=images,
+        elements=tuple(
+            (labels.index(e.index), labels.exact(e.old), labels.exact(e.new))
+            for e in item.elements
+        ),
+        statistics=tuple(
+            (labels.clean(name, 40), labels.bound(old), labels.bound(new))
+            for name, (old, new) in item.statistics.items()
+        ),
     )
 
 

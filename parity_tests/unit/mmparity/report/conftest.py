@@ -38,6 +38,7 @@ from mmparity.types import (
     Tolerance,
     TraceMeta,
     Unmatched,
+    WorstElement,
 )
 
 NOISE = {"bfloat16": 2.6e-3, "float32": 2.1e-7}
@@ -418,7 +419,13 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
     bad = [layer.hook_point for layer in failing.layers if layer.verdict != "pass"]
     errors = tuple(0.0 if i % 5 else (i + 1) / patches for i in range(patches))
     maps = (
-        TokenMap(bad[0], errors, tuple(range(patches))),
+        TokenMap(
+            bad[0],
+            errors,
+            tuple(range(patches)),
+            (WorstElement((81, 852), 1.66870525, 1.89451841),),
+            {"mean": (0.0125, 0.0131), "largest": (7.25, math.nan)},
+        ),
         TokenMap(bad[1], (*errors[:-1], math.nan), ()),
     )
     assert passing.new_meta is not None

@@ -16,6 +16,7 @@ from mmparity import judging_commands
 from mmparity.engine.command import engine
 from mmparity.mutants.command import mutants
 from mmparity.serving.command import accuracy, serve, serve_compare
+from mmparity.serving.machines_command import machines
 from mmparity.types import ComparisonResult, MmparityError
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ for command in (
     judging_commands.floors,
     mutants,
     accuracy,
+    machines,
     serve,
     serve_compare,
     engine,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from mmparity.report import labels, rows
+from mmparity.report.engine import AnswerView
 from mmparity.report.rows import RowView
 from mmparity.report.view import CaseView, ReportView
 
@@ -21,6 +22,8 @@ def render(view: ReportView) -> str:
         ElementTree.SubElement(properties, "property", name=name, value=value)
     for case in view.cases:
         _add_case(suite, case)
+    for answer in view.engine.answers if view.engine else ():
+        _add_answer(suite, answer)
     if view.verdict != "pass" and all(c.verdict == "pass" for c in view.cases):
         whole = ElementTree.SubElement(
             suite, "testcase", classname=SUITE, name="comparison"
@@ -31,9 +34,9 @@ def render(view: ReportView) -> str:
             ("tests", "testcase"),
             ("failures", "failure"),
             ("errors", "error"),
+            ("skipped", "skipped"),
         ):
             element.set(name, str(len(suite.findall(f".//{tag}"))))
-        element.set("skipped", "0")
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
@@ -51,6 +54,20 @@ def _add_case(suite: ElementTree.Element, case: CaseView) -> None:
         _problem(element, case.verdict, message, _body(case))
     output = ElementTree.SubElement(element, "system-out")
     output.text = f"{case.description}\n{case.counts}\nrepeat: {case.repeat}"
+
+
+def _add_answer(suite: ElementTree.Element, answer: AnswerView) -> None:
+    """One scenario of the engine; one that a side refuses, as declared, is skipped."""
+    element = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=f"{SUITE}.engine {answer.pair}",
+        name=f"{answer.model} {answer.scenario}",
+    )
+    if answer.verdict == "cannot run":
+        ElementTree.SubElement(element, "skipped", message=answer.said)
+    elif answer.verdict != "pass":
+        _problem(element, answer.verdict, answer.said, answer.compared)
 
 
 def _problem(

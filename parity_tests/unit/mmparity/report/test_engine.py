@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -62,10 +63,14 @@ def test_engine_that_differs_fails_a_comparison_that_passes(
     page = render(result, ["html"])["html"]
     assert "The engine differs" in page
     assert "a logprob differs by 0.2 (0 allowed)" in page
-    assert (
-        '<testcase classname="mmparity" name="comparison">'
-        in (render(result, ["junit"])["junit"])
-    )
+    suite = ElementTree.fromstring(render(result, ["junit"])["junit"])
+    assert (suite.get("failures"), suite.get("skipped")) == ("2", "1")
+    failed = [
+        item.get("name")
+        for item in suite.iter("testcase")
+        if item.find("failure") is not None
+    ]
+    assert failed == ["qwen2-vl one image", "comparison"]
 
 
 def test_engine_that_passes_hides_no_failing_layer(

@@ -44,10 +44,17 @@ def provide_build_info(tree: Path, device: str) -> None:
 def init(vllm_config: Any) -> None:
     """What vllm-ascend's worker does before it loads a model."""
     from vllm_ascend import utils
-    from vllm_ascend.ascend_config import init_ascend_config
 
     utils.adapt_patch()
     utils.register_ascend_customop(vllm_config)
+    configure(vllm_config)
+
+
+def configure(vllm_config: Any) -> None:
+    """Of that, what its models read."""
+    from vllm_ascend import utils
+    from vllm_ascend.ascend_config import init_ascend_config
+
     init_ascend_config(vllm_config)
     if hasattr(utils, "_ENABLE_NZ"):  # 0.11.0 remembers the first configuration
         utils.is_enable_nz(vllm_config=vllm_config)

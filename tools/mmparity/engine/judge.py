@@ -76,7 +76,8 @@ def judge(
         if outcome is None:
             return row("error", f"{name}: its process ended before this scenario")
         if outcome.error:
-            pattern = engine.refusals.get(name, engine.refusals.get("*"))
+            declared = {**engine.refusals, **scenario.refusals}
+            pattern = declared.get(name, declared.get("*"))
             if not pattern or not re.search(pattern, outcome.error):
                 return row("error", f"{name}: {outcome.error}")
             refused.append(f"{name}: {outcome.error}")

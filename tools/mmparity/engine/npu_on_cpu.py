@@ -1,18 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""vLLM's CPU platform, with what vllm-ascend's platform answers about encoders."""
+"""vLLM's CPU platform, with what vllm-ascend's platform answers about encoders.
+
+Imported in vLLM's processes of Ascend sides only.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from vllm.platforms.cpu import CpuPlatform
 from vllm_ascend.platform import NPUPlatform
 
 from mmparity.platforms import borrow
 
+WORKER = "mmparity.engine.npu_worker.NpuOnCpuWorker"
+
 
 class NpuOnCpuPlatform(CpuPlatform):  # type: ignore[misc]
-    """The engine's platform of Ascend sides; imported in vLLM's processes only."""
+    """Answers about encoders as NPUPlatform does, about all else as a CPU."""
 
-    BORROWED: tuple[str, ...] = ()
+    @classmethod
+    def check_and_update_config(cls, vllm_config: Any) -> None:
+        """As NPUPlatform, names its own worker."""
+        parallel_config = vllm_config.parallel_config
+        if parallel_config.worker_cls == "auto":
+            parallel_config.worker_cls = WORKER
+        super().check_and_update_config(vllm_config)
 
 
-NpuOnCpuPlatform.BORROWED = tuple(borrow(NpuOnCpuPlatform, NPUPlatform))
+borrow(NpuOnCpuPlatform, NPUPlatform)

@@ -62,6 +62,9 @@ def run_engine(
             except Exception as error:
                 traceback.print_exc()
                 outcome = replace(outcome, error=_in_one_line(error))
+                if llm is not None:  # it may still hold the requests
+                    stop(llm)
+                llm = None
             seconds = round(time.monotonic() - started, 2)
             outcomes.write(replace(outcome, seconds=seconds), embeddings, folder)
     finally:
@@ -73,8 +76,21 @@ def start(checkpoint: str, options: dict[str, Any]) -> Any:
     """vLLM's ``LLM`` with the options that all engines have, and the probe."""
     from vllm import LLM
 
+    _import_model(Path(checkpoint))
     given = {**scenarios.COMMON, **options}
     return LLM(model=checkpoint, worker_extension_cls=PROBE, **given)
+
+
+def _import_model(checkpoint: Path) -> None:
+    """Its class into this process, else vLLM starts another to look at it."""
+    from transformers import AutoConfig
+    from vllm import ModelRegistry
+    from vllm.plugins import load_general_plugins
+
+    load_general_plugins()
+    for name in AutoConfig.from_pretrained(checkpoint).architectures:
+        model = ModelRegistry.models[name].load_model_cls()
+        ModelRegistry.register_model(name, model)
 
 
 def stop(llm: Any) -> None:

@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mmparity.engine.result import build, judge_memory, to_json
+from mmparity import result as comparisons
+from mmparity.engine.command import attach
+from mmparity.engine.result import build, judge_memory, to_json, write_result
 from mmparity.engine.text import summary
 from mmparity.engine_types import (
     EngineFigures,
@@ -139,3 +142,17 @@ def test_the_file_is_strict_json_and_the_summary_names_every_row() -> None:
     assert raw["memory"][0]["figures"]["points"][2]["requests"] == 2000
     text = summary(made)
     assert "bits differ" in text and "grew by 1.00%" in text
+
+
+def test_a_comparison_in_the_folder_gets_the_result_and_new_reports(
+    tmp_path: Path,
+) -> None:
+    made = build(rows("pass"), [judge_memory(FIGURES)], {}, (), {})
+    write_result(made, tmp_path)
+    assert attach(tmp_path) == [], "there is no comparison to attach it to"
+    comparisons.write_result(comparisons.build_result([], {"command": "x"}), tmp_path)
+    reports = attach(tmp_path)
+    assert comparisons.read_result(tmp_path).engine == made
+    assert "after 500 images" in next(
+        file.read_text() for file in reports if file.suffix == ".html"
+    )

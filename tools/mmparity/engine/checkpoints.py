@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ class Served:
         processor: and that of its processor.
         patch_size: of its images.
         vision: of its configuration; ``text`` likewise, over the common values.
+        options: of the engine that serves it, on every side.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Served:
     patch_size: int
     vision: dict[str, Any]
     text: dict[str, Any]
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 SERVED = {
@@ -112,6 +114,9 @@ SERVED = {
                     "mrope_interleaved": True,
                 },
             },
+            # 0.12.0's compiled RMS norm for CPUs reads the strided q and k of this
+            # language model as if they were contiguous: PyTorch's instead.
+            {"compilation_config": {"custom_ops": ["all", "-rms_norm"]}},
         ),
     )
 }

@@ -15,6 +15,7 @@ COMMON: dict[str, Any] = {
     "max_model_len": 2048,
     "max_num_batched_tokens": 2048,
     "max_num_seqs": 8,
+    "num_gpu_blocks_override": 136,  # some 50 MiB; else a GiB for each engine
     "enable_prefix_caching": False,
     "limit_mm_per_prompt": {"image": 3, "video": 1},
 }

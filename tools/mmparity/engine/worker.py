@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmparity.engine import growth, media, outcomes, scenarios
+from mmparity.engine import checkpoints, growth, media, outcomes, scenarios
 from mmparity.engine.job import EngineJob
 from mmparity.engine.outcomes import Answer, Outcome
 from mmparity.engine.scenarios import ENGINES, Call, Engine, Generate, Scenario
@@ -57,7 +57,8 @@ def run_engine(
             embeddings: list[Any] = []
             try:
                 if llm is None:
-                    llm = start(job.checkpoints[model], engine.options)
+                    options = {**checkpoints.get(model).options, **engine.options}
+                    llm = start(job.checkpoints[model], options)
                 outcome, embeddings = run(llm, outcome, scenario)
             except Exception as error:
                 traceback.print_exc()

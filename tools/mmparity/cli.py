@@ -16,6 +16,7 @@ from mmparity import judging_commands
 from mmparity.engine.command import engine
 from mmparity.mutants.command import mutants
 from mmparity.serving.command import accuracy, serve, serve_compare
+from mmparity.serving.demo_command import demo
 from mmparity.serving.machines_command import machines
 from mmparity.types import ComparisonResult, MmparityError
 
@@ -236,6 +237,7 @@ for command in (
     judging_commands.floors,
     mutants,
     accuracy,
+    demo,
     machines,
     serve,
     serve_compare,

@@ -12,13 +12,12 @@ import importlib.metadata
 import json
 import os
 import platform
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmparity.serving.runners import EXTRAS
+from mmparity.serving.extras import import_extra
 from mmparity.types import MmparityError
 
 PACKAGES = ("vllm", "vllm-ascend", "torch", "torch-npu", "transformers", "ray")
@@ -101,7 +100,7 @@ def ask(address: str, paths: Sequence[str]) -> list[Node]:
     Raises:
         MmparityError: there is no ray, or no cluster at the address.
     """
-    ray = _ray()
+    ray = import_extra("machines", "ray")
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -157,19 +156,6 @@ def read_config(model: str) -> dict[str, Any]:
             f"--model {model}: {file.name} cannot be read ({error}). Give the folder "
             "of a checkpoint that this machine has."
         ) from error
-
-
-def _ray() -> Any:
-    extra = str(EXTRAS / "machines")
-    if extra not in sys.path:
-        sys.path.append(extra)
-    try:
-        import ray
-    except ImportError as error:
-        raise MmparityError(
-            "ray is not installed. Run `make setup EXTRA=machines`."
-        ) from error
-    return ray
 
 
 def _ask_node(ray: Any, node: dict[str, Any], paths: Sequence[str]) -> Node:

@@ -15,10 +15,9 @@ from pathlib import Path
 from mmparity.engine import overlay, sides
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.launch import TAIL_LINES, TOOLS, end_group
+from mmparity.serving.extras import EXTRAS
 from mmparity.trees import find_trees
 from mmparity.types import MmparityError
-
-EXTRAS = Path(sys.prefix) / "extras"
 
 
 @dataclass(frozen=True)

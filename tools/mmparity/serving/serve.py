@@ -17,7 +17,7 @@ from mmparity.serving import report, result, vllm_bench
 from mmparity.serving.client import compare
 from mmparity.serving.load import load
 from mmparity.serving.measure import judge_all
-from mmparity.serving.runners import runner
+from mmparity.serving.runners import Runner, runner
 from mmparity.serving.servers import SMALL, Server, serving
 from mmparity.serving.types import (
     DETAILS,
@@ -37,6 +37,7 @@ SIDES = ("old", "new")
 CONCURRENCY, MAX_TOKENS, START_SECONDS = 16, 16, 600.0
 STRICT = 1e-3
 """Near tie and tolerance in float32, where only sums in another order differ."""
+UNFINISHED = {"verdict": "error", "reason": "it did not finish", "sides": {}}
 Say = Callable[[str], None]
 
 
@@ -76,24 +77,46 @@ def serve(order: Order, settings: Settings, say: Say) -> dict[str, Any]:
     data |= {"old": order.old, "new": order.new, "model": order.model or SMALL_MODEL}
     say(f"starting vllm serve of {order.old} and {order.new}")
     with serving(runners, model, options, order.out, order.start_seconds) as servers:
-        runs = _runs(servers, asked, settings, say)
-        data["runs"] = {name: result.as_data(run) for name, run in runs.items()}
-        data["streamed against not"] = _across(asked, runs)
-        if order.bench and not any(run.interrupted for run in runs.values()):
-            sides = []
-            for one, server in zip(runners, servers, strict=True):
-                say(f"vllm bench serve of {one.name}")
-                sides.append(
-                    vllm_bench.bench(
-                        *(one, server.url, model, order.out / "bench"),
-                        *(settings.requests, settings.concurrency),
-                    )
-                )
-            data["bench"] = vllm_bench.compared(sides[0], sides[1], settings.requests)
-    data["verdict"], data["reason"] = verdict_of(data)
-    (order.out / FILE).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    (order.out / PAGE).write_text(markdown(data), encoding="utf-8")
+        try:
+            runs = _runs(servers, asked, settings, say)
+            data["runs"] = {name: result.as_data(run) for name, run in runs.items()}
+            data["streamed against not"] = _across(asked, runs)
+            if order.bench and not any(run.interrupted for run in runs.values()):
+                data["bench"] = UNFINISHED
+                data["bench"] = _bench(runners, servers, model, order, settings, say)
+        finally:  # what was measured is kept, whatever ends the rest
+            if "runs" in data:
+                write(data, order.out)
     return data
+
+
+def write(data: dict[str, Any], out: Path) -> None:
+    """Adds the verdict, and writes `serve.json` and its page."""
+    data["verdict"], data["reason"] = verdict_of(data)
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    (out / FILE).write_text(text + "\n", encoding="utf-8")
+    (out / PAGE).write_text(markdown(data), encoding="utf-8")
+
+
+def _bench(
+    runners: list[Runner],
+    servers: list[Server],
+    model: str,
+    order: Order,
+    settings: Settings,
+    say: Say,
+) -> dict[str, Any]:
+    """`vllm bench serve` of each side, one after the other."""
+    sides = []
+    for one, server in zip(runners, servers, strict=True):
+        say(f"vllm bench serve of {one.name}")
+        sides.append(
+            vllm_bench.bench(
+                *(one, server.url, model, order.out / "bench"),
+                *(settings.requests, settings.concurrency),
+            )
+        )
+    return vllm_bench.compared(sides[0], sides[1], settings.requests)
 
 
 def serve_small(out: Path, requests: int, say: Say) -> dict[str, Any]:
@@ -151,10 +174,11 @@ def terminal(data: dict[str, Any], console: Console) -> None:
 
 def bench_rows(bench: dict[str, Any]) -> list[tuple[str, ...]]:
     """Figures of both sides: name, old, new."""
-    figures = [bench["sides"][side]["figures"] for side in SIDES]
+    figures = [side["figures"] for side in bench["sides"].values()]
     return [
         (name, *(report.number(one[name]) for one in figures))
         for name in vllm_bench.FIGURES
+        if figures
     ]
 
 

@@ -17,17 +17,21 @@ import uvicorn
 from PIL import Image
 
 FAKE = Path(__file__).with_name("fake_vllm.py")
+BROWSER = Path(__file__).parents[1] / "report" / "test_browser.py"
 
 
-def load_fake() -> Any:
-    spec = importlib.util.spec_from_file_location("fake_vllm", FAKE)
+def load(name: str, file: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
-    module = sys.modules["fake_vllm"] = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-fake_vllm = load_fake()
+fake_vllm = load("fake_vllm", FAKE)
+# The WebDriver client of the report's tests.
+report_browser = load("report_browser", BROWSER)
+browser = report_browser.browser
 
 
 @pytest.fixture

@@ -159,6 +159,8 @@ def serve(port: int) -> None:
 
 
 def bench(folder: Path, name: str, requests: int) -> None:
+    if os.environ.get("FAKE") == "no benchmark":
+        sys.exit("no such dataset")
     failed = int(os.environ.get("FAKE") == "failed benchmark")
     result: dict[str, Any] = {
         "completed": requests - failed,

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from mmparity.serving.machines import EXTRAS, VARIABLES, Node, content, problems
+from mmparity.serving.extras import EXTRAS
+from mmparity.serving.machines import VARIABLES, Node, content, problems
 
 INTERFACES = {"lo": ["127.0.0.1"], "eth0": ["10.0.0.1"], "eth1": ["10.1.0.1"]}
 CONFIG = {

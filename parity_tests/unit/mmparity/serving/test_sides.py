@@ -61,6 +61,18 @@ def test_a_side_that_is_not_the_same_is_no_pass(
     assert message in " ".join(done.output.split())
 
 
+def test_what_was_measured_is_kept_when_the_benchmark_fails(
+    python: Python, tmp_path: Path
+) -> None:
+    done = serve(tmp_path / "out", python("a"), python("b", "no benchmark"))
+    assert done.exit_code == 2 and "| no such dataset" in done.output
+    data = json.loads((tmp_path / "out/serve.json").read_text())
+    assert data["verdict"] == "error"
+    assert data["reason"] == "vllm bench serve: it did not finish"
+    assert [run["summary"]["same"] for run in data["runs"].values()] == [6, 6]
+    assert "it did not finish" in (tmp_path / "out/serve.md").read_text()
+
+
 def test_what_is_no_side_is_refused(tmp_path: Path) -> None:
     done = serve(tmp_path, "unifed", "unified")
     assert done.exit_code == 2 and "unified" in done.output

@@ -43,8 +43,8 @@ async def ask_both(
         if old.detail == "token ids":  # a reader wants the texts
             old.detail = new.detail = "token texts"
         # One after the other: neither may slow the other down.
-        answers = [await old.ask(question), await new.ask(question)]
-        return judge(question, *answers, settings, old.detail)
+        first, second = await old.ask(question), await new.ask(question)
+        return judge(question, first, second, settings, old.detail)
 
 
 def page(judged: Judged) -> Page:

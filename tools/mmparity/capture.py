@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from mmparity import hook_points
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
 from mmparity.graft import Graft
+from mmparity.joined import Joined
 from mmparity.layout import Geometry, LayoutError, execute, plan
 
 _MISSING = object()
@@ -92,12 +94,13 @@ class _Call:
 
 @dataclass
 class _Gathered:
-    """Pieces of a hook point that several calls make."""
+    """A hook point that several calls make, with the pieces so far."""
 
-    pieces: list[torch.Tensor]
+    pieces: Joined
     path: str
     transforms: tuple[str, ...]
-    error: str | None
+    error: str | None = None
+    count: int = 0
 
 
 class _Recorder:
@@ -113,6 +116,7 @@ class _Recorder:
         self._stack: list[str] = []
         self._recorded: set[str] = set()
         self._gathered: dict[str, _Gathered] = {}
+        self._joined: dict[str, Joined] = {}
         self._noted: set[str] = set()
 
     def wrap_modules(self, stack: ExitStack) -> None:
@@ -250,7 +254,7 @@ class _Recorder:
             return
         tensor, transforms, error = self._canonical(value, tap)
         if tap.segments or tap.part:
-            self._gather(name, tap, path, _Gathered([tensor], path, transforms, error))
+            self._gather(name, tap, path, tensor, transforms, error)
             return
         self._flush()
         self._write(name, tensor, path, transforms, error)
@@ -265,27 +269,41 @@ class _Recorder:
         except LayoutError as error:
             return value, (), f"{tap.take}: {error}"
 
-    def _gather(self, name: str, tap: Tap, path: str, piece: _Gathered) -> None:
-        """Keeps a piece; it is cloned, for the next call may change it."""
-        piece.pieces = [tensor.clone() for tensor in piece.pieces]
-        whole = self._gathered.setdefault(name, _Gathered([], path, (), None))
-        whole.pieces += piece.pieces
-        whole.transforms = piece.transforms
-        whole.error = whole.error or piece.error
-        if tap.part and len(whole.pieces) == tap.part[1]:
+    def _gather(
+        self,
+        name: str,
+        tap: Tap,
+        path: str,
+        piece: torch.Tensor,
+        transforms: tuple[str, ...],
+        error: str | None,
+    ) -> None:
+        dim = tap.join if tap.part else 0
+        if name not in self._gathered:
+            pieces = self._joined.setdefault(tap.hook_point, Joined(dim))
+            if pieces.length:  # another block's, which is not complete
+                pieces = Joined(dim)
+            self._gathered[name] = _Gathered(pieces, path, transforms)
+        whole = self._gathered[name]
+        misfit = whole.pieces.append(piece, tap.part[1] if tap.part else 1)
+        whole.transforms = transforms
+        whole.error = whole.error or error or misfit
+        whole.count += 1
+        if tap.part and whole.count == tap.part[1]:
             del self._gathered[name]
-            joined = torch.cat(whole.pieces, dim=tap.join)
             self._flush()
-            transforms = (*whole.transforms, "joined")
-            self._write(name, joined, path, transforms, whole.error)
+            self._end(name, whole, "joined")
 
     def _flush(self) -> None:
         """Writes the sequences gathered so far; the next tensor comes after them."""
         gathered, self._gathered = self._gathered, {}
         for name, whole in gathered.items():
-            transforms = (*whole.transforms, "sequences_joined")
-            joined = torch.cat(whole.pieces)
-            self._write(name, joined, whole.path, transforms, whole.error)
+            self._end(name, whole, "sequences_joined")
+
+    def _end(self, name: str, whole: _Gathered, how: str) -> None:
+        transforms = (*whole.transforms, how)
+        self._write(name, whole.pieces.whole(), whole.path, transforms, whole.error)
+        whole.pieces.clear()
 
     def _write(
         self,
@@ -299,9 +317,17 @@ class _Recorder:
             self._note(f"{name} again", f"made a second time at {path}", False)
             return
         self._recorded.add(name)
-        if error is None and tensor.is_floating_point() and not tensor.isfinite().all():
+        if error is None and not _is_finite(tensor):
             error = "it has values that are NaN or infinite"
         self.sink.add(name, tensor, path or "(encoder)", transforms, error)
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """In one pass over the memory: a NaN is both the least and the greatest."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    low, high = torch.aminmax(tensor)
+    return math.isfinite(low.item()) and math.isfinite(high.item())
 
 
 def _pick(call: _Call, kind: str, steps: list[str]) -> Any:

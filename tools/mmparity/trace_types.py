@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-TRACE_VERSION = 1
+TRACE_VERSION = 2
 
 Side = Literal["old", "new", "oracle"]
 
@@ -21,7 +21,7 @@ class TensorRecord:
         shape: canonical shape, tokens first.
         dtype: torch's name without the prefix, for example ``bfloat16``.
         file: name of the safetensors file that holds it, inside the trace.
-        digest: sha256 of the canonical bytes.
+        digest: blake3 of the canonical bytes; sha256 in traces of version 1.
         path: where it came from in the implementation (module path or operator).
         transforms: the layout transforms applied to reach the canonical layout.
         error: why the tensor is not usable (a padded lane that is not zero, an

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces on disk: the only tensor I/O of captures. Format: docs/formats.md.
 
-Written one block at a time, so that no more than a block is held; ``trace.json``
-comes last, so an interrupted trace is never taken for a whole one. Reading
-trusts nothing in the folder.
+Written as it comes, straight from the tensors' memory: nothing is held, and while
+one core writes the other one makes the digest. ``trace.json`` comes last, so an
+interrupted trace is never taken for a whole one. Reading trusts nothing in the
+folder.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import hashlib
 import json
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
+from blake3 import blake3
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from mmparity.types import (
     TRACE_VERSION,
@@ -32,7 +34,24 @@ from mmparity.types import (
 
 MANIFEST = "trace.json"
 MANIFEST_LIMIT = 64 << 20
-FLUSH_BYTES = 64 << 20
+READABLE_VERSIONS = (1, TRACE_VERSION)
+HEADER_BYTES = 16 << 10
+"""Kept free at the start of each file for what is known only at its end."""
+STORED_AS = {
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+"""torch's dtype -> its name in a safetensors file."""
 KEEP_FLOAT64_NUMEL = 1 << 16
 """Larger float64 tensors are stored as float32: the oracle's last digits do not
 matter, its size does."""
@@ -63,6 +82,51 @@ class Manifest:
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
+class _File:
+    """A safetensors file that is written before its header is known."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = HEADER_BYTES
+        self._file = path.open("wb", buffering=0)
+        self._file.seek(HEADER_BYTES)
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._room = HEADER_BYTES - 8 - len("{}")
+
+    def entry(self, name: str, tensor: torch.Tensor) -> dict[str, Any] | None:
+        """Where the tensor goes; None where it needs a file of its own."""
+        start = self.size - HEADER_BYTES
+        entry = {
+            "dtype": STORED_AS[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, start + tensor.nbytes],
+        }
+        taken = len(json.dumps({name: entry}))
+        if start % tensor.element_size() or taken > self._room:
+            return None
+        self._room -= taken
+        self._entries[name] = entry
+        self.size += tensor.nbytes
+        return entry
+
+    def write(self, data: memoryview) -> None:
+        """Appends the bytes of the last entry."""
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        """Writes the header into its place."""
+        header = json.dumps(self._entries, separators=(",", ":")).encode()
+        size = HEADER_BYTES - 8
+        self._file.seek(0)
+        self.write(memoryview(size.to_bytes(8, "little") + header.ljust(size)))
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Leaves the file as it is, without a header."""
+        self._file.close()
+
+
 class TraceWriter:
     """Writes one trace; a context manager, and whole only if its body succeeds.
 
@@ -77,8 +141,8 @@ class TraceWriter:
         self._unmatched: list[Declared] = []
         self._names: set[str] = set()
         self._files: dict[str, int] = {}
-        self._pending: dict[str, torch.Tensor] = {}
-        self._pending_bytes = 0
+        self._file: _File | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="trace")
         self._block = ""
 
     def __enter__(self) -> TraceWriter:
@@ -102,31 +166,31 @@ class TraceWriter:
         transforms: tuple[str, ...] = (),
         error: str | None = None,
     ) -> None:
-        """Records one tensor; it is copied, so the caller may go on changing it."""
+        """Records one tensor; the caller may change it afterwards."""
         if hook_point in self._names:
             raise ValueError(f"hook point {hook_point!r} was captured twice")
         self._names.add(hook_point)
-        block = ".".join(hook_point.split(".")[:2])
-        if block != self._block or self._pending_bytes > FLUSH_BYTES:
-            self._flush()
-        self._block = block
-        stored = _storable(tensor)
+        stored = _storable(hook_point, tensor)
         if error is None and stored.numel() == 0:
             error = "the tensor is empty"
+        file = self._file_for(hook_point, stored)
+        written = self._pool.submit(file.write, _bytes(stored))
+        try:
+            digest = tensor_digest(stored)
+        finally:
+            written.result()
         record = TensorRecord(
             hook_point=hook_point,
             order=len(self._records),
             shape=tuple(stored.shape),
             dtype=_dtype_name(stored),
-            file=self._file_name(),
-            digest=tensor_digest(stored),
+            file=file.path.name,
+            digest=digest,
             path=path,
             transforms=tuple(transforms),
             error=error,
         )
         self._records.append(record)
-        self._pending[hook_point] = stored
-        self._pending_bytes += stored.nbytes
 
     def unmatched(self, path: str, reason: str, explained: bool) -> None:
         """Records a module or hook point that has no partner, with the reason."""
@@ -138,10 +202,12 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._pool.shutdown()
         if kind is not None:
-            self._pending.clear()
+            if self._file is not None:
+                self._file.abandon()
             return
-        self._flush()
+        self._end_file()
         manifest = {
             "trace_version": TRACE_VERSION,
             "meta": asdict(self.meta),
@@ -153,16 +219,26 @@ class TraceWriter:
         partial.write_text(json.dumps(manifest))
         partial.replace(self.directory / MANIFEST)
 
-    def _file_name(self) -> str:
-        return f"{len(self._files):05}.safetensors"
+    def _file_for(self, hook_point: str, stored: torch.Tensor) -> _File:
+        """The file of its block, or a further one."""
+        block = ".".join(hook_point.split(".")[:2])
+        if block != self._block:
+            self._end_file()
+        self._block = block
+        for _ in range(2):
+            if self._file is None:
+                name = f"{len(self._files):05}.safetensors"
+                self._file = _File(self.directory / name)
+            if self._file.entry(hook_point, stored):
+                return self._file
+            self._end_file()
+        raise MmparityError(f"the name {hook_point[:80]!r}... is too long for a trace.")
 
-    def _flush(self) -> None:
-        if self._pending:
-            file = self.directory / self._file_name()
-            save_file(self._pending, file)
-            self._files[file.name] = file.stat().st_size
-        self._pending = {}
-        self._pending_bytes = 0
+    def _end_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._files[self._file.path.name] = self._file.size
+            self._file = None
 
 
 class TraceReader:
@@ -175,6 +251,7 @@ class TraceReader:
         self.directory = Path(directory)
         manifest = _read_manifest(self.directory / MANIFEST)
         self.meta = manifest.meta
+        self._version = manifest.trace_version
         self.records = manifest.records
         self.unmatched = manifest.unmatched
         self._by_name = {record.hook_point: record for record in manifest.records}
@@ -203,7 +280,7 @@ class TraceReader:
                 f"{where} is {_dtype_name(tensor)} {tuple(tensor.shape)}, but "
                 f"{MANIFEST} says {record.dtype} {record.shape}."
             )
-        if tensor_digest(tensor) != record.digest:
+        if tensor_digest(tensor, self._version) != record.digest:
             raise MmparityError(f"{where} does not have the digest of {MANIFEST}.")
         return tensor
 
@@ -242,14 +319,11 @@ class TraceReader:
             )
 
 
-def tensor_digest(tensor: torch.Tensor) -> str:
-    """sha256 over dtype, shape and bytes."""
-    head = f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode()
-    digest = hashlib.sha256(head)
-    if tensor.numel():
-        digest.update(
-            memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
-        )
+def tensor_digest(tensor: torch.Tensor, version: int = TRACE_VERSION) -> str:
+    """blake3 over dtype, shape and bytes; sha256 in the first version of traces."""
+    digest = hashlib.sha256() if version == 1 else blake3()
+    digest.update(f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode())
+    digest.update(_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -266,9 +340,10 @@ def _read_manifest(file: Path) -> Manifest:
     except (OSError, ValueError, RecursionError) as error:
         raise MmparityError(f"{file} cannot be read: {error}") from error
     version = raw.get("trace_version") if isinstance(raw, dict) else None
-    if version != TRACE_VERSION:
+    if version not in READABLE_VERSIONS:
+        allowed = " and ".join(map(str, READABLE_VERSIONS))
         raise MmparityError(
-            f"{file} has trace_version {version!r}; this tool reads {TRACE_VERSION}. "
+            f"{file} has trace_version {version!r}; this tool reads {allowed}. "
             "Capture again with this version."
         )
     try:
@@ -279,11 +354,27 @@ def _read_manifest(file: Path) -> Manifest:
         raise MmparityError(f"{file}: {place}: {first['msg']}") from error
 
 
-def _storable(tensor: torch.Tensor) -> torch.Tensor:
+def _storable(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as it is stored: itself where it lies so in memory, else a copy."""
+    tensor = tensor.detach()
+    if tensor.dtype not in STORED_AS:
+        allowed = ", ".join(str(dtype) for dtype in STORED_AS)
+        raise MmparityError(
+            f"{name} is {tensor.dtype}, which a trace cannot hold. Allowed: {allowed}."
+        )
     large = tensor.dtype == torch.float64 and tensor.numel() > KEEP_FLOAT64_NUMEL
+    if tensor.device.type == "cpu" and tensor.is_contiguous() and not large:
+        return tensor
     dtype = torch.float32 if large else tensor.dtype
     # Not `tensor.float()`: an oracle may run with casts to float32 turned off.
-    return torch.empty(tensor.shape, dtype=dtype).copy_(tensor.detach())
+    return torch.empty(tensor.shape, dtype=dtype).copy_(tensor)
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    """A contiguous tensor's memory."""
+    if not tensor.numel():
+        return memoryview(b"")
+    return memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
 
 
 def _dtype_name(tensor: torch.Tensor) -> str:

@@ -143,6 +143,8 @@ def _other_tensor(trace: Path) -> None:
     file = trace / "00000.safetensors"
     tensors = {name: tensor.flip(0) for name, tensor in load_file(file).items()}
     save_file(tensors, file)
+    size = file.stat().st_size
+    edit(trace, lambda manifest: manifest["files"].update({file.name: size}))
 
 
 BROKEN: dict[str, Callable[[Path], object]] = {

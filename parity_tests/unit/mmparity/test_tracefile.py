@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -206,3 +207,57 @@ def test_oracle_without_casts_to_float32_is_still_stored_small(
     with NoCasts(), TraceWriter(tmp_path / "t", sides.old_meta) as writer:
         writer.add("large", torch.rand(11, dtype=torch.float64), "x")
     assert TraceReader(tmp_path / "t").read("large").dtype == torch.float32
+
+
+def test_a_trace_of_the_first_version_can_still_be_read(
+    sides: Sides, trace: Path
+) -> None:
+    def to_version_1(manifest: dict[str, Any]) -> None:
+        manifest["trace_version"] = 1
+        for record in manifest["records"]:
+            tensor = sides.old[record["hook_point"]]
+            head = f"{record['dtype']} {tuple(tensor.shape)}\n".encode()
+            content = head + tensor.numpy().tobytes()
+            record["digest"] = hashlib.sha256(content).hexdigest()
+
+    edit(trace, to_version_1)
+    reader = TraceReader(trace)
+    for name, tensor in sides.old.items():
+        assert torch.equal(reader.read(name), tensor)
+    _flip_a_bit(trace)
+    with pytest.raises(MmparityError, match="does not have the digest"):
+        TraceReader(trace).read(reader.records[0].hook_point)
+
+
+def test_a_tensor_that_would_not_be_aligned_gets_a_file_of_its_own(
+    sides: Sides, tmp_path: Path
+) -> None:
+    tensors = {"a": torch.ones(3, dtype=torch.int8), "b": torch.ones(2)}
+    with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
+        for name, tensor in tensors.items():
+            writer.add(f"blocks.0.{name}", tensor, "x")
+    reader = TraceReader(tmp_path / "t")
+    assert torch.equal(reader.read("blocks.0.b"), tensors["b"])
+    assert reader.record("blocks.0.a").file != reader.record("blocks.0.b").file
+
+
+def test_more_names_than_a_header_holds_make_a_further_file(
+    sides: Sides, tmp_path: Path
+) -> None:
+    names = [f"blocks.0.{number:03}{'x' * 200}" for number in range(80)]
+    with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
+        for number, name in enumerate(names):
+            writer.add(name, torch.full((2,), float(number)), "x")
+    reader = TraceReader(tmp_path / "t")
+    assert len({record.file for record in reader.records}) == 2
+    assert [reader.read(name)[0].item() for name in names] == list(range(80))
+
+
+def test_a_dtype_that_no_trace_can_hold_is_refused(
+    sides: Sides, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(MmparityError, match=r"a is torch\.complex64, .* Allowed: "),
+        TraceWriter(tmp_path / "t", sides.old_meta) as writer,
+    ):
+        writer.add("a", torch.zeros(1, dtype=torch.complex64), "x")

@@ -321,7 +321,7 @@ class TraceReader:
 
 def tensor_digest(tensor: torch.Tensor, version: int = TRACE_VERSION) -> str:
     """blake3 over dtype, shape and bytes; sha256 in the first version of traces."""
-    digest = hashlib.sha256() if version == 1 else blake3()
+    digest: Any = hashlib.sha256() if version == 1 else blake3()
     digest.update(f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode())
     digest.update(_bytes(tensor))
     return digest.hexdigest()

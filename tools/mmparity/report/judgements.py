@@ -92,7 +92,9 @@ def headline(result: ComparisonResult) -> str:
     if result.verdict == "fail" and s.failed:
         return f"different: {s.failed:,} of {s.passed + s.failed:,} rows failed"
     if _by_engine(result):
-        return "every layer is the same, but the engine is not"
+        differs = result.verdict == "fail"
+        rest = "is not" if differs else "could not be judged"
+        return f"every layer is the same, but the engine {rest}"
     found = len(structures.undeclared(result.cases))
     if result.verdict == "fail" and found:
         found_text = labels.count(found, "structural difference")

@@ -92,3 +92,15 @@ def test_foreign_engine_result_is_refused(
 def test_without_an_engine_nothing_is_said_of_it(passing: ComparisonResult) -> None:
     result = replace(passing, engine=None)
     assert 'id="engine"' not in render(result, ["html"])["html"]
+
+
+def test_engine_that_could_not_be_judged_is_an_error_of_the_whole(
+    passing: ComparisonResult, failing_engine: EngineResult, tmp_path: Path
+) -> None:
+    said = f"ascend-0.11.0 ended with exit status -9 {'x' * 300}"
+    engine = replace(failing_engine, verdict="error", errors=(said,))
+    result = with_engine(passing, written(engine, tmp_path))
+    page = render(result, ["html"])["html"]
+    assert result.verdict == "error"
+    assert "every layer is the same, but the engine could not be judged" in page
+    assert f"<li>{said}</li>" in page

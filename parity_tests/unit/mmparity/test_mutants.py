@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from mmparity.mutants import trial
-from mmparity.mutants.catalogue import Mutant, read_catalogue
+from mmparity.mutants.catalogue import Mutant, edited_files, read_catalogue
 from mmparity.mutants.run import OLD_OF
 from mmparity.mutants.score import BEGIN, END, Score, score, write_docs
 from mmparity.mutants.swap import SwapError, swap
@@ -130,6 +130,20 @@ def test_ranks_of_a_trial_end_with_the_one_that_died() -> None:
     started = time.monotonic()
     assert trial.wait_for(pids) == [1, 0]
     assert time.monotonic() - started < 30
+
+
+def test_edits_of_one_function_are_planted_together(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("def f(x):\n    y = x + 1\n    return y * 2\n")
+    one = Mutant("one", "bug", "unified", "vllm/a.py", "x + 1", "x - 1", ("f",))
+    two = Mutant("two", "bug", "unified", "vllm/a.py", "y * 2", "y * 3", ("f",))
+    trees = {"vllm": str(tmp_path)}
+    ((path, before, after),) = edited_files((one, two), trees)
+    assert (path, before) == (file, file.read_text())
+    assert "x - 1" in after
+    assert "y * 3" in after
+    with pytest.raises(MmparityError, match="'one' does not go with those before it"):
+        edited_files((one, one), trees)
 
 
 BUG = Mutant("bug", "bug", "unified", "vllm/a/b.py", "x", "y", ("blocks.0",), "ragged")

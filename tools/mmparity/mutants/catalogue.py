@@ -8,6 +8,7 @@ trees before anything runs.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -90,6 +91,23 @@ class Mutant:
                 f"once is needed. Mend it in {FOLDER}."
             )
         return before, before.replace(self.old, self.new)
+
+
+def edited_files(
+    edits: Iterable[Mutant], trees: dict[str, str]
+) -> list[tuple[Path, str, str]]:
+    """Each file once, before and after all edits of it: two may be in one function."""
+    files: dict[Path, tuple[str, str]] = {}
+    for edit in edits:
+        path = edit.path(trees)
+        before, _ = edit.edited(trees)
+        after = files.get(path, (before, before))[1]
+        if after.count(edit.old) != 1:
+            raise MmparityError(
+                f"mutant {edit.name!r} does not go with those before it"
+            )
+        files[path] = before, after.replace(edit.old, edit.new)
+    return [(path, *texts) for path, texts in files.items()]
 
 
 def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:

@@ -26,7 +26,7 @@ import torch
 from mmparity import encoders
 from mmparity.implementations import get
 from mmparity.jobs import GO
-from mmparity.mutants.catalogue import Mutant, read_catalogue
+from mmparity.mutants.catalogue import Mutant, edited_files, read_catalogue
 from mmparity.mutants.swap import SwapError, swap
 from mmparity.mutants.trial import (
     UNCHANGED,
@@ -118,9 +118,8 @@ def _child(
     edited: tuple[str, ...] = ()
     trees = trial.job.trees
     try:
-        for edit in mutant.edits if mutant else ():
-            before, after = edit.edited(trees)
-            edited += swap(str(edit.path(trees).resolve()), before, after)
+        for path, before, after in edited_files(mutant.edits if mutant else (), trees):
+            edited += swap(str(path.resolve()), before, after)
         outcome = _tried(mutant, trial, runtime)
     except SwapError as error:
         outcome = trial.outcome(INVALID, reason=str(error))

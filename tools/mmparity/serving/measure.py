@@ -123,11 +123,12 @@ async def _rounds(
 @contextlib.contextmanager
 def _signals_cancel(task: asyncio.Future[None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, task.cancel)
     try:
         yield
     finally:
-        for number in numbers:
+        for number, handler in before.items():  # asyncio leaves the system's default
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,10 +42,7 @@ def test_both_servers_are_asked_measured_and_ended(
     assert data["bench"]["same"] == 6
     page = (tmp_path / "out/serve.md").read_text()
     assert "vllm bench serve" in page and "| first token, ms p95 | 95 | 95 |" in page
-    for side in data["runs"]["streamed"]["sides"].values():
-        port = int(side["url"].removesuffix("/v1").rpartition(":")[2])
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port))
+    assert_ended(data)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,37 @@ def test_what_was_measured_is_kept_when_the_benchmark_fails(
     assert data["reason"] == "vllm bench serve: it did not finish"
     assert [run["summary"]["same"] for run in data["runs"].values()] == [6, 6]
     assert "it did not finish" in (tmp_path / "out/serve.md").read_text()
+
+
+def test_ended_by_a_signal_no_server_is_left_and_what_was_measured_is_kept(
+    python: Python, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "mmparity", "serve", "--model", "m"),
+            *("--old", python("a", "endless benchmark"), "--new", python("b")),
+            *("--requests", "2", "--concurrency", "2", "--out", str(out)),
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 90
+    while not (out / "bench/started").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 2
+    data = json.loads((out / "serve.json").read_text())
+    assert data["verdict"] == "error" and data["runs"]["streamed"]["verdict"] == "pass"
+    assert_ended(data)
+
+
+def assert_ended(data: dict[str, Any]) -> None:
+    """Nobody listens where the servers were."""
+    for side in data["runs"]["streamed"]["sides"].values():
+        port = int(side["url"].removesuffix("/v1").rpartition(":")[2])
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
 
 
 def test_what_is_no_side_is_refused(tmp_path: Path) -> None:

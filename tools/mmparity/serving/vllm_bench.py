@@ -34,7 +34,7 @@ def bench(
     """Runs it with seeded random images and prompts, the same on every side.
 
     Returns:
-        ``completed``, ``failed``, ``figures`` and ``texts`` of the answers.
+        ``completed``, ``failed``, ``figures`` and ``answers``: text, tokens.
     """
     file = folder / f"{Path(runner.name).name}.json"
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def read(file: Path, log: Path) -> dict[str, Any]:
             "failed": raw["failed"],
             "seconds": raw["duration"],
             "figures": {name: raw[key] for name, key in FIGURES.items()},
-            "texts": raw["generated_texts"],
+            "answers": [*zip(raw["generated_texts"], raw["output_lens"], strict=True)],
         }
     except (OSError, ValueError, KeyError) as error:
         raise MmparityError(
@@ -79,15 +79,19 @@ def read(file: Path, log: Path) -> dict[str, Any]:
 
 def compared(old: dict[str, Any], new: dict[str, Any], asked: int) -> dict[str, Any]:
     """Both sides' figures and whether all was answered, and alike."""
-    texts = list(zip(old.pop("texts"), new.pop("texts"), strict=False))
-    same = sum(one == two and bool(one) for one, two in texts)
+    pairs = zip(old.pop("answers"), new.pop("answers"), strict=False)
+    # A text may be empty: special tokens have none.
+    same = sum(one == two and one[1] > 0 for one, two in pairs)
     reason = ""
     for name, side in (("old", old), ("new", new)):
         if side["completed"] != asked or side["failed"]:
             reason = f"{name}: {side['completed']} of {asked} requests were answered"
     verdict = "error" if reason else "pass"
     if not reason and same < asked:
-        verdict, reason = "fail", f"{asked - same} of {asked} answers differ"
+        verdict, reason = (
+            "fail",
+            f"{asked - same} of {asked} answers differ or have no token",
+        )
     return {
         "verdict": verdict,
         "reason": reason or f"{asked} answers are the same",

@@ -172,8 +172,11 @@ def bench(folder: Path, name: str, requests: int) -> None:
         "duration": 1.0,
         "request_throughput": float(requests),
         "output_throughput": 16.0 * requests,
-        "generated_texts": ["some text"] * requests,
+        "generated_texts": ["", *["some text"] * (requests - 1)],
+        "output_lens": [2] * requests,
     }
+    if os.environ.get("FAKE") == "no tokens":
+        result["output_lens"][0] = 0
     for metric in ("ttft", "tpot", "e2el"):
         result |= {f"p{p}_{metric}_ms": float(p) for p in (50, 95, 99)}
     (folder / name).write_text(json.dumps(result))

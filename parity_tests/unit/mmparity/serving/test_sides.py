@@ -50,6 +50,7 @@ def test_both_servers_are_asked_measured_and_ended(
     [
         ("other answers", 1, "streamed: 6 of 6 answers differ"),
         ("failed benchmark", 2, "vllm bench serve: new: 5 of 6 requests were answered"),
+        ("no tokens", 1, "vllm bench serve: 1 of 6 answers differ"),
         ("broken server", 2, "| no such device"),
     ],
 )

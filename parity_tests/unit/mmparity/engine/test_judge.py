@@ -150,6 +150,18 @@ def test_a_refusal_that_is_declared_is_told_and_any_other_is_an_error(
     assert row(refused, other, ([], []), engine="sleep").verdict == "error"
 
 
+def test_a_refusal_of_one_side_is_not_one_of_another(made: Any) -> None:
+    scenario = SCENARIOS["second load of weights"]
+    words = "RuntimeError: start (0) + length (512) exceeds dimension size (320)."
+    old = made.outcome("ascend-0.11.0", error=words)
+    new = made.outcome("unified-ascend")
+    found = row(old, new, ([], []), pair=NEAR, scenario=scenario)
+    assert found.verdict == "cannot run"
+    refused = made.outcome("unified-ascend", error=words)
+    found = row(old, refused, ([], []), pair=NEAR, scenario=scenario)
+    assert found.verdict == "error" and found.reason.startswith("unified-ascend")
+
+
 def test_a_side_that_never_came_so_far_is_an_error(made: Any) -> None:
     assert row(None, made.outcome("unified"), ([], [])).verdict == "error"
 

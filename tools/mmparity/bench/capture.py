@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m mmparity.bench.capture``: what recording a forward costs, beside peers.
+
+Each mode has its own process: transformers' tower in bfloat16, warmed up; then the
+plain and the recorded forward in turn. What counts is the ratio of the minima, and
+the most resident memory above that of the warmed-up model.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import save_file
+from torch import nn
+
+from mmparity import checkpoint, encoders, models
+from mmparity.capture import capturing
+from mmparity.encoders import Encoder
+from mmparity.implementations import get
+from mmparity.seeded import seeded_checkpoint
+from mmparity.tracefile import TraceWriter
+from mmparity.types import TraceMeta
+
+CHECKPOINTS = Path("build/parity/checkpoints")
+WARM_UP = 2
+Recording = Callable[[Encoder, Path], AbstractContextManager[Any]]
+
+
+def _tower(path: Path, side: int) -> tuple[Encoder, Callable[[], None]]:
+    """transformers' tower with its weights in memory, and a forward of one image."""
+    config = copy.deepcopy(checkpoint.read_vision_config(path))
+    config._attn_implementation = "sdpa"
+    with torch.device("meta"):
+        model = checkpoint.tower_class(config)(config)
+    weights = {name: w.clone() for name, w in checkpoint.vision_weights(path, config)}
+    model.load_state_dict(weights, strict=True, assign=True)
+    # Its buffer is not in the checkpoint, and was not computed on "meta".
+    rotary = type(model.rotary_pos_emb)
+    model.rotary_pos_emb = rotary(models.head_size(config) // 2)
+    model.requires_grad_(False).eval().to(torch.bfloat16)
+    grid = torch.tensor([[1, side, side]])
+    width = 3 * config.temporal_patch_size * config.patch_size**2
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(side * side, width, generator=generator).bfloat16()
+    encoder = Encoder(
+        model=model,
+        hook_map=encoders.hook_map_of(get("hf"), config),
+        forward=lambda pixel_values, grid_thw: model(pixel_values, grid_thw),
+        hyper_parameters=encoders.describe(model, config, backend="sdpa"),
+    )
+    return encoder, lambda: encoder.forward(pixels, grid)
+
+
+@contextmanager
+def _trace(encoder: Encoder, folder: Path) -> Iterator[None]:
+    """A trace of all hook points, as ``mmparity capture`` writes it."""
+    depth = len(encoder.model.blocks)  # type: ignore[arg-type]
+    meta = TraceMeta("hf", "bench", "bfloat16", "cpu", "", "", (), depth)
+    with TraceWriter(folder, meta) as writer, capturing(encoder, depth, writer):
+        yield
+
+
+@contextmanager
+def _hooks(
+    model: nn.Module, take: Callable[[str, torch.Tensor], None]
+) -> Iterator[None]:
+    def hook(name: str) -> Callable[..., None]:
+        def call(module: nn.Module, args: Any, output: Any) -> None:
+            take(name, output[0] if isinstance(output, tuple) else output)
+
+        return call
+
+    handles = [m.register_forward_hook(hook(n)) for n, m in model.named_modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _hooks_stream(encoder: Encoder, folder: Path) -> Iterator[None]:
+    """Plain forward hooks, one safetensors file for each module's output."""
+
+    def take(name: str, output: torch.Tensor) -> None:
+        file = folder / f"{name or 'tower'}.safetensors"
+        save_file({"output": output.contiguous()}, file)
+
+    folder.mkdir(exist_ok=True)
+    with _hooks(encoder.model, take):
+        yield
+
+
+@contextmanager
+def _hooks_statistics(encoder: Encoder, folder: Path) -> Iterator[None]:
+    """Plain forward hooks: minimum, maximum, mean and norm in float32."""
+    found: dict[str, list[float]] = {}
+
+    def take(name: str, output: torch.Tensor) -> None:
+        wide = output.float()
+        low, high = wide.aminmax()
+        values = (low, high, wide.mean(), wide.norm())
+        found[name] = [value.item() for value in values]
+
+    with _hooks(encoder.model, take):
+        yield
+    folder.mkdir(exist_ok=True)
+    (folder / "statistics.json").write_text(json.dumps(found))
+
+
+@contextmanager
+def _transformers(encoder: Encoder, folder: Path) -> Iterator[None]:
+    """transformers' model_addition_debugger_context, tensors to disk."""
+    from transformers.model_debugging_utils import model_addition_debugger_context
+
+    with model_addition_debugger_context(
+        encoder.model, debug_path=str(folder), do_prune_layers=False, use_repr=False
+    ):
+        yield
+
+
+MODES: dict[str, tuple[str, Recording]] = {
+    "trace": ("mmparity: every hook point to disk", _trace),
+    "hooks-stream": ("plain hooks: a file for each output", _hooks_stream),
+    "hooks-statistics": ("plain hooks: statistics in float32", _hooks_statistics),
+    "transformers": ("transformers' debugger: tensors to disk", _transformers),
+}
+LIMITS = {"trace": (1.5, 64)}
+"""Mode -> times the plain forward, and MiB, that it may take at most."""
+
+
+class _Peak:
+    """The most resident memory inside the ``with``, above that at its start."""
+
+    def __enter__(self) -> _Peak:
+        self.before = self.most = _resident()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    @property
+    def extra(self) -> int:
+        """Bytes."""
+        return self.most - self.before
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.005):
+            self.most = max(self.most, _resident())
+
+
+def _resident() -> int:
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, Any]:
+    """The seconds of plain and recorded forwards, in turn, and the extra memory."""
+    recording = MODES[mode][1]
+    path = seeded_checkpoint(CHECKPOINTS, depth=depth)
+    encoder, forward = _tower(path, side)
+    seconds: dict[str, list[float]] = {"plain": [], "recorded": []}
+    extra = written = 0
+    with torch.inference_mode():
+        for _ in range(WARM_UP):
+            forward()
+        for _ in range(repeats):
+            seconds["plain"].append(_seconds(forward))
+            with (
+                tempfile.TemporaryDirectory(dir=path.parent) as folder,
+                _Peak() as peak,
+            ):
+
+                def recorded(folder: str = folder) -> None:
+                    with recording(encoder, Path(folder) / "out"):
+                        forward()
+
+                seconds["recorded"].append(_seconds(recorded))
+                files = [f for f in Path(folder).rglob("*") if f.is_file()]
+                written = sum(file.stat().st_size for file in files)
+            extra = max(extra, peak.extra)
+    return {"seconds": seconds, "extra_bytes": extra, "written_bytes": written}
+
+
+def _seconds(action: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+@click.command(context_settings={"max_content_width": 88})
+@click.option("--mode", "modes", multiple=True, type=click.Choice(list(MODES)))
+@click.option("--depth", type=int, help="Blocks; all 32 where not given.")
+@click.option("--side", default=28, show_default=True, help="Patches along a side.")
+@click.option("--repeats", default=5, show_default=True, help="Minimum of so many.")
+@click.option("--threads", default=2, show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it.")
+@click.option("--here", is_flag=True, hidden=True)
+def main(
+    modes: tuple[str, ...],
+    depth: int | None,
+    side: int,
+    repeats: int,
+    threads: int,
+    json_file: Path | None,
+    here: bool,
+) -> None:
+    """Measure what recording a forward costs, for mmparity and for its peers.
+
+    Qwen2.5-VL-7B's vision tower as transformers has it, seeded weights, bfloat16, on
+    the CPU. A figure over its target is said, and is no error.
+
+    \b
+    python -m mmparity.bench.capture
+    python -m mmparity.bench.capture --mode trace --depth 4
+    """
+    if here:
+        torch.set_num_threads(threads)
+        click.echo(json.dumps(measure(modes[0], depth, side, repeats)))
+        return
+    console, found = Console(), {}
+    for mode in modes or MODES:
+        console.print(MODES[mode][0])
+        found[mode] = _in_own_process(mode, depth, side, repeats, threads)
+    console.print(table(found))
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _in_own_process(
+    mode: str, depth: int | None, side: int, repeats: int, threads: int
+) -> dict[str, Any]:
+    given = {"mode": mode, "side": side, "repeats": repeats, "threads": threads}
+    if depth is not None:
+        given["depth"] = depth
+    options = [
+        text for key, value in given.items() for text in (f"--{key}", str(value))
+    ]
+    command = [sys.executable, "-m", "mmparity.bench.capture", "--here", *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise click.ClickException(f"{mode} ended with exit status {done.returncode}.")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def table(found: dict[str, dict[str, Any]]) -> Table:
+    """The figures, and whether those that have a target keep to it."""
+    shown = Table("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "")
+    for mode, one in found.items():
+        plain, recorded = (min(one["seconds"][key]) for key in ("plain", "recorded"))
+        extra, written = (one[key] / 2**20 for key in ("extra_bytes", "written_bytes"))
+        verdict = ""
+        if mode in LIMITS:
+            ratio, most = LIMITS[mode]
+            met = recorded / plain <= ratio and extra <= most
+            verdict = f"{'met' if met else 'missed'}: {ratio:g}, {most} MiB"
+        shown.add_row(
+            MODES[mode][0],
+            *(f"{value:.3f}" for value in (plain, recorded)),
+            f"{recorded / plain:.2f}",
+            *(f"{value:.0f}" for value in (extra, written)),
+            verdict,
+        )
+    return shown
+
+
+if __name__ == "__main__":
+    main()

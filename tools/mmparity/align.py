@@ -10,7 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.tracefile import TraceReader
-from mmparity.types import MmparityError, Side, TensorRecord, TraceMeta, Unmatched
+from mmparity.types import (
+    ASSUMED,
+    UNKNOWN,
+    MmparityError,
+    Side,
+    TensorRecord,
+    TraceMeta,
+    Unmatched,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,12 @@ def check_comparable(old: TraceMeta, new: TraceMeta, *, what: str = "new") -> No
     fields = ["weights_digest", "pixels_digest", "grid_thw", "depth"]
     if what != "oracle":
         fields.append("dtype")
-    differing = [name for name in fields if getattr(old, name) != getattr(new, name)]
+    differing = [
+        name
+        for name in fields
+        if getattr(old, name) != getattr(new, name)
+        and not {UNKNOWN, ASSUMED, ()} & {getattr(old, name), getattr(new, name)}
+    ]
     if differing:
         lines = [
             f"  {name}: old {getattr(old, name)!r}, {what} {getattr(new, name)!r}"

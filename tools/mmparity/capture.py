@@ -179,7 +179,7 @@ class _Recorder:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             inside = self._stack[-1] if self._stack else None
-            if inside is None or hook_points.pattern_of(inside) != tap.inside:
+            if inside is None or self.map.pattern_of(inside) != tap.inside:
                 self._note(f"{inside}: {tap.target}", "called outside its place", False)
                 return function(*args, **kwargs)
             named = {**dict(zip(tap.parameters, args, strict=False)), **kwargs}
@@ -201,7 +201,7 @@ class _Recorder:
 
     def _taps(self, path: str) -> tuple[Tap, ...]:
         """What is taken at a module; the exact path comes before the pattern."""
-        pattern = hook_points.pattern_of(path)
+        pattern = self.map.pattern_of(path)
         rules = [
             self.map.modules[key]
             for key in dict.fromkeys((path, pattern))
@@ -233,7 +233,7 @@ class _Recorder:
         self, taps: tuple[Tap, ...], call: _Call, when: tuple[str, ...]
     ) -> None:
         started = time.perf_counter()
-        number = hook_points.number_of(call.path)
+        number = self.map.number_of(call.path)
         taken = []
         for tap in taps:
             kind, *steps = tap.take.split(".")

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import json as json_module
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import click
 
 from mmparity import judging_commands
 from mmparity.engine.command import engine
+from mmparity.listing import list_names
 from mmparity.mutants.command import mutants
 from mmparity.serving.command import accuracy, serve, serve_compare
 from mmparity.serving.demo_command import demo
@@ -45,8 +46,19 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, epilog=EPILOG, context_settings={"max_content_width": 88})
-def main() -> None:
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Python file that adds an implementation (docs/adding-an-encoder.md).",
+)
+def main(encoders: tuple[Path, ...]) -> None:
     """Compare vision encoders, layer by layer, across implementations."""
+    from mmparity.implementations import add_file
+
+    for file in encoders:
+        add_file(file)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, signal.default_int_handler)
@@ -108,6 +120,11 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
     default="failing",
     help="Cases to run once more, new fed with old's tensors: who makes the error.",
 )
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Spread cases over a Ray cluster (docs/running-on-ray.md); local starts one.",
+)
 @click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
 @click.option(
     "--floors",
@@ -116,7 +133,7 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="What `floors` wrote: each row's margin is its error over its null floor.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
-def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
+def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) -> None:
     """Capture the sides and the oracle, compare, and report.
 
     Without --old and --new: the released Ascend encoders against the unified one
@@ -131,8 +148,14 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
 
     floors = read_floors(floors_file) if floors_file else None
     plans = make_plans(_options(given), _implementations())
-    with ProgressDisplay(steps_of(plans)) as display:
-        result = execute(plans, display)
+    with ExitStack() as stack:
+        crew = None
+        if ray is not None:
+            from mmparity.rayrun import connected
+
+            crew = stack.enter_context(connected(ray)).workers
+        display = stack.enter_context(ProgressDisplay(steps_of(plans)))
+        result = execute(plans, display, crew=crew)
     if floors is not None:
         result = rejudge(result, floors=floors)
         write_result(result, plans[0].options.out)
@@ -142,8 +165,13 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
 @main.command(epilog=EPILOG)
 @click.argument("implementation")
 @_case_options
-def capture(implementation: str, **given: Any) -> None:
-    """Capture one implementation's traces, to compare here or elsewhere."""
+@click.option("--again", is_flag=True, help="Capture anew what is there already.")
+def capture(implementation: str, again: bool, **given: Any) -> None:
+    """Capture one implementation's traces, to compare here or elsewhere.
+
+    After an interruption the same command goes on: whole traces of the same weights,
+    pixels, trees and versions are kept.
+    """
     from mmparity.plan import make_capture_plan
     from mmparity.progress import ProgressDisplay
     from mmparity.run import capture as capture_one
@@ -153,7 +181,7 @@ def capture(implementation: str, **given: Any) -> None:
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
     with ProgressDisplay(steps) as display:
         subjects = prepare((plan,))
-        capture_one(subjects, implementation, display)
+        capture_one(subjects, implementation, display, again=again)
     click.echo(str(plan.options.out / "traces" / implementation))
 
 
@@ -163,13 +191,40 @@ def capture(implementation: str, **given: Any) -> None:
 @click.option("--oracle", type=click.Path(path_type=Path), help="float64 traces.")
 @click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT)
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
+@click.option("--old-impl", help="Implementation that OLD is a dump of.")
+@click.option("--new-impl", help="Implementation that NEW is a dump of.")
+@click.option("--model", help="Of a dump. Default: qwen2.5-vl-7b.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Of a dump: the weights, which its parameters are compared with.",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(path_type=Path),
+    help="Of a dump: OUT/inputs/CASE.safetensors with its pixels.",
+)
+@click.option("--case", help="Of a dump: the case it is. Default: the other side's.")
+@click.option("--forward", type=click.IntRange(min=0), default=0, help="Which, from 0.")
+@click.option(
+    "--assume-same",
+    is_flag=True,
+    help="Vouch for weights and pixels that cannot be shown to be the same.",
+)
 def compare(
-    old: Path, new: Path, oracle: Path | None, out: Path, as_json: bool
+    old: Path, new: Path, oracle: Path | None, out: Path, as_json: bool, **given: Any
 ) -> None:
-    """Compare traces that `capture` or `run --keep-traces` made."""
-    from mmparity.offline import compare_folders
+    """Compare traces that `capture` or `run --keep-traces` made.
 
-    _finish(compare_folders(old, new, oracle, out), out, as_json)
+    OLD and NEW may also be dumps of msprobe (level L0, task tensor):
+
+    \b
+      mmparity compare OLD_DUMP build/here --old-impl ascend-0.11.0
+    """
+    from mmparity.offline import DumpOptions, compare_folders
+
+    result = compare_folders(old, new, oracle, out, DumpOptions(**given))
+    _finish(result, out, as_json)
 
 
 @main.command(epilog=EPILOG)
@@ -201,27 +256,6 @@ def report(directory: Path, formats: str, show: bool) -> None:
     sys.exit(EXIT_CODES[result.verdict])
 
 
-@main.command(name="list")
-@click.argument(
-    "what", type=click.Choice(["cases", "models", "implementations", "hook-points"])
-)
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def list_names(what: str, as_json: bool) -> None:
-    """List cases, models, implementations or hook points."""
-    rows = {
-        "cases": _case_rows,
-        "models": _model_rows,
-        "implementations": _implementation_rows,
-        "hook-points": _hook_point_rows,
-    }[what]()
-    if as_json:
-        click.echo(json_module.dumps(dict(rows), indent=2))
-        return
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        click.echo(f"{name:{width}}  {text}".rstrip())
-
-
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def doctor(as_json: bool) -> None:
@@ -232,6 +266,7 @@ def doctor(as_json: bool) -> None:
 
 
 for command in (
+    list_names,
     judging_commands.diff,
     judging_commands.rejudge,
     judging_commands.floors,
@@ -270,28 +305,3 @@ def _finish(result: ComparisonResult, out: Path, as_json: bool) -> None:
         click.echo(terminal_summary(result))
         click.echo(f"Report: {paths['html']}")
     sys.exit(EXIT_CODES[result.verdict])
-
-
-def _case_rows() -> list[tuple[str, str]]:
-    from mmparity.cases import CASES
-
-    return [(case.name, case.description) for case in CASES.values()]
-
-
-def _implementation_rows() -> list[tuple[str, str]]:
-    return [(name, item.title) for name, item in _implementations().items()]
-
-
-def _model_rows() -> list[tuple[str, str]]:
-    from mmparity.models import MODELS
-
-    return [
-        (item.name, f"{item.family}; configuration: {item.source}")
-        for item in MODELS.values()
-    ]
-
-
-def _hook_point_rows() -> list[tuple[str, str]]:
-    from mmparity.hook_points import every
-
-    return [(point.name, f"{point.layout} {point.about}") for point in every()]

@@ -7,13 +7,17 @@ Data only. It must import without torch; ``mmparity.encoders`` builds them.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
-from typing import Literal
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from mmparity.models import FAMILIES
+from mmparity.models import FAMILIES, MODELS
 from mmparity.types import MmparityError
 
-HookMaps = Literal["ascend_0_11", "vllm_0_12", "unified", "hf"]
+ENCODERS = "MMPARITY_ENCODERS"
+"""Environment variable with the files of ``--encoder``, for worker processes."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +42,25 @@ class Implementation:
     Attributes:
         name: what the command line calls it.
         title: one line that says what runs.
-        hook_maps: the module of ``mmparity.encoders`` with its hook points.
+        hook_maps: the module with its hook points, in ``mmparity.encoders`` unless it
+            has a dot; empty for that of the file that adds the implementation.
         classes: family of models -> its classes; no entry, no such encoder.
         trees: source -> its folder inside the folder of source trees.
         ascend: vllm-ascend's operators are registered before it is built.
         oracle: it runs in float64, whatever dtype is asked for.
         pad_weights: the platform says that heads are padded in the weights.
+        runtime: the module that builds it, where that is not vLLM's or the oracle's.
     """
 
     name: str
     title: str
-    hook_maps: HookMaps
+    hook_maps: str
     classes: dict[str, Classes]
     trees: dict[str, str] = field(default_factory=dict)
     ascend: bool = False
     oracle: bool = False
     pad_weights: bool = False
+    runtime: str = ""
 
     @property
     def emulates(self) -> bool:
@@ -206,6 +213,43 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
 }
 
 
+def add_file(file: Path) -> None:
+    """Adds what one Python file declares, to this process and those it starts.
+
+    ``IMPLEMENTATIONS`` and, if there are new ones, ``MODELS``; ``hook_map`` is the name
+    map of its implementations, ``start`` imports the framework of theirs.
+    """
+    file = Path(file).resolve()
+    name = f"mmparity_encoder.{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise MmparityError(f"--encoder {file} is no Python file that can be read.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        added, models = module.IMPLEMENTATIONS, getattr(module, "MODELS", ())
+        hook_map = module.hook_map
+    except Exception as error:
+        raise MmparityError(
+            f"--encoder {file} cannot be used: {type(error).__name__}: {error}. It "
+            "declares IMPLEMENTATIONS and hook_map; see docs/adding-an-encoder.md."
+        ) from error
+    assert callable(hook_map), file
+    for item in added:
+        known = IMPLEMENTATIONS.get(item.name)
+        if known is not None and known.hook_maps != name:
+            raise MmparityError(f"--encoder {file}: {item.name!r} is there already.")
+        runtime = item.runtime or (name if hasattr(module, "start") else "")
+        IMPLEMENTATIONS[item.name] = replace(
+            item, hook_maps=item.hook_maps or name, runtime=runtime
+        )
+    MODELS.update({model.name: model for model in models})
+    files = [text for text in os.environ.get(ENCODERS, "").split(os.pathsep) if text]
+    if str(file) not in files:
+        os.environ[ENCODERS] = os.pathsep.join([*files, str(file)])
+
+
 def get(name: str) -> Implementation:
     """The implementation of that name, or an error that names the closest."""
     if name in IMPLEMENTATIONS:
@@ -216,3 +260,7 @@ def get(name: str) -> Implementation:
         f"there is no implementation {name!r}.{hint} "
         f"Known: {', '.join(IMPLEMENTATIONS)} (mmparity list implementations)."
     )
+
+
+for _file in filter(None, os.environ.get(ENCODERS, "").split(os.pathsep)):
+    add_file(Path(_file))

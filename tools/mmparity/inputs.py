@@ -79,7 +79,7 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
     pixel_values = torch.cat(parts).float().contiguous()
     metadata = {
         "grid_thw": grids,
-        "pixels_digest": _digest(pixel_values),
+        "pixels_digest": pixels_digest(pixel_values),
         "description": case.description,
     }
     directory = Path(directory)
@@ -109,7 +109,7 @@ def read_inputs(file: Path) -> Inputs:
             f"{file}: grid {grids} has {patches} patches, "
             f"but there are {pixel_values.shape[0]} rows of pixels."
         )
-    if digest != _digest(pixel_values):
+    if digest != pixels_digest(pixel_values):
         raise MmparityError(f"{file} was changed: its digest does not fit its pixels.")
     return Inputs(pixel_values, grids, digest, description)
 
@@ -142,7 +142,8 @@ def pictures(file: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _digest(pixel_values: torch.Tensor) -> str:
+def pixels_digest(pixel_values: torch.Tensor) -> str:
+    """sha256 over dtype, shape and bytes."""
     head = f"{pixel_values.dtype} {tuple(pixel_values.shape)}\n".encode()
     digest = hashlib.sha256(head)
     digest.update(memoryview(pixel_values.contiguous().numpy()))

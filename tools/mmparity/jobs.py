@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from mmparity.types import MmparityError
 
-EventName = Literal["loading", "loaded", "capturing", "captured", "done", "error"]
+EventName = Literal[
+    "loading", "loaded", "capturing", "captured", "kept", "done", "error"
+]
 ErrorKind = Literal["input", "internal"]
 
 GO = "go\n"
@@ -65,6 +67,8 @@ class Job:
     """Folder of the ranks' logs."""
     silence_seconds: float = 600.0
     """A rank that says nothing for so long counts as hung."""
+    resume: bool = False
+    """Captures that are done already are left as they are."""
 
     def write(self, path: Path) -> None:
         """Writes the job file."""

@@ -19,12 +19,12 @@ import torch
 from mmparity import hook_points, provenance
 from mmparity.cases import Case, Noise
 from mmparity.compare import compare_traces
+from mmparity.crew import job_of
 from mmparity.inputs import Geometry, write_inputs
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import WORKER, run_worker
 from mmparity.plan import Plan
 from mmparity.result import build_result, write_result
-from mmparity.run import job_of
 from mmparity.subjects import Subject, prepare
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.trees import ROOT

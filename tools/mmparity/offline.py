@@ -4,26 +4,90 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmparity import provenance
 from mmparity.compare import compare_traces
+from mmparity.dumps import Subject, calls_of, depth_of, dtype_of, write_trace
+from mmparity.identity import pixels_of, qualified, weights_of
+from mmparity.implementations import get
+from mmparity.inputs import read_inputs
+from mmparity.models import DEFAULT_MODEL
+from mmparity.msprobe import Dump, is_dump
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.result import build_result, write_result
 from mmparity.tracefile import MANIFEST, TraceReader
-from mmparity.types import CaseComparison, ComparisonResult, MmparityError
+from mmparity.types import (
+    ASSUMED,
+    UNKNOWN,
+    CaseComparison,
+    ComparisonResult,
+    MmparityError,
+    TraceMeta,
+)
 
 Key = tuple[str, str]
+Traces = dict[Key, TraceReader]
+
+
+@dataclass(frozen=True)
+class DumpOptions:
+    """What the user says of dumps of msprobe, which say little of themselves.
+
+    Attributes:
+        old_impl: the implementation that OLD is a dump of.
+        new_impl: and NEW.
+        model: whose vision tower it is; not needed with a checkpoint.
+        checkpoint: folder of the weights that were loaded.
+        inputs: file with the pixels, as ``capture`` writes it.
+        case: name of the case; else that of the other side, if it has one alone.
+        forward: which of several forwards in a dump.
+        assume_same: the user vouches for what cannot be shown.
+    """
+
+    old_impl: str | None = None
+    new_impl: str | None = None
+    model: str | None = None
+    checkpoint: Path | None = None
+    inputs: Path | None = None
+    case: str | None = None
+    forward: int = 0
+    assume_same: bool = False
 
 
 def compare_folders(
-    old: Path, new: Path, oracle: Path | None, out: Path
+    old: Path,
+    new: Path,
+    oracle: Path | None,
+    out: Path,
+    options: DumpOptions | None = None,
 ) -> ComparisonResult:
     """Compares every (case, dtype) of two folders; both must have the same ones."""
     started = time.monotonic()
-    olds, news = find_traces(old), find_traces(new)
     oracles = find_traces(oracle) if oracle else {}
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=_beside(out)) as name:
+        olds, news = _both_sides(old, new, Path(name), options or DumpOptions())
+        cases = _compare(olds, news, oracles, (old, new, oracle, out))
+    result = build_result(cases, _provenance(cases, started))
+    write_result(result, out)
+    return result
+
+
+def _beside(out: Path) -> Path:
+    """The folder that ``out`` will be in: traces made of dumps need as much disk."""
+    return next(folder for folder in out.resolve().parents if folder.is_dir())
+
+
+def _compare(
+    olds: Traces,
+    news: Traces,
+    oracles: Traces,
+    given: tuple[Path, Path, Path | None, Path],
+) -> list[CaseComparison]:
+    old, new, oracle, out = given
     one_sided = sorted(set(olds) ^ set(news))
     if one_sided:
         names = ", ".join("-".join(key) for key in one_sided)
@@ -39,10 +103,71 @@ def compare_folders(
         if oracle and reference is None:
             raise MmparityError(f"{oracle} has no {ORACLE_DTYPE} trace of {key[0]!r}.")
         repeat = shlex.join([*words, "--out", str(out)])
-        cases.append(compare_traces(olds[key], news[key], reference, repeat=repeat))
-    result = build_result(cases, _provenance(cases, started))
-    write_result(result, out)
-    return result
+        compared = compare_traces(olds[key], news[key], reference, repeat=repeat)
+        cases.append(qualified(compared))
+    return cases
+
+
+def _both_sides(
+    old: Path, new: Path, scratch: Path, options: DumpOptions
+) -> tuple[Traces, Traces]:
+    """The traces of both folders; those of dumps are written to ``scratch``."""
+    names = {"old": options.old_impl, "new": options.new_impl}
+    folders = {"old": old, "new": new}
+    dumps = {side: is_dump(folder) for side, folder in folders.items()}
+    for side, name in names.items():
+        if dumps[side] != (name is not None):
+            raise MmparityError(
+                f"{folders[side]} is a dump of msprobe: --{side}-impl says of which "
+                "implementation (mmparity list implementations)."
+                if dumps[side]
+                else f"--{side}-impl is for a dump of msprobe; {folders[side]} is none."
+            )
+    found = {
+        side: find_traces(folder) for side, folder in folders.items() if not dumps[side]
+    }
+    cases = {key[0] for traces in found.values() for key in traces}
+    case = options.case or (next(iter(cases)) if len(cases) == 1 else "dump")
+    for side, name in names.items():
+        if name is not None:
+            trace = _of_dump(folders[side], name, case, scratch / side, options)
+            found[side] = {(trace.meta.case, trace.meta.dtype): trace}
+    return found["old"], found["new"]
+
+
+def _of_dump(
+    folder: Path, name: str, case: str, out: Path, options: DumpOptions
+) -> TraceReader:
+    """The trace that a dump makes, with what can be shown or is assumed of it."""
+    from mmparity.checkpoint import read_vision_config, with_depth
+    from mmparity.seeded import vision_config
+
+    dump = Dump(folder)
+    config = (
+        read_vision_config(options.checkpoint)
+        if options.checkpoint
+        else vision_config(options.model or DEFAULT_MODEL)
+    )
+    subject = Subject(get(name), config, options.forward)
+    calls = calls_of(dump, subject)
+    config = with_depth(config, depth_of(calls))
+    inputs = read_inputs(options.inputs) if options.inputs else None
+    weights = weights_of(dump, calls, options.checkpoint, config)
+    pixels = pixels_of(dump, calls, inputs)
+    doubt = ASSUMED if options.assume_same else UNKNOWN
+    meta = TraceMeta(
+        implementation=name,
+        case=case,
+        dtype=dtype_of(calls),
+        device="of a dump",
+        weights_digest=weights or doubt,
+        pixels_digest=pixels or doubt,
+        grid_thw=inputs.grid_thw if inputs else (),
+        depth=config.depth,
+        model=options.model or "",
+    )
+    write_trace(dump, replace(subject, config=config), meta, out)
+    return TraceReader(out)
 
 
 def find_traces(folder: Path) -> dict[Key, TraceReader]:

@@ -61,6 +61,10 @@ class ProgressDisplay:
             self._line(f"{implementation}: {what} captured{_seconds(event.seconds)}")
             self._bar.advance(self._task)
 
+        if event.event == "kept":
+            self._line(f"{implementation}: {what} kept, captured before")
+            self._bar.advance(self._task)
+
     def compared(self, case: CaseComparison, seconds: float) -> None:
         """One line per judged case."""
         reason = f": {case.reason}" if case.reason else ""

@@ -48,6 +48,14 @@ def own_peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def own_code() -> str:
+    """A digest of the harness's own modules: what names and writes the tensors."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def sources(root: Path, trees: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Each tree that was used: its pin, and the patches of its series.
 

@@ -18,6 +18,7 @@ from typing import Any
 from mmparity.compare import case_verdict, failure_text
 from mmparity.floors import Floors, floor_of, margin
 from mmparity.grafted import with_faults
+from mmparity.identity import qualified
 from mmparity.result import build_result
 from mmparity.tolerances import first_exceeded, tolerance_for
 from mmparity.types import (
@@ -131,7 +132,8 @@ def _case(
     verdict, reason = case_verdict(
         layers, case.unmatched, case.coverage, case.structure
     )
-    return with_faults(replace(case, layers=layers, verdict=verdict, reason=reason))
+    judged = replace(case, layers=layers, verdict=verdict, reason=reason)
+    return with_faults(qualified(judged))
 
 
 def _layer(

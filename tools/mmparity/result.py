@@ -109,7 +109,7 @@ def read_result(file: Path) -> ComparisonResult:
         file = file / FILE_NAME
     try:
         raw = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MmparityError(f"{file} cannot be read: {error}") from error
     raw = upgraded(raw) if isinstance(raw, dict) else raw
     version = raw.get("schema_version") if isinstance(raw, dict) else None

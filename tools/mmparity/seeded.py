@@ -111,6 +111,11 @@ def seeded_checkpoint(
     return directory
 
 
+def vision_config(model: str) -> PretrainedConfig:
+    """The vision configuration of a model, at its full depth."""
+    return _vision_part(_model_config(model, None), model)
+
+
 def _model_config(model: str, depth: int | None) -> PretrainedConfig:
     """The whole model's configuration, its vision part cut to ``depth``."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -128,3 +129,18 @@ class TraceMeta:
     state_dict: dict[str, str] = field(default_factory=dict)
     counts: Counts | None = None
     trace_version: int = TRACE_VERSION
+
+
+NAME_LIMIT = 1000
+
+
+def unprintable(
+    meta: TraceMeta, records: Iterable[TensorRecord], others: Iterable[str]
+) -> str | None:
+    """A name that is too long, or that would do something to a terminal."""
+    names = [meta.implementation, meta.case, meta.dtype, meta.device, meta.model]
+    names += [text for item in records for text in (item.hook_point, item.path)]
+    for name in (*names, *others):
+        if len(name) > NAME_LIMIT or not name.isprintable():
+            return name[:80]
+    return None

@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 
+from mmparity.trace_types import unprintable
 from mmparity.types import (
     TRACE_VERSION,
     MmparityError,
@@ -33,6 +34,7 @@ from mmparity.types import (
 )
 
 MANIFEST = "trace.json"
+PARTIAL = f"{MANIFEST}.partial"
 MANIFEST_LIMIT = 64 << 20
 READABLE_VERSIONS = (1, TRACE_VERSION)
 HEADER_BYTES = 16 << 10
@@ -52,6 +54,8 @@ STORED_AS = {
     torch.bool: "BOOL",
 }
 """torch's dtype -> its name in a safetensors file."""
+TENSOR_FILE_LIMIT = 8 << 30
+"""Far above one block of the largest image; a sparse file can claim any size."""
 KEEP_FLOAT64_NUMEL = 1 << 16
 """Larger float64 tensors are stored as float32: the oracle's last digits do not
 matter, its size does."""
@@ -148,7 +152,8 @@ class TraceWriter:
     def __enter__(self) -> TraceWriter:
         self.directory.mkdir(parents=True, exist_ok=True)
         for file in self.directory.iterdir():
-            if file.name != MANIFEST and not FILE_NAME.fullmatch(file.name):
+            ours = file.name in (MANIFEST, PARTIAL) or FILE_NAME.fullmatch(file.name)
+            if not ours:
                 raise MmparityError(
                     f"{self.directory} holds {file.name}, which is no part of a trace. "
                     "Give an empty folder."
@@ -215,7 +220,7 @@ class TraceWriter:
             "unmatched": [asdict(item) for item in self._unmatched],
             "files": self._files,
         }
-        partial = self.directory / f"{MANIFEST}.partial"
+        partial = self.directory / PARTIAL
         partial.write_text(json.dumps(manifest))
         partial.replace(self.directory / MANIFEST)
 
@@ -301,6 +306,10 @@ class TraceReader:
             self._check_size(name)
         if len(self._by_name) != len(self.records):
             raise MmparityError(f"{self.directory}: a hook point is there twice.")
+        said = [text for item in self.unmatched for text in (item.path, item.reason)]
+        name = unprintable(self.meta, self.records, said)
+        if name is not None:
+            raise MmparityError(f"{self.directory / MANIFEST}: {name!r} is no name.")
         for record in self.records:
             if record.file not in self._files:
                 raise MmparityError(
@@ -312,6 +321,8 @@ class TraceReader:
         file = self.directory / name
         if file.is_symlink() or not file.is_file():
             raise MmparityError(f"{file} is missing or not a plain file.")
+        if file.stat().st_size > TENSOR_FILE_LIMIT:
+            raise MmparityError(f"{file} is larger than {TENSOR_FILE_LIMIT} bytes.")
         if file.stat().st_size != self._files[name]:
             raise MmparityError(
                 f"{file} has {file.stat().st_size} bytes; {MANIFEST} says "
@@ -328,6 +339,8 @@ def tensor_digest(tensor: torch.Tensor, version: int = TRACE_VERSION) -> str:
 
 
 def _read_manifest(file: Path) -> Manifest:
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise MmparityError(f"{file} is not a plain file.")
     try:
         if file.stat().st_size > MANIFEST_LIMIT:
             raise MmparityError(f"{file} is larger than {MANIFEST_LIMIT} bytes.")

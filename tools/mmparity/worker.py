@@ -13,6 +13,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -33,7 +34,9 @@ from mmparity.graft import Graft
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
+from mmparity.provenance import own_code
 from mmparity.ranks import run_ranks
+from mmparity.resume import without_finished
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import Counts, MmparityError, TraceMeta
 from mmparity.weights import Proof, prove_encoder
@@ -47,6 +50,7 @@ DTYPES = {
 CHEAP_OPERATIONS = 2e11
 """Forwards of up to so many operations are run once more without capture."""
 SHORT_SECONDS = 0.5
+WATCH_SECONDS = 0.5
 PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
 
 Emit = Callable[[Event], None]
@@ -54,12 +58,15 @@ Emit = Callable[[Event], None]
 
 def main(arguments: list[str]) -> int:
     """Runs the job file that is the only argument; returns the exit code."""
+    _end_with_parent()
     with _event_stream() as emit:
         try:
             if len(arguments) != 1:
                 raise MmparityError("usage: python -m mmparity.worker JOB.json")
-            job = Job.read(Path(arguments[0]))
-            if job.tp > 1 and job.rank is None:
+            job = _resumed(Job.read(Path(arguments[0])), emit)
+            if not job.captures:
+                _wait_for_turn()
+            elif job.tp > 1 and job.rank is None:
                 _wait_for_turn()
                 run_ranks(job, emit)
             else:
@@ -73,6 +80,21 @@ def main(arguments: list[str]) -> int:
             return EXIT_ERROR
         emit(Event("done", peak_memory_bytes=_peak_memory()))
     return EXIT_DONE
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is killed: nobody would read what it says.
+
+    A capture that is started again must not meet the writer of the one before.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(EXIT_ERROR)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run(job: Job, emit: Emit) -> None:
@@ -110,6 +132,24 @@ def run(job: Job, emit: Emit) -> None:
                 gc.collect()
     finally:
         runtime.close()
+
+
+def _resumed(job: Job, emit: Emit) -> Job:
+    """The job without what an interrupted one has done."""
+    if not job.resume:
+        return job
+    metas: dict[str, TraceMeta] = {}
+
+    def meta_of(item: CaptureJob) -> TraceMeta:
+        path = _checkpoint(item, job)
+        if path not in metas:
+            metas[path] = _base_meta(job, path, _config(path, job))
+        return metas[path]
+
+    job, done = without_finished(job, meta_of)
+    for item in done:
+        emit(Event("kept", case=item.case, dtype=item.dtype))
+    return job
 
 
 def _wait_for_turn() -> None:
@@ -281,7 +321,7 @@ def _git(tree: Path, *arguments: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": sys.version.split()[0]}
+    versions = {"python": sys.version.split()[0], "mmparity": own_code()}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

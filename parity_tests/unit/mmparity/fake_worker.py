@@ -57,6 +57,11 @@ def main() -> None:
         raise RuntimeError("planted: no graft")
     say(Event("loaded", seconds=0.1, peak_memory_bytes=1000))
     for item in job.captures:
+        if job.implementation == "fragile" and item.case == "ragged":
+            os.kill(os.getpid(), 9)
+        if job.implementation == "kills" and item.case == "ragged":
+            os.kill(os.getppid(), 9)
+            time.sleep(600)
         copy_trace(job.implementation, item)
         say(Event("captured", item.case, item.dtype, 0.1, 2000))
     say(Event("done"))

@@ -130,6 +130,18 @@ def test_lists_are_readable_by_people_and_programs(what: str) -> None:
     assert name in json.loads(invoke("list", what, "--json").stdout)
 
 
+def test_the_name_map_of_an_implementation_is_listed() -> None:
+    words = ("list", "hook-points", "--impl", "ascend-0.11.0")
+    names = json.loads(invoke(*words, "--json").stdout)
+    operator = "blocks.{i}.attn/_npu_flash_attention_unpad input.query [unpad_halves]"
+    assert names["blocks.{i}.attn.q"] == operator
+    assert "blocks.{i}.attn: container" in " ".join(names["(no hook point)"])
+    assert "blocks.{i}.mlp.fc1" in invoke(*words, "--model", "qwen2-vl-7b").stdout
+    refused = invoke(*words, "--model", "qwen3-vl-8b")
+    assert (refused.exit_code, "no encoder for" in refused.stderr) == (2, True)
+    assert invoke("list", "cases", "--impl", "hf").exit_code == 2
+
+
 def test_help_and_lists_need_no_torch() -> None:
     script = (
         "import sys; sys.modules['torch'] = None\n"

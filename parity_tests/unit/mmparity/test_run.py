@@ -10,27 +10,32 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
-from mmparity import implementations
+from mmparity import cli, implementations, rayrun
 from mmparity import plan as plan_module
 from mmparity.jobs import Event
 from mmparity.plan import Options, Plan, make_plan
 from mmparity.result import read_result
 from mmparity.run import execute
 from mmparity.tracefile import TraceWriter
-from mmparity.types import CaseComparison, MmparityError
+from mmparity.types import CaseComparison, ComparisonResult, MmparityError
 
 if TYPE_CHECKING:
     from conftest import Sides
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
-NAMES = ("good", "new", "differs", "refuses", "crashes", "dies", "quits", "hangs")
+NAMES = (
+    *("good", "new", "differs", "refuses", "crashes", "dies", "quits", "hangs"),
+    *("fragile", "kills"),
+)
 NAMES += ("ungraftable",)
 HF = implementations.IMPLEMENTATIONS["hf"]
 IMPLEMENTATIONS = {name: replace(HF, name=name, oracle=False) for name in NAMES}
@@ -282,3 +287,83 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
     assert "Traceback" not in errors
     assert "interrupted" in errors
     assert read_result(out).verdict == "error"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[rayrun.Cluster]:
+    """One local Ray for the tests below; it hands the environment of its start on."""
+    pytest.importorskip("ray", reason=f"Ray is not installed: {rayrun.INSTALL}")
+    with rayrun.connected("local", COMMAND) as connected:
+        yield connected
+
+
+def judged(result: ComparisonResult) -> list[CaseComparison]:
+    return sorted(result.cases, key=lambda case: case.id)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("new", ["new", "differs"])
+def test_ray_gives_what_a_local_run_gives(
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cluster: rayrun.Cluster,
+    new: str,
+    shared: bool,
+) -> None:
+    plan = make(checkpoint, new=new)
+    local = execute((plan,), Recorder(), COMMAND)
+    if not shared:  # the node sees another folder of that name
+        monkeypatch.setattr(rayrun, "_same_folder", lambda token, secret: None)
+    watcher = Recorder()
+    spread = execute((plan,), watcher, COMMAND, crew=cluster.workers)
+    assert judged(spread) == judged(local)
+    assert spread.verdict == {"new": "pass", "differs": "fail"}[new]
+    assert len([event for _, event in watcher.events if event == "done"]) == 6
+    assert "log of good" in (plan.options.out / "logs/good-ragged.log").read_text()
+    assert not list(plan.options.out.glob(".ray-*"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("fragile", "fragile was ended by SIGKILL"),
+        ("kills", "its Ray task ended: WorkerCrashedError"),
+    ],
+)
+def test_what_dies_on_ray_is_an_error_of_its_case_alone(
+    checkpoint: Path, cluster: rayrun.Cluster, broken: str, message: str
+) -> None:
+    watcher = Recorder()
+    plan = make(checkpoint, new=broken)
+    result = execute((plan,), watcher, COMMAND, crew=cluster.workers)
+    verdicts = {case.name: case.verdict for case in result.cases}
+    assert verdicts == {"image": "pass", "ragged": "error"}
+    assert message in watcher.failures[0]
+    assert f"{broken}-ragged.log" in watcher.failures[0]
+    assert message in {case.name: case.reason for case in result.cases}["ragged"]
+    assert (checkpoint.parent / f"out/logs/{broken}-ragged.log").read_text()
+
+
+def test_without_ray_the_command_that_installs_it_is_named(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ["run", "--ray", "local", "--case", "ragged", "--out", "x", "--fast"]
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 2
+    assert f"Install it: `{rayrun.INSTALL}`" in result.stderr
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        ("cpu", {"num_cpus": 6}),
+        ("cuda", {"num_cpus": 1, "num_gpus": 2}),
+        ("npu", {"num_cpus": 1, "resources": {"NPU": 2}}),
+    ],
+)
+def test_a_task_asks_for_the_devices_of_its_ranks(
+    device: str, expected: dict[str, Any]
+) -> None:
+    assert rayrun.resources(device, tp=2, threads=3) == expected

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 from mmparity import tracefile
+from mmparity.cli import main
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError, TraceMeta
 
@@ -146,6 +150,72 @@ def _other_tensor(trace: Path) -> None:
     save_file(tensors, file)
     size = file.stat().st_size
     edit(trace, lambda manifest: manifest["files"].update({file.name: size}))
+
+
+def _claim(trace: Path, header: bytes, size: int | None = None) -> None:
+    """A safetensors file that says ``header``; the manifest agrees with its size."""
+    file = trace / "00000.safetensors"
+    with file.open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") if size is None else b"")
+        stream.write(header)
+        if size is not None:
+            stream.truncate(size)
+    edit(trace, lambda m: m["files"].update({file.name: file.stat().st_size}))
+
+
+def _pipe(trace: Path) -> None:
+    (trace / "trace.json").unlink()
+    os.mkfifo(trace / "trace.json")
+
+
+def _endless(trace: Path) -> None:
+    (trace / "trace.json").unlink()
+    (trace / "trace.json").symlink_to("/dev/zero")
+
+
+def _bomb(trace: Path) -> None:
+    with (trace / "trace.json").open("wb") as stream:
+        stream.truncate(tracefile.MANIFEST_LIMIT + 1)
+
+
+TERABYTE = 1 << 40
+LONG = {
+    "a": {"dtype": "F32", "shape": [TERABYTE], "data_offsets": [0, 4 * TERABYTE]},
+}
+HOSTILE: dict[str, Callable[[Path], object]] = {
+    "is larger than 67108864 bytes": _bomb,
+    "recursion depth": lambda t: (t / "trace.json").write_text("[" * 100_000),
+    "trace.json is not a plain file.$": _pipe,
+    "is not a plain file": _endless,
+    "larger than 8589934592 bytes": lambda t: _claim(t, b"", 8 * TERABYTE),
+    "cannot be read: .*[Hh]eader": lambda t: _claim(t, b"\xff" * 8),
+    "cannot be read: .*Error": lambda t: _claim(t, json.dumps(LONG).encode()),
+    "is no name": lambda t: edit(t, lambda m: m["meta"].update(case="\x1b[2J")),
+    "'aaa.*is no name": lambda t: edit(
+        t, lambda m: m["records"][0].update(hook_point="a" * 1001)
+    ),
+    "digits|valid": lambda t: (t / "trace.json").write_text("9" * 10_000),
+}
+
+
+@pytest.mark.parametrize("message", HOSTILE)
+def test_hostile_trace_is_one_clear_error_of_the_command(
+    trace: Path, tmp_path: Path, message: str
+) -> None:
+    HOSTILE[message](trace)
+    arguments = ["compare", str(trace), str(trace), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert re.search(message, result.stderr, re.DOTALL | re.MULTILINE), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_what_a_killed_writer_left_is_written_again(sides: Sides, trace: Path) -> None:
+    (trace / "trace.json").rename(trace / "trace.json.partial")
+    with TraceWriter(trace, sides.old_meta) as writer:
+        writer.add("only", torch.zeros(1), "x")
+    assert not (trace / "trace.json.partial").exists()
+    assert TraceReader(trace).record("only")
 
 
 BROKEN: dict[str, Callable[[Path], object]] = {

@@ -108,7 +108,7 @@ def start(
                 f"give --tree {implementation.name}:{source}=DIR."
             )
     name = "hf_runtime" if implementation.oracle else "vllm_runtime"
-    module = import_module(f"mmparity.encoders.{name}")
+    module = _module(implementation.runtime or name)
     runtime: Runtime = module.start(implementation, trees, device, ranks)
     return runtime
 
@@ -117,7 +117,7 @@ def hook_map(
     implementation: Implementation, family: Family, deepstack: int = 0
 ) -> HookMap:
     """The name map of an implementation's encoder of a family."""
-    module = import_module(f"mmparity.encoders.{implementation.hook_maps}")
+    module = _module(implementation.hook_maps)
     subject = Subject(
         family.name,
         family.architecture,
@@ -127,6 +127,11 @@ def hook_map(
     )
     found: HookMap = module.hook_map(subject)
     return found
+
+
+def _module(name: str) -> Any:
+    """A module of this package, or one with a dot in its name."""
+    return import_module(name if "." in name else f"mmparity.encoders.{name}")
 
 
 def hook_map_of(implementation: Implementation, config: PretrainedConfig) -> HookMap:

@@ -7,6 +7,7 @@ carries them out. No torch.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from mmparity.models import Architecture
@@ -76,12 +77,28 @@ class HookMap:
         operators: what is taken where there is no module.
         architecture: which hook points there must be.
         deepstack: how many deepstack mergers there are.
+        lists: modules whose parts are numbered by ``{i}``.
     """
 
     modules: Modules
     operators: tuple[OperatorTap, ...] = field(default=())
     architecture: Architecture = "qwen2_5_vl"
     deepstack: int = 0
+    lists: tuple[str, ...] = ("blocks", "deepstack_merger_list")
+
+    def pattern_of(self, path: str) -> str:
+        """A module's path with ``{i}`` in place of the number."""
+        found = self._numbered(path)
+        return f"{found[1]}.{{i}}{path[found.end() :]}" if found else path
+
+    def number_of(self, path: str) -> int | None:
+        """What stands for ``{i}`` in a module's path."""
+        found = self._numbered(path)
+        return int(found[2]) if found else None
+
+    def _numbered(self, path: str) -> re.Match[str] | None:
+        lists = "|".join(re.escape(name) for name in self.lists)
+        return re.match(rf"({lists})\.(\d+)(?=\.|$)", path)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who captures in a run: worker processes of this machine, one capturing at a time.
+
+Anything else that can fill the run's trace folders is another ``Crew``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.launch import Worker
+from mmparity.models import DEFAULT_MODEL
+from mmparity.plan import ORACLE
+from mmparity.subjects import Subject
+from mmparity.types import CaseComparison, MmparityError
+
+
+class Watcher(Protocol):
+    """Is told how far the run is."""
+
+    def event(self, implementation: str, event: Event) -> None:
+        """A worker said something."""
+
+    def compared(self, case: CaseComparison, seconds: float) -> None:
+        """A case was judged."""
+
+    def failed(self, message: str) -> None:
+        """Something could not run; the run goes on with the rest."""
+
+
+@dataclass
+class RunState:
+    """What has happened so far; ``captured`` and ``broken`` of the present batch."""
+
+    captured: set[str] = field(default_factory=set)
+    broken: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: dict[str, int] = field(default_factory=dict)
+    cases: list[CaseComparison] = field(default_factory=list)
+    broken_cases: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(implementation, case) -> why that case alone could not be captured."""
+
+    def why_broken(self, name: str, case: str) -> str | None:
+        """Why an implementation has no trace of a case."""
+        return self.broken.get(name) or self.broken_cases.get((name, case))
+
+
+class Crew(Protocol):
+    """The workers of a batch, in a ``with``."""
+
+    def __enter__(self) -> Crew:
+        """Makes ready."""
+
+    def __exit__(self, *_: object) -> None:
+        """Ends all of them."""
+
+    def capture_all(
+        self, names: Sequence[str], state: RunState, watcher: Watcher
+    ) -> None:
+        """Captures what of ``names`` was not captured before.
+
+        What could not be captured is noted in ``state``.
+        """
+
+
+class LocalCrew:
+    """The workers of a batch, one capturing at a time.
+
+    At a cut depth, where importing a framework takes longer than its forwards, the
+    next worker imports meanwhile, and threads that wait leave it their core. At full
+    depth it would disturb the times shown.
+    """
+
+    def __init__(
+        self,
+        batch: Sequence[Subject],
+        number: int,
+        command: Sequence[str],
+        resume: bool = False,
+    ) -> None:
+        self.batch, self.number, self.command = batch, number, command
+        self.resume = resume
+        self.ahead = all(item.plan.depth is not None for item in batch)
+        self.started: dict[str, Worker] = {}
+        self.stack = ExitStack()
+
+    def __enter__(self) -> LocalCrew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def start(self, implementation: str) -> Worker:
+        """The implementation's worker, which may have been started already."""
+        if implementation not in self.started:
+            job, job_file, log = job_of(self.batch, self.number, implementation)
+            job = replace(job, resume=self.resume)
+            waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if self.ahead else {}
+            worker = Worker(job, job_file, log, self.command, waiting)
+            self.started[implementation] = self.stack.enter_context(worker)
+        return self.started[implementation]
+
+    def capture_all(
+        self, names: Sequence[str], state: RunState, watcher: Watcher
+    ) -> None:
+        """Captures what of ``names`` was not captured before; nothing if one broke."""
+        order = list(
+            dict.fromkeys(
+                name for old, new in pairs_of(self.batch) for name in (ORACLE, new, old)
+            )
+        )
+        for name in names:
+            if name in state.captured or any(n in state.broken for n in names):
+                continue
+            later = (*order[order.index(name) + 1 :], None)[0]
+            try:
+                self.capture(name, later, state, watcher)
+            except MmparityError as error:
+                state.broken[name] = str(error)
+                state.errors.append(f"{name}: {error}")
+                watcher.failed(str(error))
+
+    def capture(
+        self, implementation: str, later: str | None, state: RunState, watcher: Watcher
+    ) -> None:
+        """Runs an implementation's worker over all cases and dtypes of the batch."""
+        started = time.monotonic()
+
+        def on_event(event: Event) -> None:
+            if event.peak_memory_bytes is not None:
+                peak = state.peak_memory.get(implementation, 0)
+                state.peak_memory[implementation] = max(peak, event.peak_memory_bytes)
+            watcher.event(implementation, event)
+
+        with self.start(implementation) as worker:
+            if later and self.ahead:
+                self.start(later)
+            worker.finish(on_event)
+        spent = time.monotonic() - started
+        state.seconds[implementation] = state.seconds.get(implementation, 0.0) + spent
+        state.captured.add(implementation)
+
+
+def job_of(
+    batch: Sequence[Subject], number: int, implementation: str
+) -> tuple[Job, Path, Path]:
+    """What an implementation's worker is to do, its job file and its log."""
+    given = [item for item in batch if implementation in item.plan.trees]
+    plan = given[0].plan
+    job = Job(
+        implementation=implementation,
+        trees=plan.trees[implementation],
+        checkpoint=str(Path(given[0].checkpoint).resolve()),
+        captures=tuple(
+            job for item in given for job in _captures(item, implementation)
+        ),
+        device="cpu" if implementation == ORACLE else plan.options.device,
+        depth=plan.depth,
+        threads=plan.options.threads,
+        tp=1 if implementation == ORACLE else plan.tp,
+        rank_logs=str((plan.options.out / "logs" / implementation).resolve()),
+    )
+    name = implementation if number == 0 else f"{implementation}-{number}"
+    out = plan.options.out
+    return job, out / "jobs" / f"{name}.json", out / "logs" / f"{name}.log"
+
+
+def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
+    plan = item.plan
+    return [
+        CaptureJob(
+            case=plan.case_name(case),
+            inputs=str(item.inputs[case.name].resolve()),
+            dtype=dtype,
+            out=str(plan.trace_dir(implementation, case, dtype).resolve()),
+            model=plan.model or (DEFAULT_MODEL if not plan.options.checkpoint else ""),
+            checkpoint=str(Path(item.checkpoint).resolve()),
+        )
+        for case in plan.cases
+        for dtype in plan.dtypes_of(implementation)
+    ]
+
+
+def pairs_of(batch: Sequence[Subject]) -> tuple[tuple[str, str], ...]:
+    """The pairs of all plans of a batch, each once."""
+    return tuple(dict.fromkeys(pair for item in batch for pair in item.plan.pairs))

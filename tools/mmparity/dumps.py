@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A dump of msprobe -> a trace, by the name maps that captures use.
+
+A dump has no root module, no functions, and no module that is entered around
+``nn.Module.__call__``. What such a place would have given is taken where another
+module received it, or is declared absent; what else is missing fails, as it does in
+a capture.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmparity import encoders, hook_points, models
+from mmparity.encoders.rules import Declared, HookMap, Tap
+from mmparity.implementations import Implementation
+from mmparity.layout import Geometry, LayoutError, execute, plan
+from mmparity.msprobe import Call, Dump
+from mmparity.tracefile import TraceWriter
+from mmparity.types import MmparityError, TraceMeta
+
+BLOCK = "blocks.{i}"
+UNSEEN = ("", "patch_embed", BLOCK, "merger", "deepstack_merger_list.{i}")
+"""The root, and modules that vLLM compiles: they are called around msprobe's hooks."""
+ATTENTION = f"{BLOCK}.attn.attn"
+POSITIONS = {"query": 0, "key": 1, "value": 2}
+"""Of arguments with a name in the name maps that callers give by position."""
+_NO_FUNCTION = "a dump of level L0 has no functions, and this is taken at one"
+_NO_ROOT = "a dump has neither the root module nor modules that vLLM compiles"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a dump does not say of itself.
+
+    Attributes:
+        implementation: whose name map it has.
+        config: of the vision tower.
+        number: which of several forwards, from 0.
+    """
+
+    implementation: Implementation
+    config: Any
+    number: int = 0
+
+
+def write_trace(dump: Dump, subject: Subject, meta: TraceMeta, out: Path) -> None:
+    """Writes the trace that the dump makes; one tensor is held at a time."""
+    names = _name_map(subject)
+    calls = dict(_of_forward(dump, subject))
+    depth = depth_of(calls)
+    size = models.head_size(subject.config)
+    taken = _Taken(dump, names, Geometry(subject.config.num_heads, size))
+    for path, call in calls.items():
+        taken.call(path, call)
+    taken.elsewhere(calls, depth, subject)
+    deepstack = names.deepstack
+    order = hook_points.expand(depth, names.architecture, deepstack)
+    meta = replace(meta, depth=depth, parameters=_parameters(calls))
+    with TraceWriter(out, meta) as writer:
+        for name in order:
+            if name in taken.found:
+                taken.write(name, writer)
+            elif name not in taken.noted:
+                writer.unmatched(name, *_why_absent(name, names))
+        for path, (reason, explained) in taken.noted.items():
+            writer.unmatched(path, reason, explained)
+
+
+def calls_of(dump: Dump, subject: Subject) -> dict[str, Call]:
+    """Module path, from the tower's root -> its call in the forward asked for."""
+    return dict(_of_forward(dump, subject))
+
+
+def dtype_of(calls: dict[str, Call]) -> str:
+    """The dtype that the tower ran in."""
+    call = calls.get("blocks.0.norm1")
+    entry = call.outputs[0] if call and call.outputs else None
+    if not isinstance(entry, dict):
+        raise MmparityError("the dump has no module blocks.0.norm1 with an output.")
+    return str(entry.get("dtype")).removeprefix("torch.")
+
+
+def depth_of(calls: dict[str, Call]) -> int:
+    """Number of blocks that the dump has."""
+    numbers = [hook_points.block_number(path) for path in calls]
+    found = [number for number in numbers if number is not None]
+    if not found:
+        raise MmparityError(
+            "the dump has no module blocks.0...: is it one of a vision tower? "
+            f"It has {', '.join(list(calls)[:5])}."
+        )
+    return max(found) + 1
+
+
+def _name_map(subject: Subject) -> HookMap:
+    return encoders.hook_map_of(subject.implementation, subject.config)
+
+
+def _of_forward(dump: Dump, subject: Subject) -> Iterator[tuple[str, Call]]:
+    """The calls of one forward; a module that blocks share was called once in each."""
+    prefix = _prefix(dump.calls, models.family_of(subject.config))
+    calls = [
+        replace(call, path=call.path.removeprefix(prefix))
+        for call in dump.calls
+        if call.path.startswith(prefix)
+    ]
+    counts = Counter(call.path for call in calls)
+    forwards = counts.get("blocks.0.norm1", 1)
+    if not 0 <= subject.number < forwards:
+        raise MmparityError(
+            f"{dump.file} has {forwards} forwards of the tower; there is no number "
+            f"{subject.number}. Allowed for --forward: 0 to {forwards - 1}."
+        )
+    depth = depth_of({call.path: call for call in calls})
+    names = _name_map(subject)
+    for call in calls:
+        each = counts[call.path] // forwards
+        tapped = any(isinstance(rule, tuple) for rule in _rules(names, call.path))
+        if tapped and (counts[call.path] % forwards or each not in (1, depth)):
+            raise MmparityError(
+                f"{dump.file}: {call.path} was called {counts[call.path]} times in "
+                f"{forwards} forwards of {depth} blocks."
+            )
+        forward, block = divmod(call.number, max(each, 1))
+        if forward == subject.number:
+            place = call.path.replace("blocks.0.", f"blocks.{block}.", 1)
+            yield (place if each == depth else call.path), call
+
+
+def _prefix(calls: Sequence[Call], family: models.Family) -> str:
+    """What stands before the tower in the paths: msprobe may see the whole model."""
+    for prefix in (*family.prefixes, ""):
+        if any(call.path.startswith(f"{prefix}blocks.0.") for call in calls):
+            return prefix
+    return ""
+
+
+def _parameters(calls: dict[str, Call]) -> dict[str, list[Any]]:
+    return {
+        f"{path}.{name}": [entry["shape"], str(entry["dtype"]).removeprefix("torch.")]
+        for path, call in calls.items()
+        for name, entry in call.parameters.items()
+        if isinstance(entry, dict) and {"shape", "dtype"} <= entry.keys()
+    }
+
+
+def _why_absent(name: str, names: HookMap) -> tuple[str, bool]:
+    """Why a dump lacks a hook point, and whether that is a dump's nature."""
+    pattern = hook_points.pattern_of(name)
+    for operator in names.operators:
+        if any(tap.hook_point == pattern for tap in operator.taps):
+            return _NO_FUNCTION, True
+    for module, rule in names.modules.items():
+        if isinstance(rule, tuple) and any(tap.hook_point == pattern for tap in rule):
+            if module in UNSEEN or module == "blocks.0":
+                return _NO_ROOT, True
+            return f"expected, but the dump has no usable call of {module}", False
+    return "expected, but its name map takes it nowhere", False
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One value of a call, and the transforms to the canonical layout."""
+
+    entry: Any
+    path: str
+    layout: tuple[str, ...]
+    number: int = 0
+    join: int = -1
+
+
+class _Taken:
+    """Hook point -> where the dump has it."""
+
+    def __init__(self, dump: Dump, names: HookMap, geometry: Geometry) -> None:
+        self.dump, self.names, self.geometry = dump, names, geometry
+        self.found: dict[str, list[_Piece]] = {}
+        self.noted: dict[str, tuple[str, bool]] = {}
+
+    def call(self, path: str, call: Call) -> None:
+        """Takes what the name map takes at a module."""
+        rules = _rules(self.names, path)
+        if not rules:
+            reason = f"executed ({call.kind}), but neither a hook point nor declared"
+            self.noted[path] = reason, False
+        for rule in rules:
+            if isinstance(rule, Declared):
+                self.noted[self.names.pattern_of(path)] = rule.reason, True
+                continue
+            for tap in rule:
+                self.take(_named(self.names, tap.hook_point, path), path, call, tap)
+
+    def take(self, name: str, path: str, call: Call, tap: Tap) -> bool:
+        """Takes one value, if the call has it."""
+        entry = _pick(call, tap.take)
+        if not isinstance(entry, dict) or entry.get("type") != "torch.Tensor":
+            return False
+        number = tap.part[0] if tap.part else 0
+        piece = _Piece(entry, path, tap.layout, number, tap.join)
+        self.found.setdefault(name, []).append(piece)
+        return True
+
+    def elsewhere(self, calls: dict[str, Call], depth: int, subject: Subject) -> None:
+        """Takes what is still missing where another module received it."""
+        for name, path, tap in _other_places(self.names, depth, subject):
+            if name not in self.found and path in calls:
+                self.take(name, path, calls[path], tap)
+
+    def write(self, name: str, writer: TraceWriter) -> None:
+        pieces = sorted(self.found[name], key=lambda piece: piece.number)
+        tensors, transforms, error = [], [], None
+        for piece in pieces:
+            tensor, steps, wrong = self._canonical(piece)
+            tensors.append(tensor)
+            transforms = steps
+            error = error or wrong
+        tensor = tensors[0]
+        if len(tensors) > 1:
+            tensor = torch.cat(tensors, dim=pieces[0].join)
+            transforms = [*transforms, "joined"]
+        if error is None and tensor.is_floating_point() and not tensor.isfinite().all():
+            error = "it has values that are NaN or infinite"
+        writer.add(name, tensor, pieces[0].path, tuple(transforms), error)
+
+    def _canonical(self, piece: _Piece) -> tuple[torch.Tensor, list[str], str | None]:
+        tensor = self.dump.tensor(piece.entry)
+        assert tensor is not None, piece
+        try:
+            steps = plan(piece.layout, tuple(tensor.shape), self.geometry)
+            return execute(tensor, steps), [step.name for step in steps], None
+        except LayoutError as error:
+            return tensor, [], f"{piece.path}: {error}"
+
+
+def _rules(names: HookMap, path: str) -> list[tuple[Tap, ...] | Declared]:
+    keys = dict.fromkeys((path, names.pattern_of(path)))
+    return [names.modules[key] for key in keys if key in names.modules]
+
+
+def _named(names: HookMap, pattern: str, path: str) -> str:
+    return pattern.replace("{i}", str(names.number_of(path)))
+
+
+def _pick(call: Call, take: str) -> Any:
+    """The entry that a tap's ``take`` names; None where it is absent."""
+    kind, *steps = take.split(".")
+    value: Any
+    if kind == "output":
+        value = call.outputs if steps or len(call.outputs) > 1 else call.outputs[:1]
+        steps = steps or (["0"] if len(value) == 1 else [])
+    elif kind == "input" and not steps[0].isdigit():
+        value = call.named.get(steps[0])
+        position = POSITIONS.get(steps[0])
+        if value is None and position is not None and position < len(call.inputs):
+            value = call.inputs[position]
+        steps = steps[1:]
+    else:
+        value = call.inputs if kind == "input" else None
+    for step in steps:
+        fits = isinstance(value, list) and int(step) < len(value)
+        value = value[int(step)] if fits else None
+    return value
+
+
+def _other_places(
+    names: HookMap, depth: int, subject: Subject
+) -> Iterator[tuple[str, str, Tap]]:
+    """Hook point, module and tap of values that another module received unchanged."""
+    norm = _layout_of(names, f"{BLOCK}.norm1")
+    first = Tap("", "input.0", norm)
+    yield "embeddings", "blocks.0.norm1", first
+    for number in range(1, depth):
+        yield f"blocks.{number - 1}", f"blocks.{number}.norm1", first
+    for last in ("merger.ln_q", "merger.norm"):
+        yield f"blocks.{depth - 1}", last, first
+    yield "patch_embed", "patch_embed.proj", Tap("", "output", ("squeeze.2",) * 3)
+    for tap in _taps(names, "blocks.0"):
+        if tap.hook_point.startswith("rotary."):
+            yield tap.hook_point, "blocks.0.attn", tap
+    if subject.implementation.hook_maps == "unified":
+        native = replace(subject.implementation, ascend=False)
+        for tap in _taps(encoders.hook_map_of(native, subject.config), ATTENTION):
+            for number in range(depth):
+                path = ATTENTION.replace("{i}", str(number))
+                yield _named(names, tap.hook_point, path), path, tap
+
+
+def _layout_of(names: HookMap, pattern: str) -> tuple[str, ...]:
+    """Of a hook point that is taken at the module of its own name."""
+    taps = _taps(names, pattern)
+    return next((tap.layout for tap in taps if tap.hook_point == pattern), ())
+
+
+def _taps(names: HookMap, module: str) -> tuple[Tap, ...]:
+    rule = names.modules.get(module, ())
+    return rule if isinstance(rule, tuple) else ()

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a dump can be shown to be a forward of, and what a verdict says if it cannot.
+
+A dump of msprobe carries parameters and pixels, but no digests. With the checkpoint
+and the inputs at hand both are compared with what is in the dump; what is neither
+shown nor assumed keeps a case from passing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmparity import checkpoint
+from mmparity.inputs import Inputs, pixels_digest
+from mmparity.msprobe import Call, Dump
+from mmparity.types import ASSUMED, UNKNOWN, CaseComparison, MmparityError, TraceMeta
+
+PIXELS = ("patch_embed.proj", "patch_embed")
+"""Modules whose input is the pixels; Ascend's projection is no module call."""
+
+
+def weights_of(
+    dump: Dump, calls: dict[str, Call], directory: Path | None, config: Any
+) -> str:
+    """The digest of the checkpoint, if the dump's parameters are its tensors.
+
+    Parameters of other names or shapes (fused, padded) cannot be compared; at least
+    one in every block must be.
+    """
+    if directory is None:
+        return UNKNOWN
+    shown: set[str] = set()
+    for name, stored in checkpoint.vision_weights(directory, config):
+        path, _, parameter = name.rpartition(".")
+        entry = calls[path].parameters.get(parameter) if path in calls else None
+        tensor = dump.tensor(entry)
+        if tensor is None or tensor.shape != stored.shape:
+            continue
+        if not torch.equal(tensor, stored.to(tensor.dtype)):
+            raise MmparityError(
+                f"{dump.file}: {name} is not what {directory} has: the dump was made "
+                "with other weights, or its parameters were changed while loading."
+            )
+        shown.add(".".join(name.split(".")[:2]))
+    if {f"blocks.{number}" for number in range(config.depth)} <= shown:
+        return checkpoint.weights_digest(directory, config)
+    return UNKNOWN
+
+
+def pixels_of(dump: Dump, calls: dict[str, Call], inputs: Inputs | None) -> str:
+    """The digest of the pixels; in float32 they tell it themselves."""
+    given_to = [calls[path] for path in PIXELS if path in calls]
+    entry = given_to[0].inputs[0] if given_to and given_to[0].inputs else None
+    tensor = dump.tensor(entry)
+    if tensor is None or tensor.dim() < 2:
+        return UNKNOWN
+    pixels = tensor.flatten(1)
+    if inputs is not None:
+        given = inputs.pixel_values
+        if pixels.shape != given.shape or not torch.equal(
+            pixels, given.to(pixels.dtype)
+        ):
+            raise MmparityError(
+                f"{dump.file}: the pixels that {given_to[0].path} was given are not "
+                "those of --inputs."
+            )
+        return inputs.pixels_digest
+    return pixels_digest(pixels) if pixels.dtype == torch.float32 else UNKNOWN
+
+
+def qualified(case: CaseComparison) -> CaseComparison:
+    """The case, with what of it was not shown; it passes only if that was assumed."""
+    if case.old_meta is None or case.new_meta is None:
+        return case
+    unknown = _in_doubt(case.old_meta, case.new_meta, UNKNOWN)
+    assumed = _in_doubt(case.old_meta, case.new_meta, ASSUMED)
+    texts = [case.reason] if case.reason else []
+    if unknown:
+        texts.append(
+            f"that both sides had the same {' and '.join(unknown)} could not be shown: "
+            "give --checkpoint and --inputs, or --assume-same"
+        )
+    if assumed:
+        texts.append(f"assumed, not shown: the same {' and '.join(assumed)}")
+    verdict = "error" if unknown and case.verdict == "pass" else case.verdict
+    description = case.description
+    if assumed and "assumed" not in description:
+        description = "; ".join(filter(None, (description, texts[-1])))
+    return replace(
+        case, verdict=verdict, reason="; ".join(texts), description=description
+    )
+
+
+def _in_doubt(old: TraceMeta, new: TraceMeta, mark: str) -> list[str]:
+    known = {"weights": "weights_digest", "pixels": "pixels_digest"}
+    return [
+        name
+        for name, field in known.items()
+        if mark in (getattr(old, field), getattr(new, field))
+    ]

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``mmparity run --ray``: captures spread over a Ray cluster, compared here.
+
+One task for each case and implementation. A task runs the same worker process as a
+local run and hands back what it said, its log, and its traces: in the run's own
+folder where the node sees it, else through Ray's object store.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mmparity.crew import RunState, Watcher, job_of
+from mmparity.implementations import ENCODERS
+from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.launch import TOOLS, WORKER, run_worker
+from mmparity.subjects import Subject
+from mmparity.types import MmparityError
+
+LOCAL = "local"
+INSTALL = "uv pip install --python .venv/bin/python -r requirements/ray.txt"
+STORE_BYTES = 512 << 20
+"""Of a local Ray: its tasks see the run's folder and hand back no traces."""
+CARRIED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", ENCODERS)
+"""Ray sets the first to a task's CPUs; here it is what it is in this process."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one task does; everything in it travels to the node."""
+
+    job: Job
+    inputs: dict[str, bytes]
+    """Path here -> content."""
+    token: str
+    """A file in the run's folder; a node that reads ``secret`` there shares it."""
+    secret: str
+    environment: dict[str, str | None]
+    command: tuple[str, ...] | None
+    """None: the worker, with the node's own Python."""
+
+
+@dataclass
+class Outcome:
+    """What one task hands back."""
+
+    events: list[Event] = field(default_factory=list)
+    seconds: float = 0.0
+    log: str = ""
+    error: str | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Path here -> content; empty where the folder is shared."""
+
+
+def run_part(part: Part) -> Outcome:
+    """Runs on a node: the part's job, in a worker process."""
+    for name, value in part.environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    outcome, started = Outcome(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mmparity-ray-") as name:
+        folder = Path(name)
+        shared = _reads(Path(part.token)) == part.secret
+        job = part.job if shared else _moved(part, folder)
+        log = folder / "worker.log"
+        try:
+            command = part.command or WORKER
+            run_worker(job, folder / "job.json", log, outcome.events.append, command)
+        except MmparityError as error:
+            outcome.error = str(error).replace(str(log), "its log")
+        outcome.log = _reads(log)
+        if not shared:
+            for here, there in zip(part.job.captures, job.captures, strict=True):
+                for file in Path(there.out).glob("*"):
+                    outcome.files[str(Path(here.out) / file.name)] = file.read_bytes()
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _same_folder(token: Path, secret: str) -> None:
+    """Leaves what a node finds only if it sees this very folder."""
+    token.write_text(secret)
+
+
+def _reads(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _moved(part: Part, folder: Path) -> Job:
+    """The job with its inputs and its traces in ``folder``."""
+    captures: list[CaptureJob] = []
+    for number, item in enumerate(part.job.captures):
+        inputs = folder / f"{number}.safetensors"
+        inputs.write_bytes(part.inputs[item.inputs])
+        out = folder / f"trace{number}"
+        captures.append(replace(item, inputs=str(inputs), out=str(out)))
+    return replace(part.job, captures=tuple(captures), rank_logs=str(folder / "ranks"))
+
+
+class Cluster:
+    """A connected Ray; its ``workers`` take the place of local ones."""
+
+    def __init__(self, ray: Any, command: Sequence[str] | None = None) -> None:
+        self.ray = ray
+        self.command = tuple(command) if command else None
+
+    def workers(
+        self, batch: Sequence[Subject], number: int, command: Sequence[str]
+    ) -> RayWorkers:
+        """The workers of a batch; ``command`` is the local ones'."""
+        return RayWorkers(self, batch, number)
+
+
+@contextmanager
+def connected(address: str, command: Sequence[str] | None = None) -> Iterator[Cluster]:
+    """Connects to the cluster at ``address``, or starts one for ``local``."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MmparityError(
+            f"--ray {address}: Ray is not installed ({error}). Install it: `{INSTALL}`."
+        ) from error
+    options: dict[str, Any] = {"address": address}
+    if address == LOCAL:
+        options = {"address": LOCAL, "object_store_memory": STORE_BYTES}
+        options["include_dashboard"] = False
+    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
+    try:
+        ray.init(
+            **options,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": {"PYTHONPATH": path}},
+        )
+    except Exception as error:
+        text = str(error).strip().split("\n", 1)[0]
+        raise MmparityError(
+            f"--ray {address}: no cluster can be reached there: "
+            f"{type(error).__name__}: {text}. `ray start --head` starts one; `--ray "
+            "local` needs none."
+        ) from error
+    try:
+        yield Cluster(ray, command)
+    finally:
+        ray.shutdown()
+
+
+class RayWorkers:
+    """The tasks of a batch. A task that fails breaks its own case and no other."""
+
+    def __init__(self, cluster: Cluster, batch: Sequence[Subject], number: int) -> None:
+        self.cluster, self.batch, self.number = cluster, batch, number
+        out = batch[0].plan.options.out
+        self.secret = secrets.token_hex()
+        self.token = (out / f".ray-{self.secret[:16]}").resolve()
+        self.logs = out / "logs"
+
+    def __enter__(self) -> RayWorkers:
+        self.token.parent.mkdir(parents=True, exist_ok=True)
+        _same_folder(self.token, self.secret)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.token.unlink(missing_ok=True)
+
+    def capture_all(
+        self, names: Sequence[str], state: RunState, watcher: Watcher
+    ) -> None:
+        """Captures what of ``names`` was not captured before, all at the same time."""
+        ray = self.cluster.ray
+        waiting: dict[Any, tuple[str, str]] = {}
+        for name in dict.fromkeys(names):
+            if name not in state.captured:
+                job = job_of(self.batch, self.number, name)[0]
+                for case, part in _parts(job):
+                    waiting[self._submit(part)] = name, case
+                state.captured.add(name)
+        try:
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                name, case = waiting.pop(done)
+                self._finish(name, case, self._outcome(done), state, watcher)
+        finally:
+            for left in waiting:
+                ray.cancel(left, force=True)
+
+    def _submit(self, job: Job) -> Any:
+        paths = {item.inputs for item in job.captures}
+        part = Part(
+            job=job,
+            inputs={path: Path(path).read_bytes() for path in paths},
+            token=str(self.token),
+            secret=self.secret,
+            environment={name: os.environ.get(name) for name in CARRIED},
+            command=self.cluster.command,
+        )
+        needed = resources(job.device, job.tp, job.threads)
+        remote = self.cluster.ray.remote(max_retries=0, **needed)(run_part)
+        return remote.remote(part)
+
+    def _outcome(self, done: Any) -> Outcome:
+        try:
+            outcome: Outcome = self.cluster.ray.get(done)
+            return outcome
+        except self.cluster.ray.exceptions.RayError as error:
+            text = " ".join(str(error).split())[:500]
+            return Outcome(error=f"its Ray task ended: {type(error).__name__}: {text}")
+
+    def _finish(
+        self, name: str, case: str, outcome: Outcome, state: RunState, watcher: Watcher
+    ) -> None:
+        log = self.logs / f"{name}-{case.replace('/', '-')}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(outcome.log or (outcome.error or ""))
+        for file, content in outcome.files.items():
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).write_bytes(content)
+        for event in outcome.events:
+            if event.peak_memory_bytes is not None:
+                peak = max(state.peak_memory.get(name, 0), event.peak_memory_bytes)
+                state.peak_memory[name] = peak
+            watcher.event(name, event)
+        spent = state.seconds.get(name, 0.0) + outcome.seconds
+        state.seconds[name] = spent
+        if outcome.error is not None:
+            message = f"{name}, case {case}: {outcome.error}\nIts log: {log}"
+            state.broken_cases[name, case] = message
+            state.errors.append(message)
+            watcher.failed(message)
+
+
+def _parts(job: Job) -> Iterator[tuple[str, Job]]:
+    """The captures of each case, as a job of their own."""
+    for case in dict.fromkeys(item.case for item in job.captures):
+        captures = tuple(item for item in job.captures if item.case == case)
+        checkpoint = captures[0].checkpoint or job.checkpoint
+        yield case, replace(job, captures=captures, checkpoint=checkpoint)
+
+
+def resources(device: str, tp: int, threads: int | None) -> dict[str, Any]:
+    """What Ray is to keep for a task."""
+    if device == "cuda":
+        return {"num_cpus": 1, "num_gpus": tp}
+    if device == "npu":
+        return {"num_cpus": 1, "resources": {"NPU": tp}}
+    return {"num_cpus": (threads or 1) * tp}

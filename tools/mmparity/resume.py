@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which captures of an interrupted job are done: whole traces of the same computation.
+
+Every tensor of such a trace is read and checked against its digest first, for a
+machine that went down may have left files that were never written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mmparity.inputs import read_inputs
+from mmparity.jobs import CaptureJob, Job
+from mmparity.tracefile import MANIFEST, TraceReader
+from mmparity.types import MmparityError, TraceMeta
+
+SAME = (
+    "implementation",
+    "case",
+    "dtype",
+    "device",
+    "weights_digest",
+    "pixels_digest",
+    "grid_thw",
+    "depth",
+    "sources",
+    "versions",
+    "model",
+    "tensor_parallel",
+)
+"""What must be as it would be captured now; ``versions`` holds the harness's own."""
+UNKNOWABLE = ("-modified", "unversioned")
+"""Ends of tree ids that do not say what is in the tree."""
+
+
+def without_finished(
+    job: Job, meta_of: Callable[[CaptureJob], TraceMeta]
+) -> tuple[Job, tuple[CaptureJob, ...]]:
+    """The job without the captures that are done, and those.
+
+    ``meta_of`` gives what a capture's checkpoint, trees and versions are now.
+    """
+    done = tuple(item for item in job.captures if _is_done(item, meta_of))
+    left = tuple(item for item in job.captures if item not in done)
+    return replace(job, captures=left), done
+
+
+def _is_done(item: CaptureJob, meta_of: Callable[[CaptureJob], TraceMeta]) -> bool:
+    if item.graft or not (Path(item.out) / MANIFEST).exists():
+        return False
+    inputs = read_inputs(Path(item.inputs))
+    meta = replace(
+        meta_of(item),
+        case=item.case,
+        dtype=item.dtype,
+        model=item.model,
+        pixels_digest=inputs.pixels_digest,
+        grid_thw=inputs.grid_thw,
+    )
+    if any(tree.endswith(UNKNOWABLE) for tree in meta.sources.values()):
+        return False
+    try:
+        trace = TraceReader(Path(item.out))
+        if any(getattr(trace.meta, name) != getattr(meta, name) for name in SAME):
+            return False
+        for record in trace.records:
+            trace.read(record.hook_point)
+    except MmparityError:
+        return False  # broken or of another version: captured again
+    return True

@@ -107,7 +107,10 @@ def prove_encoder(
     Quantised ones are laid out anew by their operator, and to read a whole tower
     again takes longer than a case.
     """
-    parameters = dict(encoder.model.named_parameters())
+    parameters = {
+        encoder.hook_map.stored_name(name): parameter
+        for name, parameter in encoder.model.named_parameters()
+    }
     numel = sum(parameter.numel() for parameter in parameters.values())
     if numel > PROVABLE_NUMEL or checkpoint.quantized_layers(directory, config):
         return None

@@ -78,6 +78,7 @@ class HookMap:
         architecture: which hook points there must be.
         deepstack: how many deepstack mergers there are.
         lists: modules whose parts are numbered by ``{i}``.
+        stored: first part of a parameter's name -> what the checkpoint calls it.
     """
 
     modules: Modules
@@ -85,6 +86,7 @@ class HookMap:
     architecture: Architecture = "qwen2_5_vl"
     deepstack: int = 0
     lists: tuple[str, ...] = ("blocks", "deepstack_merger_list")
+    stored: dict[str, str] = field(default_factory=dict)
 
     def pattern_of(self, path: str) -> str:
         """A module's path with ``{i}`` in place of the number."""
@@ -95,6 +97,11 @@ class HookMap:
         """What stands for ``{i}`` in a module's path."""
         found = self._numbered(path)
         return int(found[2]) if found else None
+
+    def stored_name(self, parameter: str) -> str:
+        """What the checkpoint calls a parameter."""
+        first, dot, rest = parameter.partition(".")
+        return self.stored.get(first, first) + dot + rest
 
     def _numbered(self, path: str) -> re.Match[str] | None:
         lists = "|".join(re.escape(name) for name in self.lists)

@@ -29,6 +29,7 @@ LOCAL = "local"
 INSTALL = "uv pip install --python .venv/bin/python -r requirements/ray.txt"
 STORE_BYTES = 512 << 20
 """Of a local Ray: its tasks see the run's folder and hand back no traces."""
+LOCAL_ATTEMPTS = 4
 CARRIED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", ENCODERS)
 """Ray sets the first to a task's CPUs; here it is what it is in this process."""
 
@@ -133,29 +134,38 @@ def connected(address: str, command: Sequence[str] | None = None) -> Iterator[Cl
         raise MmparityError(
             f"--ray {address}: Ray is not installed ({error}). Install it: `{INSTALL}`."
         ) from error
-    options: dict[str, Any] = {"address": address}
-    if address == LOCAL:
-        options = {"address": LOCAL, "object_store_memory": STORE_BYTES}
-        options["include_dashboard"] = False
-    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
-    try:
-        ray.init(
-            **options,
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env={"env_vars": {"PYTHONPATH": path}},
-        )
-    except Exception as error:
-        text = str(error).strip().split("\n", 1)[0]
-        raise MmparityError(
-            f"--ray {address}: no cluster can be reached there: "
-            f"{type(error).__name__}: {text}. `ray start --head` starts one; `--ray "
-            "local` needs none."
-        ) from error
+    _start(ray, address)
     try:
         yield Cluster(ray, command)
     finally:
         ray.shutdown()
+
+
+def _start(ray: Any, address: str) -> None:
+    """Connects; a Ray of a busy machine may need longer to start than it waits."""
+    options: dict[str, Any] = {"address": address}
+    if address == LOCAL:
+        options |= {"object_store_memory": STORE_BYTES, "include_dashboard": False}
+    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
+    for left in reversed(range(LOCAL_ATTEMPTS if address == LOCAL else 1)):
+        try:
+            ray.init(
+                **options,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+            )
+            return
+        except Exception as error:
+            ray.shutdown()
+            if left:
+                continue
+            text = str(error).strip().split("\n", 1)[0]
+            hint = "`ray start --head` starts a cluster; `--ray local` needs none."
+            raise MmparityError(
+                f"--ray {address}: no Ray there: {type(error).__name__}: {text} "
+                + ("Is the machine busy?" if address == LOCAL else hint)
+            ) from error
 
 
 class RayWorkers:

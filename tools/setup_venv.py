@@ -21,8 +21,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "setup.json"
-NAMES = ("base", "torch", "lint", "ray")
-LOCKS = {name: ROOT / f"requirements/{name}.txt" for name in (*NAMES, "engine")}
+LOCKS = {
+    name: ROOT / f"requirements/{name}.txt"
+    for name in ("base", "torch", "lint", "engine")
+}
 ALLOWED = ((3, 10), (3, 12))
 DEFAULT = "3.11"
 ENGINE_PACKAGES = ROOT / "build/engine/packages"
@@ -143,7 +145,7 @@ def probe_machine(device: str, asked: str | None) -> dict:
 def fingerprint(device: str, asked: str | None, machine: dict | None) -> str:
     """Digest of everything that ``.venv`` is made from."""
     digest = hashlib.sha256()
-    locks = [LOCKS[name] for name in NAMES]
+    locks = [LOCKS[name] for name in ("base", "torch", "lint")]
     for path in (*locks, ROOT / "pyproject.toml", Path(__file__)):
         digest.update(path.read_bytes())
     state = [str(ROOT), device, asked, machine]
@@ -209,7 +211,7 @@ def build(uv: str, device: str, asked: str | None, machine: dict | None) -> None
         "one, or run `make setup PYTHON=/path/to/python`.",
     )
     venv_python = VENV / "bin/python"
-    names = ("base", "lint") if machine else NAMES
+    names = ("base", "lint") if machine else ("base", "torch", "lint")
     run(
         *(uv, "pip", "sync", "--quiet", "--require-hashes", "--python", venv_python),
         *(LOCKS[name].relative_to(ROOT) for name in names),
@@ -307,10 +309,9 @@ def lock(upgrade: bool) -> None:
     base = [entry for entry in entries if not TORCH_FAMILY.match(entry)]
     write_lock("base", base)
     write_lock("torch", torch)
-    # All go into one environment: what they share has one version.
+    # All three go into one environment: what they share has one version.
     constraint = ("--constraint", "requirements/base.txt")
-    for name in ("lint", "ray"):
-        write_lock(name, compile_lock(uv, [name], upgrade, *constraint))
+    write_lock("lint", compile_lock(uv, ["lint"], upgrade, *constraint))
     # One folder beside .venv: all that these two need is there.
     write_lock("engine", compile_lock(uv, ["engine"], upgrade, "--no-deps"))
 

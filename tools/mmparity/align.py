@@ -9,16 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mmparity.trace_types import ASSUMED, UNKNOWN
 from mmparity.tracefile import TraceReader
-from mmparity.types import (
-    ASSUMED,
-    UNKNOWN,
-    MmparityError,
-    Side,
-    TensorRecord,
-    TraceMeta,
-    Unmatched,
-)
+from mmparity.types import MmparityError, Side, TensorRecord, TraceMeta, Unmatched
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import torch
 from mmparity import checkpoint
 from mmparity.inputs import Inputs, pixels_digest
 from mmparity.msprobe import Call, Dump
-from mmparity.types import ASSUMED, UNKNOWN, CaseComparison, MmparityError, TraceMeta
+from mmparity.trace_types import ASSUMED, UNKNOWN
+from mmparity.types import CaseComparison, MmparityError, TraceMeta
 
 PIXELS = ("patch_embed.proj", "patch_embed")
 """Modules whose input is the pixels; Ascend's projection is no module call."""

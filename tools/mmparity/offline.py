@@ -19,10 +19,9 @@ from mmparity.models import DEFAULT_MODEL
 from mmparity.msprobe import Dump, is_dump
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.result import build_result, write_result
+from mmparity.trace_types import ASSUMED, UNKNOWN
 from mmparity.tracefile import MANIFEST, TraceReader
 from mmparity.types import (
-    ASSUMED,
-    UNKNOWN,
     CaseComparison,
     ComparisonResult,
     MmparityError,

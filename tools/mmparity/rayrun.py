@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,8 @@ from mmparity.subjects import Subject
 from mmparity.types import MmparityError
 
 LOCAL = "local"
-INSTALL = "uv pip install --python .venv/bin/python -r requirements/ray.txt"
+INSTALL = "make setup EXTRA=machines"
+EXTRA = Path(sys.prefix) / "extras" / "machines"
 STORE_BYTES = 512 << 20
 """Of a local Ray: its tasks see the run's folder and hand back no traces."""
 LOCAL_ATTEMPTS = 4
@@ -128,6 +130,8 @@ class Cluster:
 def connected(address: str, command: Sequence[str] | None = None) -> Iterator[Cluster]:
     """Connects to the cluster at ``address``, or starts one for ``local``."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if EXTRA.is_dir() and str(EXTRA) not in sys.path:
+        sys.path.append(str(EXTRA))
     try:
         import ray
     except ImportError as error:
@@ -146,7 +150,11 @@ def _start(ray: Any, address: str) -> None:
     options: dict[str, Any] = {"address": address}
     if address == LOCAL:
         options |= {"object_store_memory": STORE_BYTES, "include_dashboard": False}
-    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = os.pathsep.join(
+        filter(None, dict.fromkeys([str(TOOLS), *given, str(EXTRA)]))
+    )
+    os.environ["PYTHONPATH"] = path  # a Ray that is started here finds itself
     for left in reversed(range(LOCAL_ATTEMPTS if address == LOCAL else 1)):
         try:
             ray.init(

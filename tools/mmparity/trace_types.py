@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 TRACE_VERSION = 2
+UNKNOWN = ""
+"""In place of a digest that a dump lacks: such a case does not pass."""
+ASSUMED = "assumed"
+"""In place of a digest that a dump lacks, where the user vouches for it."""
 
 Side = Literal["old", "new", "oracle"]
 

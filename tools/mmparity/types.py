@@ -28,12 +28,6 @@ PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "u
 StructureVerdict = Literal["intended", "undeclared", "not judged"]
 
 
-UNKNOWN = ""
-"""In place of a digest that a dump lacks: such a case does not pass."""
-ASSUMED = "assumed"
-"""In place of a digest that a dump lacks, where the user vouches for it."""
-
-
 class MmparityError(Exception):
     """Something the user can mend; the message says what, where and what next."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -292,7 +293,8 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[rayrun.Cluster]:
     """One local Ray for the tests below; it hands the environment of its start on."""
-    pytest.importorskip("ray", reason=f"Ray is not installed: {rayrun.INSTALL}")
+    if not (rayrun.EXTRA.is_dir() or importlib.util.find_spec("ray")):
+        pytest.skip(f"Ray is not installed: {rayrun.INSTALL}")
     with rayrun.connected("local", COMMAND) as connected:
         yield connected
 
@@ -348,6 +350,7 @@ def test_without_ray_the_command_that_installs_it_is_named(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(rayrun, "EXTRA", checkpoint / "absent")
     words = ["run", "--ray", "local", "--case", "ragged", "--out", "x", "--fast"]
     result = CliRunner().invoke(cli.main, words)
     assert result.exit_code == 2

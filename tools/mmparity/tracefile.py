@@ -307,9 +307,9 @@ class TraceReader:
         if len(self._by_name) != len(self.records):
             raise MmparityError(f"{self.directory}: a hook point is there twice.")
         said = [text for item in self.unmatched for text in (item.path, item.reason)]
-        name = unprintable(self.meta, self.records, said)
-        if name is not None:
-            raise MmparityError(f"{self.directory / MANIFEST}: {name!r} is no name.")
+        bad = unprintable(self.meta, self.records, said)
+        if bad is not None:
+            raise MmparityError(f"{self.directory / MANIFEST}: {bad!r} is no name.")
         for record in self.records:
             if record.file not in self._files:
                 raise MmparityError(

@@ -27,7 +27,7 @@ def copy_trace(implementation: str, item: CaptureJob) -> None:
     differs = implementation in ("differs", "ungraftable") and item.case == "ragged"
     kind = "differs" if differs else "same"
     ready = Path(os.environ["FAKE_WORKER_TRACES"]) / kind / f"{item.case}-{item.dtype}"
-    shutil.copytree(ready, item.out, dirs_exist_ok=True)
+    shutil.copytree(ready, item.out)
     manifest = Path(item.out) / "trace.json"
     content = json.loads(manifest.read_text())
     content["meta"]["implementation"] = implementation

@@ -291,10 +291,12 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[rayrun.Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rayrun.Cluster]:
     """One local Ray for the tests below; it hands the environment of its start on."""
     if not (rayrun.EXTRA.is_dir() or importlib.util.find_spec("ray")):
         pytest.skip(f"Ray is not installed: {rayrun.INSTALL}")
+    ready = tmp_path_factory.getbasetemp() / "ready"
+    os.environ["FAKE_WORKER_TRACES"] = str(ready)  # the first test comes later
     with rayrun.connected("local", COMMAND) as connected:
         yield connected
 

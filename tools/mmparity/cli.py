@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -38,6 +39,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except MmparityError as error:
             click.echo(f"mmparity: {error}", err=True)
+        except BrokenPipeError:  # whoever reads it has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
             click.echo(f"mmparity: {error}. Is the disk full or read-only?", err=True)
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -171,6 +172,22 @@ def test_our_own_mistake_exits_2_and_never_1(
         __main__.main()
     assert caught.value.code == 2
     assert "planted" in capsys.readouterr().err
+
+
+def test_reader_that_has_seen_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "mmparity", "list", "hook-points"]
+    tools = str(Path(main.callback.__code__.co_filename).parents[1])
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            command,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": tools},
+        )
+    assert done.stderr == b""
+    assert done.returncode == 2
 
 
 def test_unwritable_folder_is_one_message(sides: Sides) -> None:

@@ -141,6 +141,15 @@ def test_error_is_not_a_pass(error: ComparisonResult) -> None:
     assert "ERROR" in seen and "missing operator npu_rotary_mul" in seen
 
 
+def test_log_of_an_error_is_folded(error: ComparisonResult) -> None:
+    text = "new could not run: planted\nThe last lines of logs/new.log:\n  | a line"
+    provenance = {**error.provenance, "errors": [text]}
+    shown = dataclasses.replace(error, provenance=provenance)
+    page = render(shown, ["html"])["html"]
+    assert "<li>new could not run: planted<details><summary>The last lines of" in page
+    assert "<pre>  | a line</pre></details></li>" in page
+
+
 def test_every_row_is_in_the_data(failing: ComparisonResult) -> None:
     data = json.loads(page_of(failing).texts["script"][0])
     for number, case in enumerate(failing.cases, 1):

@@ -43,14 +43,14 @@ PAIRS = (
     Pair(
         "ascend-0.11.0",
         "unified-ascend",
-        1e-3,
+        1e-4,
         1e-5,
         "another release's language model and kernels",
     ),
     Pair(
         "unified",
         "unified-ascend",
-        1e-3,
+        1e-4,
         1e-5,
         "attention and rotary are vllm-ascend's operators",
     ),

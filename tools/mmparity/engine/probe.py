@@ -7,6 +7,7 @@ one process and over tensor-parallel ranks. Values are read, never changed.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from pathlib import Path
@@ -24,8 +25,8 @@ class EngineProbe:
 
     model_runner: Any
 
-    def probe_record(self) -> str:
-        """From now on keeps a copy of each embedding; returns what runs."""
+    def probe_record(self) -> None:
+        """From now on keeps a copy of each embedding."""
         model = self.model_runner.get_model()
         self.probe_embeddings: list[torch.Tensor] = []
         name = next(name for name in _METHODS if hasattr(model, name))
@@ -37,7 +38,14 @@ class EngineProbe:
             return embeddings
 
         setattr(model, name, recorded)
-        return what_runs(model)
+
+    def probe_runs(self) -> str:
+        """What runs, and which emulated operators were called until now."""
+        from mmparity import npu_emulation
+
+        names = what_runs(self.model_runner.get_model())
+        called = ", ".join(sorted(npu_emulation.called))
+        return f"{names}; {called}" if called else names
 
     def probe_take(self) -> list[torch.Tensor]:
         """The embeddings since the last call."""
@@ -45,10 +53,11 @@ class EngineProbe:
         return taken
 
     def probe_memory(self, tensors: bool = True) -> dict[str, int]:
-        """Bytes that encoder outputs hold, all tensors together, and the process."""
+        """Bytes that encoder outputs hold, tensors since the start, and the process."""
+        gc.collect()
+        _give_back()
         if not tensors:
             return {"resident_bytes": resident_bytes()}
-        gc.collect()
         cached = list(getattr(self.model_runner, "encoder_cache", {}).values())
         return {
             "entries": len(cached),
@@ -82,6 +91,13 @@ def storage_bytes(tensors: list[torch.Tensor]) -> int:
 def resident_bytes() -> int:
     """Resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def _give_back() -> None:
+    """Has glibc return what it keeps of freed memory, where there is glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _is_tensor(item: object) -> bool:

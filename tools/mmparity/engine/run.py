@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmparity import provenance
 from mmparity.engine import checkpoints, memory, outcomes, overlay, scenarios, sides
-from mmparity.engine.growth import ALLOCATOR
+from mmparity.engine.growth import QUIET
 from mmparity.engine.job import EngineJob
 from mmparity.engine.judge import PAIRS, Pair, judge
 from mmparity.engine.result import build, judge_memory
@@ -115,7 +115,7 @@ def _measure(
         growth=options.requests,
         images=options.images,
     )
-    _run_side(side, folders[side.name], job, ALLOCATOR, say, errors)
+    _run_side(side, folders[side.name], job, QUIET, say, errors)
     figures = memory.read(out, side.name, MEMORY_MODEL)
     return judge_memory(figures) if figures else None
 

@@ -122,6 +122,8 @@ ENGINES = {
             "tp2-data",
             "two ranks, images spread over them",
             {"tensor_parallel_size": 2, "mm_encoder_tp_mode": "data"},
+            # Its tower sums over ranks that have other images; gloo ends the rank.
+            {"ascend-0.11.0": "^RuntimeError: cancelled"},
             models=("qwen3-vl",),
         ),
         Engine(

@@ -52,7 +52,7 @@ def _memory(item: EngineMemory) -> Iterator[str]:
         yield (
             f"  {moment:27} {held['entries']:4} entries of "
             f"{held['entry_bytes'] / _MIB:7.2f} MiB hold "
-            f"{held['held_bytes'] / _MIB:7.2f} MiB; all tensors "
+            f"{held['held_bytes'] / _MIB:7.2f} MiB; tensors "
             f"{held['tensor_bytes'] / _MIB:7.1f} MiB, resident "
             f"{held['resident_bytes'] / _MIB:7.1f} MiB"
         )

@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmparity.engine import checkpoints, growth, media, outcomes, scenarios
+from mmparity.engine import checkpoints, growth, media, outcomes, scenarios, sides
 from mmparity.engine.job import EngineJob
 from mmparity.engine.outcomes import Answer, Outcome
 from mmparity.engine.scenarios import ENGINES, Call, Engine, Generate, Scenario
@@ -109,7 +109,7 @@ def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[A
     """One scenario's steps on a running engine."""
     import torch
 
-    runs = llm.collective_rpc("probe_record")
+    llm.collective_rpc("probe_record")
     shift = list(scenarios.SCENARIOS).index(scenario.name)
     answers, embedded, agree = [], [], True
     embeddings: list[Any] = []
@@ -126,6 +126,10 @@ def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[A
         )
         embedded.append(len(ranks[0]))
         embeddings += ranks[0]
+    runs = llm.collective_rpc("probe_runs")
+    ascend = sides.get(outcome.side).implementation.ascend
+    if ascend and not all("_npu_flash_attention_unpad" in names for names in runs):
+        raise RuntimeError(f"vllm-ascend's attention was not called: {runs}")
     made = replace(
         outcome,
         runs=" | ".join(dict.fromkeys(runs)),

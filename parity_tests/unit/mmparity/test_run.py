@@ -283,7 +283,7 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
         process.send_signal(signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 2, errors
     assert "Traceback" not in errors
     assert "interrupted" in errors

@@ -46,7 +46,7 @@ def build(
     if (
         errors
         or "error" in judged
-        or (rows and not summary.passed)
+        or (rows and not summary.passed + summary.failed)
         or not (rows or memory)
     ):
         verdict = "error"

@@ -64,6 +64,7 @@ def result(*verdicts: str, errors: tuple[str, ...] = ()) -> EngineResult:
     [
         (("pass", "cannot run"), "pass"),
         (("pass", "fail"), "fail"),
+        (("fail",), "fail"),
         (("pass", "fail", "error"), "error"),
         (("cannot run", "cannot run"), "error"),
         ((), "error"),

@@ -113,7 +113,7 @@ def differences(
 ) -> tuple[StructuralDifference, ...]:
     """Every difference, each with the patch that intends it or as undeclared."""
     if not (is_recorded(old) and is_recorded(new)):
-        return ()
+        return (_unrecorded(old, new),)
     pair = f"{old.implementation}:{new.implementation}"
     sides = _of_common_modules(old, new)
     return tuple(
@@ -141,6 +141,18 @@ def without_structure(meta: TraceMeta) -> TraceMeta:
     """A trace's description for a result, where the differences stand beside it."""
     return replace(
         meta, modules={}, parameters={}, buffers={}, signatures={}, state_dict={}
+    )
+
+
+def _unrecorded(old: TraceMeta, new: TraceMeta) -> StructuralDifference:
+    """What stands for the differences where a trace says nothing of its encoder."""
+    was, now = (
+        f"{len(meta.modules)} modules" if is_recorded(meta) else "not recorded"
+        for meta in (old, new)
+    )
+    place = "the whole encoder"
+    return StructuralDifference(
+        "modules", "changed", place, (), was, now, "not recorded"
     )
 
 

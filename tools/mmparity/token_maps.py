@@ -18,7 +18,7 @@ from mmparity.tolerances import is_integral
 from mmparity.tracefile import TraceReader
 from mmparity.types import LayerComparison, TokenMap, WorstElement
 
-MOST_ROWS = 2
+MOST_ROWS = 8
 """Failing rows of a case, the earliest, that a map is made of."""
 MOST_ELEMENTS = 10
 MERGE = 2

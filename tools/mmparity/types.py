@@ -25,7 +25,7 @@ Verdict = Literal["pass", "fail", "error"]
 
 PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "unknown"]
 
-StructureVerdict = Literal["intended", "undeclared", "not judged"]
+StructureVerdict = Literal["intended", "undeclared", "not judged", "not recorded"]
 
 
 class MmparityError(Exception):
@@ -229,7 +229,8 @@ class StructuralDifference:
         old: as text; empty where new alone has it.
         new: as text; empty where old alone has it.
         verdict: ``undeclared`` fails the case; ``not judged`` in results of schema
-            version 1.
+            version 1; ``not recorded`` where a trace, as one made of a foreign dump,
+            does not say what its encoder is made of: nothing was compared.
         patch: slug of the patch that intends it; ``upstream`` where vLLM changed it.
         why: its reason, from ``patches/intended.toml``.
     """

@@ -351,3 +351,33 @@ def test_quant_matmul_takes_the_scale_as_bits_for_float16() -> None:
 def test_quant_matmul_refuses_floats() -> None:
     with pytest.raises(ValueError, match="only int8"):
         operators.npu_quant_matmul(draw(2, 2), draw(2, 2), draw(2))
+
+
+def test_an_emulated_operator_counts_as_the_one_call_that_it_is_on_an_npu() -> None:
+    code = """
+import torch
+import torch.distributed.fsdp  # as in a worker: it registers for CPUs itself
+from mmparity import npu_emulation
+from mmparity.counting import counted
+torch_npu = npu_emulation.install()
+x, cos = torch.randn(1, 6, 2, 8), torch.randn(1, 6, 1, 8)
+q, lengths = torch.randn(6, 2, 8), torch.tensor([4, 2], dtype=torch.int32)
+def forward():
+    torch_npu.npu_rotary_mul(x, cos, cos)
+    torch_npu._npu_flash_attention_unpad(q, q, q, lengths, 1.0, 2, 2, out=q.clone())
+found = counted(forward)
+print(found.dispatches, found.host_reads, found.concatenations, found.peak_bytes)
+def eager():
+    torch.cat((x, x))
+    lengths.tolist()
+    forward()
+found = counted(eager)
+print(found.dispatches, found.host_reads, found.concatenations)
+"""
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    first, second = (
+        list(map(int, line.split())) for line in done.stdout.splitlines()[-2:]
+    )
+    assert first[1:3] == [0, 0] and first[3] >= 6 * 2 * 8 * 4
+    assert second[1:3] == [1, 1] and first[0] < second[0] < 10

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmparity import hook_points
+from mmparity.encoders.vllm_runtime import backend_of
 from mmparity.gather import gather_traces, shard
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.layout import LayoutError
@@ -240,3 +241,25 @@ def test_a_width_that_the_ranks_cannot_share_is_an_error() -> None:
     point = hook_points.get("blocks.0.mlp.gate_up_proj")
     with pytest.raises(LayoutError, match="2 parts for 4 ranks"):
         shard(torch.ones(3, 12), point, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("device", "ranks", "devices", "backend"),
+    [
+        ("cpu", 4, 0, "gloo"),
+        ("cuda", 1, 8, "gloo"),
+        ("cuda", 2, 1, "gloo"),
+        ("cuda", 2, 2, "nccl"),
+        ("npu", 1, 1, "hccl"),
+        ("npu", 4, 8, "hccl"),
+    ],
+)
+def test_backend_is_the_devices_own_where_each_rank_has_one(
+    device: str, ranks: int, devices: int, backend: str
+) -> None:
+    assert backend_of(device, ranks, devices) == backend
+
+
+def test_too_few_npus_for_the_ranks_are_refused() -> None:
+    with pytest.raises(MmparityError, match=r"--tp 4 .*sees 2.*ASCEND_RT_VISIBLE"):
+        backend_of("npu", 4, 2)

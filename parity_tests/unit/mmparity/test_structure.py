@@ -49,6 +49,14 @@ def test_equal_structures_have_no_difference(nothing: Path) -> None:
     assert differences(OLD, NEW, nothing) == ()
 
 
+def test_trace_that_records_no_structure_is_said_and_fails_nothing(
+    nothing: Path,
+) -> None:
+    (found,) = differences(replace(OLD, modules={}), NEW, nothing)
+    assert (found.old, found.new) == ("not recorded", "4 modules")
+    assert found.verdict == "not recorded"
+
+
 def test_what_is_so_in_every_block_is_said_once(nothing: Path) -> None:
     new = replace(
         NEW,
@@ -127,10 +135,6 @@ def test_a_declaration_for_every_block_is_none_for_some(tmp_path: Path) -> None:
     new = replace(NEW, modules={**OLD.modules, "blocks.1": "OtherBlock"})
     (found,) = differences(OLD, new, file)
     assert (found.verdict, found.blocks) == ("undeclared", (1,))
-
-
-def test_trace_without_a_structure_is_not_compared(nothing: Path) -> None:
-    assert differences(replace(OLD, modules={}), NEW, nothing) == ()
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ def test_each_order_of_tokens_leads_back_to_the_image(
 
 def test_rows_without_tokens_have_no_map_and_only_the_first_have_one() -> None:
     x = torch.zeros(PATCHES, 2)
-    trace = Trace({f"blocks.{i}": x for i in range(9)})
+    trace = Trace({f"blocks.{i}": x for i in range(MOST_ROWS + 1)})
     rows = [failing("blocks.0.seqlens", (3,), "int64"), failing("window_index", (8,))]
-    rows += [failing(f"blocks.{i}", (PATCHES, 2)) for i in range(9)]
+    rows += [failing(f"blocks.{i}", (PATCHES, 2)) for i in range(MOST_ROWS + 1)]
     found = token_maps(rows, trace, trace)  # type: ignore[arg-type]
     assert [item.hook_point for item in found] == [
         f"blocks.{i}" for i in range(MOST_ROWS)

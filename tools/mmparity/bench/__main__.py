@@ -153,7 +153,7 @@ def main(
     emulated operators, so only what is around them can be compared. A figure over
     its target is said, and is no error.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     weights = seeded_checkpoint(CHECKPOINTS, depth=depth)
     pairs = [pair for pair in PAIRS if only in ":".join(pair)]
     measured, growth = [], None
@@ -162,8 +162,7 @@ def main(
             for dtype in dtypes:
                 console.print(f"{new} over {old}, {dtype}")
                 with _sides((old, new), dtype, weights, threads, Path(folder)) as sides:
-                    most = (old, new) == GROWING and dtype == "bfloat16"
-                    titles = list(GRIDS) if most else [WINDOWS]
+                    titles = list(GRIDS) if (old, new) == GROWING else [WINDOWS]
                     found = measure_pair(*sides, titles, repeats, console.print)
                     measured.append({"old": old, "new": new, "dtype": dtype, **found})
                     if (old, new) == GROWING and growth is None and sizes:

@@ -36,7 +36,7 @@ _ENVIRONMENT = {
 }
 NORM_EPS = 1e-6
 """transformers hard-codes it; vLLM reads it from the language model."""
-_BACKENDS = {"cpu": "gloo", "cuda": "gloo", "npu": "hccl"}
+_COLLECTIVES = {"cuda": "nccl", "npu": "hccl"}
 
 
 class VllmRuntime:
@@ -62,7 +62,7 @@ class VllmRuntime:
         self.vllm_config = _vllm_config(implementation.ascend)
         self.vllm_config.parallel_config.tensor_parallel_size = ranks.size
         self._stack.enter_context(_current(self.vllm_config))
-        _init_distributed(self._stack, _BACKENDS[device], ranks)
+        _init_distributed(self._stack, _take_device(device, ranks), ranks)
 
     @property
     def emulated(self) -> tuple[str, ...]:
@@ -215,6 +215,30 @@ def _current(vllm_config: Any) -> Iterator[None]:
 
     with set_current_vllm_config(vllm_config):
         yield
+
+
+def _take_device(device: str, ranks: Ranks) -> str:
+    """Makes the rank's own device the current one; returns the backend to use."""
+    if device == "cpu":
+        return "gloo"
+    runtime = getattr(torch, device)
+    found = runtime.device_count()
+    if ranks.size > 1:
+        runtime.set_device(ranks.rank % found)
+    return backend_of(device, ranks.size, found)
+
+
+def backend_of(device: str, ranks: int, devices: int) -> str:
+    """torch.distributed's backend for ranks that have ``devices`` between them."""
+    if device == "npu" and ranks > devices:
+        raise MmparityError(
+            f"--tp {ranks} --device npu: hccl wants a device for each rank, and this "
+            f"process sees {devices}. Set ASCEND_RT_VISIBLE_DEVICES to {ranks} of "
+            f"them, or give --tp {devices}."
+        )
+    if device == "cuda" and (ranks == 1 or ranks > devices):
+        return "gloo"  # ranks that share a GPU, which nccl refuses
+    return _COLLECTIVES.get(device, "gloo")
 
 
 def _init_distributed(stack: ExitStack, backend: str, ranks: Ranks) -> None:

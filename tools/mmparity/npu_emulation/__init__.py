@@ -29,6 +29,9 @@ EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
 called: set[str] = set()
 """Names of those that were called; whoever begins something clears it."""
 
+running: list[str] = []
+"""Those that are running now, the innermost last."""
+
 _MODULES = (
     "torch_npu._C",
     "torch_npu.npu",
@@ -115,7 +118,11 @@ def _noted(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(kernel)
     def call(*args: Any, **kwargs: Any) -> Any:
         called.add(name)
-        return kernel(*args, **kwargs)
+        running.append(name)
+        try:
+            return kernel(*args, **kwargs)
+        finally:
+            running.pop()
 
     return call
 

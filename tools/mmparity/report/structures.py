@@ -101,6 +101,8 @@ def _title(pair: str, cases: Sequence[CaseComparison]) -> str:
 
 def _summary(items: Sequence[StructuralDifference], missing: int) -> str:
     total = labels.count(len(items), "difference")
+    if any(item.verdict == "not recorded" for item in items):
+        return "not compared: a trace does not say what its encoder is made of"
     if any(item.verdict == "not judged" for item in items):
         return f"{total}, not judged by the version that wrote the result"
     if missing:
@@ -114,6 +116,7 @@ def _intent(
     by = {
         "undeclared": "no patch: it fails the case",
         "not judged": "not judged",
+        "not recorded": "not compared",
     }.get(verdict, "vLLM or vllm-ascend itself, between its releases")
     named = "" if patch in ("", UPSTREAM) else labels.clean(patch, 80)
     return IntentView(

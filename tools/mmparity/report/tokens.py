@@ -18,7 +18,18 @@ LIGHT, DARK = (255, 241, 229), (122, 4, 3)
 EXACT = (225, 228, 232)
 """Tokens without any difference."""
 
-Colour = tuple[int, int, int]
+RAMP = 62
+"""Colours from LIGHT to DARK; with EXACT they make a palette."""
+PALETTE = [
+    EXACT,
+    *(
+        tuple(
+            round(light + (dark - light) * step / (RAMP - 1))
+            for light, dark in zip(LIGHT, DARK, strict=True)
+        )
+        for step in range(RAMP)
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ def _view(case: CaseComparison, item: TokenMap) -> TokensView:
 
 
 def _images(
-    case: CaseComparison, item: TokenMap, colours: Sequence[Colour], worst: int
+    case: CaseComparison, item: TokenMap, colours: Sequence[int], worst: int
 ) -> tuple[tuple[ImageMap, ...], str]:
     """Maps of all images, and where the worst token is, in words."""
     patches = sum(t * h * w for t, h, w in case.grid_thw)
@@ -84,7 +95,7 @@ def _images(
     if not known or len(item.errors) not in (patches, patches // 4):
         return (), ""
     merge = 1 if len(item.errors) == patches else 2
-    by_place = [EXACT] * len(colours)
+    by_place = [0] * len(colours)
     for place, colour in zip(item.places, colours, strict=True):
         by_place[place] = colour
     found, start, where = [], 0, ""
@@ -118,26 +129,22 @@ def _weight(error: float) -> float:
     return math.inf if math.isnan(error) else error
 
 
-def _colour(error: float, top: float) -> Colour:
+def _colour(error: float, top: float) -> int:
+    """Its place in the palette."""
     if error == 0:
-        return EXACT
+        return 0
     if not math.isfinite(error) or top == 0:
-        return DARK
+        return RAMP
     share = 1 + math.log10(max(error / top, 1e-300)) / DECADES
-    share = min(1.0, max(0.0, share))
-    red, green, blue = (
-        round(light + (dark - light) * share)
-        for light, dark in zip(LIGHT, DARK, strict=True)
-    )
-    return red, green, blue
+    return 1 + round(min(1.0, max(0.0, share)) * (RAMP - 1))
 
 
-def _png(colours: Sequence[Colour], width: int) -> str:
+def _png(colours: Sequence[int], width: int) -> str:
     from PIL import Image
 
-    data = bytes(value for colour in colours for value in colour)
     stream = io.BytesIO()
-    image = Image.frombytes("RGB", (width, len(colours) // width), data)
+    image = Image.frombytes("P", (width, len(colours) // width), bytes(colours))
+    image.putpalette([value for colour in PALETTE for value in colour])
     image.save(stream, "PNG", compress_level=0)  # the same bytes with every zlib
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 

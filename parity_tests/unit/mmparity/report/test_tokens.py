@@ -17,7 +17,7 @@ def pixels(uri: str) -> np.ndarray:
     from PIL import Image
 
     data = base64.b64decode(uri.partition(",")[2])
-    return np.asarray(Image.open(io.BytesIO(data)))
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ everything else is a failed row with its reason, never a skipped one.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -17,7 +17,7 @@ from mmparity.align import Pair, align, check_comparable
 from mmparity.coverage import coverage
 from mmparity.descent import first_failing
 from mmparity.hook_points import block_number
-from mmparity.metrics import measure, non_finite
+from mmparity.metrics import NotFinite, measure, non_finite
 from mmparity.structure import differences, without_structure
 from mmparity.token_maps import token_maps
 from mmparity.tolerances import (
@@ -158,27 +158,59 @@ def _layer(pair: Pair, order: int, readers: Readers) -> LayerComparison:
 
 def judge(pair: Pair, readers: Readers, tolerance: Tolerance) -> Outcome:
     """One hook point, judged on its tensors."""
-    unusable = _unusable(pair, readers, tolerance)
-    if unusable:
-        return Outcome("fail", unusable)
+    reason = unusable(pair, readers, tolerance)
+    if reason:
+        return Outcome("fail", reason)
     old, new = readers.old.read(pair.hook_point), readers.new.read(pair.hook_point)
-    for side, tensor in (("old", old), ("new", new)):
-        broken = non_finite(tensor)
-        if broken:
-            other = non_finite(new if side == "old" else old)
-            both = f"; the other side: {other or 'finite'}"
-            return Outcome("fail", f"{side} is not finite: {broken}{both}")
     oracle = None
     if pair.oracle is not None and not tolerance.exact:
         assert readers.oracle is not None
         oracle = readers.oracle.read(pair.hook_point)
-        broken = non_finite(oracle)
+    return judge_tensors(old, new, oracle, tolerance)
+
+
+def judge_tensors(
+    old: torch.Tensor,
+    new: torch.Tensor,
+    oracle: torch.Tensor | None,
+    tolerance: Tolerance,
+    threads: Executor | None = None,
+) -> Outcome:
+    """A row of usable records, judged on its tensors."""
+    try:
+        metrics = measure(old, new, oracle, threads)
+    except NotFinite:
+        return _not_finite(old, new, oracle)
+    outcome = judge_metrics(metrics, tolerance)
+    if tolerance.exact and outcome.exceeded:
+        mismatched = int((old != new).sum())
+        counts = f"{mismatched} / {metrics.numel} ({mismatched / metrics.numel:.1%})"
+        reason = f"mismatched elements: {counts}; {outcome.reason}"
+        return replace(outcome, reason=reason)
+    return outcome
+
+
+def judge_metrics(metrics: Metrics, tolerance: Tolerance) -> Outcome:
+    """A row, judged on what was measured."""
+    exceeded = first_exceeded(metrics, tolerance)
+    if exceeded is None:
+        return Outcome("pass", metrics=metrics)
+    return Outcome("fail", failure_text(metrics, exceeded), metrics, exceeded)
+
+
+def _not_finite(
+    old: torch.Tensor, new: torch.Tensor, oracle: torch.Tensor | None
+) -> Outcome:
+    for side, tensor, other in (("old", old, new), ("new", new, old)):
+        broken = non_finite(tensor)
         if broken:
-            return Outcome("error", f"the oracle is not finite: {broken}")
-    return _measured(old, new, oracle, tolerance)
+            both = f"; the other side: {non_finite(other) or 'finite'}"
+            return Outcome("fail", f"{side} is not finite: {broken}{both}")
+    assert oracle is not None
+    return Outcome("error", f"the oracle is not finite: {non_finite(oracle)}")
 
 
-def _unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:
+def unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:
     """Why the tensors need not even be read, or None."""
     if pair.old is None or pair.new is None:
         here, there = ("old", "new") if pair.old else ("new", "old")
@@ -203,24 +235,6 @@ def _unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:
     if pair.oracle.shape != pair.old.shape:
         return f"shape differs: old {pair.old.shape}, oracle {pair.oracle.shape}"
     return None
-
-
-def _measured(
-    old: torch.Tensor,
-    new: torch.Tensor,
-    oracle: torch.Tensor | None,
-    tolerance: Tolerance,
-) -> Outcome:
-    metrics = measure(old, new, oracle)
-    exceeded = first_exceeded(metrics, tolerance)
-    if exceeded is None:
-        return Outcome("pass", metrics=metrics)
-    text = failure_text(metrics, exceeded)
-    if tolerance.exact:
-        mismatched = int((old != new).sum())
-        counts = f"{mismatched} / {metrics.numel} ({mismatched / metrics.numel:.1%})"
-        text = f"mismatched elements: {counts}; {text}"
-    return Outcome("fail", text, metrics, exceeded)
 
 
 def failure_text(metrics: Metrics, exceeded: Exceeded) -> str:

@@ -15,14 +15,16 @@ tensor of fewer than two dimensions is one token.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from concurrent.futures import Executor
+from dataclasses import replace
 
+import numpy as np
 import torch
 
+from mmparity import fused
+from mmparity.fused import Array, Difference
 from mmparity.types import Metrics
 
-CHUNK_NUMEL = 1 << 16
-"""A chunk's temporaries stay in a core's cache."""
 TORCH_DEFAULTS = {
     torch.float64: (1e-7, 1e-7),
     torch.float32: (1.3e-6, 1e-5),
@@ -32,6 +34,10 @@ TORCH_DEFAULTS = {
 """rtol and atol of torch.testing.assert_close; 0 and 0 for every other dtype."""
 TOKEN_FLOOR = 1e-3
 """A token this much smaller than the others is judged as if it were larger."""
+
+
+class NotFinite(ValueError):
+    """A tensor has NaN or infinite elements; ``non_finite`` says which."""
 
 
 def non_finite(tensor: torch.Tensor) -> str | None:
@@ -57,162 +63,97 @@ def bit_equal(old: torch.Tensor, new: torch.Tensor) -> bool:
 
 
 def measure(
-    old: torch.Tensor, new: torch.Tensor, oracle: torch.Tensor | None = None
+    old: torch.Tensor,
+    new: torch.Tensor,
+    oracle: torch.Tensor | None = None,
+    threads: Executor | None = None,
 ) -> Metrics:
-    """All metrics of finite, non-empty tensors of one shape."""
+    """All metrics of non-empty tensors of one shape, in two passes over them.
+
+    With ``threads``, one of them takes half of the tokens. Raises NotFinite.
+    """
     assert old.shape == new.shape and old.numel() > 0, (old.shape, new.shape)
     assert oracle is None or oracle.shape == old.shape, (oracle, old.shape)
-    shape = tuple(old.shape)
-    old_TD, new_TD = _tokens(old), _tokens(new)
-    oracle_TD = None if oracle is None else _tokens(oracle)
     equal = bit_equal(old, new)
-    pair = _Pair(old_TD, TORCH_DEFAULTS.get(old.dtype, (0.0, 0.0)))
-    against = [] if oracle_TD is None else [_Error(), _Error()]
-    oracle_rows = []
-    for start in _starts(old_TD):
-        rows = slice(start, start + _rows(old_TD))
-        old_CD = old_TD[rows].double()
-        new_CD = old_CD if equal else new_TD[rows].double()
-        pair.add(old_CD, new_CD, start)
-        if oracle_TD is None:
-            continue
-        oracle_CD = oracle_TD[rows].double()
-        oracle_rows.append(_dot(oracle_CD, oracle_CD))
-        against[0].add(old_CD - oracle_CD)
-        if not equal:
-            against[1].add(new_CD - oracle_CD)
-    metrics = pair.metrics(shape, equal)
-    if old.dtype != new.dtype:
-        metrics = replace(metrics, torch_close=False)
-    if oracle_TD is None:
-        return metrics
+    old_TD, new_TD, oracle_TD = fused.arrays(old, new, oracle)
+    oo_T, old_max_abs = fused.squares(old_TD, threads)
+    rtol, atol = TORCH_DEFAULTS.get(old.dtype, (0.0, 0.0))
+    rms = math.sqrt(oo_T.sum() / old.numel())
     if equal:
-        against[1] = against[0]
-    reference_T = torch.cat(oracle_rows)
-    of_old, of_new = (error.relative_to(reference_T) for error in against)
+        found = _no_difference(oo_T)
+    else:
+        found = fused.difference(old_TD, new_TD, rms, rtol, threads)
+    _check_finite((oo_T, old), (found.new_squares_T, new))
+    metrics = replace(
+        _metrics(old, new, oo_T, found),
+        bit_equal=equal,
+        old_max_abs=old_max_abs,
+        torch_close=old.dtype == new.dtype and found.excess <= atol,
+    )
+    if oracle is None:
+        return metrics
+    reference_T = fused.squares(oracle_TD, threads)[0]
+    _check_finite((reference_T, oracle))
+    of_old = _distance(old_TD, oracle_TD, reference_T, threads)
+    of_new = of_old if equal else _distance(new_TD, oracle_TD, reference_T, threads)
     return _with_oracle(metrics, of_old, of_new)
 
 
 def token_errors(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """Each token's normalized L2 error, new against old: float64, [T]."""
-    old_TD, new_TD = _tokens(old).double(), _tokens(new).double()
-    diff_TD = new_TD - old_TD
-    return _token_errors(_dot(diff_TD, diff_TD), _dot(old_TD, old_TD))
+    old_TD, new_TD = fused.arrays(old, new)
+    oo_T, _ = fused.squares(old_TD)
+    dd_T, _ = fused.distance(new_TD, old_TD)
+    return torch.from_numpy(_token_errors(dd_T, oo_T))
 
 
-class _Error:
-    """Accumulates one difference, row by row."""
-
-    def __init__(self) -> None:
-        self.squares: list[torch.Tensor] = []
-        self.max_abs = 0.0
-
-    def add(self, diff_CD: torch.Tensor) -> None:
-        self.squares.append(_dot(diff_CD, diff_CD))
-        low, high = torch.aminmax(diff_CD)
-        self.max_abs = max(self.max_abs, -low.item(), high.item())
-
-    def relative_to(self, reference_T: torch.Tensor) -> tuple[float, float, float]:
-        """Whole-tensor error, worst token's error, largest difference."""
-        squares_T = torch.cat(self.squares)
-        whole = _ratio(squares_T.sum().sqrt().item(), reference_T.sum().sqrt().item())
-        token = _token_errors(squares_T, reference_T).max().item()
-        return whole, token, self.max_abs
+def _no_difference(oo_T: Array) -> Difference:
+    zero_T = np.zeros_like(oo_T)
+    return Difference(oo_T, oo_T, zero_T, zero_T, 0.0, 0, 0.0, 0.0)
 
 
-@dataclass
-class _Worst:
-    value: float = -1.0
-    place: int = 0
-    old: float = 0.0
-    new: float = 0.0
+def _check_finite(*sides: tuple[Array, torch.Tensor]) -> None:
+    """Finite sums of squares are of finite elements; others say nothing."""
+    for squares_T, tensor in sides:
+        if not np.isfinite(squares_T).all() and non_finite(tensor):
+            raise NotFinite
 
 
-class _Pair:
-    """Accumulates what new and old have against each other."""
+def _metrics(
+    old: torch.Tensor, new: torch.Tensor, oo_T: Array, found: Difference
+) -> Metrics:
+    nn_T, on_T, dd_T = found.new_squares_T, found.products_T, found.squares_T
+    token_T = _token_errors(dd_T, oo_T)
+    cosine_T = _cosine(on_T, oo_T, nn_T)
+    lowest, worst_token = int(cosine_T.argmin()), int(token_T.argmax())
+    oo, nn, on = (np.asarray(one.sum()) for one in (oo_T, nn_T, on_T))
+    place = _index(found.place, tuple(old.shape))
+    return Metrics(
+        numel=old.numel(),
+        bit_equal=False,
+        max_abs_diff=found.worst,
+        mean_abs_diff=float(found.sizes_T.sum()) / old.numel(),
+        normalized_l2_error=_ratio(math.sqrt(dd_T.sum()), math.sqrt(oo)),
+        cosine_similarity=_cosine(on, oo, nn).item(),
+        min_token_cosine=cosine_T[lowest].item(),
+        min_token_cosine_index=lowest,
+        max_token_error=token_T[worst_token].item(),
+        max_token_error_index=worst_token,
+        worst_index=place,
+        old_at_worst=float(old[place]),
+        new_at_worst=float(new[place]),
+        max_element_error=found.element,
+        old_max_abs=0.0,
+    )
 
-    def __init__(self, old_TD: torch.Tensor, close: tuple[float, float]) -> None:
-        self.rtol, self.atol = close
-        self.excess = 0.0
-        self.width = old_TD.shape[1]
-        self.numel = old_TD.numel()
-        total = 0.0
-        for start in _starts(old_TD):
-            chunk = old_TD[start : start + _rows(old_TD)].double()
-            total += torch.dot(chunk.reshape(-1), chunk.reshape(-1)).item()
-        self.rms = math.sqrt(total / self.numel)
-        keys = ("oo", "nn", "on", "dd")
-        self.sums: dict[str, list[torch.Tensor]] = {key: [] for key in keys}
-        self.abs_sum = 0.0
-        self.element = 0.0
-        self.old_max_abs = 0.0
-        self.worst = _Worst()
 
-    def add(self, old_CD: torch.Tensor, new_CD: torch.Tensor, start: int) -> None:
-        oo = _dot(old_CD, old_CD)
-        self.sums["oo"].append(oo)
-        size_CD = old_CD.abs()
-        self.old_max_abs = max(self.old_max_abs, size_CD.max().item())
-        if new_CD is old_CD:
-            self.sums["nn"].append(oo)
-            self.sums["on"].append(oo)
-            self.sums["dd"].append(torch.zeros_like(oo))
-            if self.worst.value < 0:
-                first = old_CD[0, 0].item()
-                self.worst = _Worst(0.0, 0, first, first)
-            return
-        diff_CD = (new_CD - old_CD).abs_()
-        self.sums["nn"].append(_dot(new_CD, new_CD))
-        self.sums["on"].append(_dot(old_CD, new_CD))
-        self.sums["dd"].append(_dot(diff_CD, diff_CD))
-        self.abs_sum += diff_CD.sum().item()
-        self._keep_worst(old_CD, new_CD, diff_CD, start)
-        if self.worst.value > 0:
-            if self.excess <= self.atol:  # else the answer is known
-                excess_CD = torch.sub(diff_CD, size_CD, alpha=self.rtol)
-                self.excess = max(self.excess, excess_CD.max().item())
-            size_CD += self.rms
-            diff_CD /= size_CD
-            zero_by_zero = torch.nan_to_num(diff_CD, nan=0.0, posinf=math.inf)
-            self.element = max(self.element, zero_by_zero.max().item())
-
-    def _keep_worst(
-        self,
-        old_CD: torch.Tensor,
-        new_CD: torch.Tensor,
-        diff_CD: torch.Tensor,
-        start: int,
-    ) -> None:
-        place = int(diff_CD.argmax())
-        value = diff_CD.reshape(-1)[place].item()
-        if value > self.worst.value:
-            old, new = (x.reshape(-1)[place].item() for x in (old_CD, new_CD))
-            self.worst = _Worst(value, start * self.width + place, old, new)
-
-    def metrics(self, shape: tuple[int, ...], equal: bool) -> Metrics:
-        oo, nn, on, dd = (torch.cat(self.sums[key]) for key in ("oo", "nn", "on", "dd"))
-        token_T = _token_errors(dd, oo)
-        cosine_T = _cosine(on, oo, nn)
-        lowest = int(cosine_T.argmin())
-        worst_token = int(token_T.argmax())
-        return Metrics(
-            numel=self.numel,
-            bit_equal=equal,
-            max_abs_diff=self.worst.value,
-            mean_abs_diff=self.abs_sum / self.numel,
-            normalized_l2_error=_ratio(dd.sum().sqrt().item(), oo.sum().sqrt().item()),
-            cosine_similarity=_cosine(on.sum(), oo.sum(), nn.sum()).item(),
-            min_token_cosine=cosine_T[lowest].item(),
-            min_token_cosine_index=lowest,
-            max_token_error=token_T[worst_token].item(),
-            max_token_error_index=worst_token,
-            worst_index=_index(self.worst.place, shape),
-            old_at_worst=self.worst.old,
-            new_at_worst=self.worst.new,
-            max_element_error=self.element,
-            old_max_abs=self.old_max_abs,
-            torch_close=self.excess <= self.atol,
-        )
+def _distance(
+    x_TD: Array, oracle_TD: Array, reference_T: Array, threads: Executor | None
+) -> tuple[float, float, float]:
+    """Whole-tensor error, worst token's error, largest difference."""
+    squares_T, largest = fused.distance(x_TD, oracle_TD, threads)
+    whole = _ratio(math.sqrt(squares_T.sum()), math.sqrt(reference_T.sum()))
+    return whole, _token_errors(squares_T, reference_T).max().item(), largest
 
 
 def _with_oracle(
@@ -231,45 +172,26 @@ def _with_oracle(
     )
 
 
-def _tokens(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.dim() < 2:
-        return tensor.reshape(1, -1)
-    return tensor.reshape(tensor.shape[0], -1)
-
-
-def _rows(tensor_TD: torch.Tensor) -> int:
-    return max(1, CHUNK_NUMEL // tensor_TD.shape[1])
-
-
-def _starts(tensor_TD: torch.Tensor) -> range:
-    return range(0, tensor_TD.shape[0], _rows(tensor_TD))
-
-
-def _dot(left_CD: torch.Tensor, right_CD: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vecdot(left_CD, right_CD)
-
-
 def _ratio(part: float, whole: float) -> float:
     if whole == 0.0:
         return 0.0 if part == 0.0 else math.inf
     return part / whole
 
 
-def _token_errors(squares_T: torch.Tensor, reference_T: torch.Tensor) -> torch.Tensor:
-    floor = TOKEN_FLOOR * reference_T.mean().sqrt()
-    norm_T = torch.maximum(reference_T.sqrt(), floor)
-    error_T = squares_T.sqrt() / norm_T
-    return torch.where(squares_T == 0, torch.zeros_like(error_T), error_T)
+def _token_errors(squares_T: Array, reference_T: Array) -> Array:
+    floor = TOKEN_FLOOR * np.sqrt(reference_T.mean())
+    norm_T = np.maximum(np.sqrt(reference_T), floor)
+    with np.errstate(all="ignore"):
+        return np.where(squares_T == 0, 0.0, np.sqrt(squares_T) / norm_T)
 
 
-def _cosine(
-    product: torch.Tensor, left: torch.Tensor, right: torch.Tensor
-) -> torch.Tensor:
+def _cosine(product: Array, left: Array, right: Array) -> Array:
     """1 where both are zero, 0 where one is."""
-    norm = left.sqrt() * right.sqrt()
+    norm = np.sqrt(left) * np.sqrt(right)
+    with np.errstate(all="ignore"):
+        cosine = np.where(norm > 0, product / norm, 0.0)
     both_zero = (left == 0) & (right == 0)
-    cosine = torch.where(norm > 0, product / norm, torch.zeros_like(norm))
-    return torch.where(both_zero, torch.ones_like(norm), cosine).clamp(-1.0, 1.0)
+    return np.clip(np.where(both_zero, 1.0, cosine), -1.0, 1.0)
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmparity import metrics
+from mmparity import fused
 from mmparity.metrics import bit_equal, measure, non_finite
 
 SHAPES = st.sampled_from([(7,), (3, 4), (5, 2, 3), (1, 9), (6, 1), (130, 5)])
@@ -18,17 +19,17 @@ DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float64, torch.in
 
 
 @settings(max_examples=60, deadline=None)
-@given(SHAPES, DTYPES, st.integers(0, 2**31), st.sampled_from([4, 37, 1 << 17]))
-def test_equals_plain_formulas_for_any_chunking(
-    shape: tuple[int, ...], dtype: torch.dtype, seed: int, chunk: int
+@given(SHAPES, DTYPES, st.integers(0, 2**31), st.booleans())
+def test_equals_plain_formulas_in_one_thread_or_two(
+    shape: tuple[int, ...], dtype: torch.dtype, seed: int, split: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     old, new, oracle = (
         (3 * torch.randn(shape, generator=generator)).to(dtype) for _ in range(3)
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "CHUNK_NUMEL", chunk)
-        got = measure(old, new, oracle)
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(fused, "SPLIT_NUMEL", 2)
+        got = measure(old, new, oracle, pool if split else None)
     o, n, r = (x.double() for x in (old, new, oracle))
     rows = (1, -1) if len(shape) == 1 else (shape[0], -1)
     od, nd, rd = (x.reshape(rows) for x in (o, n, r))

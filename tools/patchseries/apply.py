@@ -12,7 +12,7 @@ from pathlib import Path
 from patchseries.classify import MENDABLE, Classification, classify
 from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
-from patchseries.folder import digest, read_series, series_names
+from patchseries.folder import digest, file_digests, read_series, series_names
 from patchseries.git import Git, read_user_config, scratch
 from patchseries.package import in_scope
 from patchseries.project import Project, locked
@@ -102,6 +102,7 @@ def _apply_new(
             patches=[patch.slug for patch in series.patches],
             before=result.before,
             after=result.goal,
+            contents=file_digests(series.patches),
         )
         originals = target.private / "originals" if earlier else None
         refs = None

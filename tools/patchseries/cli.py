@@ -135,15 +135,25 @@ def unapply(project: Project, onto: Path | None, name: str | None) -> None:
 @_onto
 @_series
 @click.option("--base", help="Commit that the series starts from.")
+@click.option("--drop", multiple=True, help="SLUG of a patch meant to go; repeat.")
 @click.pass_obj
 def refresh(
-    project: Project, onto: Path | None, name: str | None, base: str | None
+    project: Project,
+    onto: Path | None,
+    name: str | None,
+    base: str | None,
+    drop: tuple[str, ...],
 ) -> None:
-    """Write edited commits back as patch files."""
+    """Write edited commits back as patch files.
+
+    Refuses where the tree comes from an older series than the one in patches/.
+    """
+    from patchseries.losses import require_known
     from patchseries.refresh import refresh as refresh_one
 
+    require_known(project, drop)
     for path, series in _targets(project, onto, name):
-        for line in refresh_one(project, path, series, base):
+        for line in refresh_one(project, path, series, base, drop):
             _say(line)
 
 

@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
-from patchseries.series import Series, SeriesLine, parse_patch, parse_series_file
+from patchseries.series import (
+    Patch,
+    Series,
+    SeriesLine,
+    parse_patch,
+    parse_series_file,
+)
 
 
 def series_names(project: Project) -> list[str]:
@@ -45,6 +52,11 @@ def read_series(project: Project, name: str) -> Series:
     if not patches:
         raise PatchseriesError("no-series", f"{folder / 'series'} lists no patch")
     return Series(name, tuple(patches))
+
+
+def file_digests(patches: Iterable[Patch]) -> dict[str, str]:
+    """One hash for each patch file."""
+    return {p.slug: hashlib.sha256(p.data).hexdigest() for p in patches}
 
 
 def digest(series: Series) -> str:

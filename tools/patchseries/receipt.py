@@ -27,6 +27,7 @@ class Receipt:
         tip: commit after.
         came_from: branch that HEAD named before, None when it was detached.
         made_folders: made for added files, deepest last.
+        contents: each patch file that the tree came from, or was last written to.
     """
 
     series: str
@@ -39,6 +40,7 @@ class Receipt:
     branch: str = ""
     came_from: str | None = None
     made_folders: list[str] = field(default_factory=list)
+    contents: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def fits(self, target: Target) -> bool:
@@ -65,6 +67,14 @@ def read_receipt(target: Target) -> Receipt | None:
         return Receipt.from_json(data) if data.get("schema") == SCHEMA else None
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def write_receipt(target: Target, receipt: Receipt) -> None:
+    """Keeps a receipt again, with more in it."""
+    path = receipt_path(target)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(receipt.as_json(), indent=1))
+    partial.replace(path)
 
 
 def receipt_path(target: Target) -> Path:

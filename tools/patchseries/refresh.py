@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from patchseries.apply import choose_series, held
 from patchseries.errors import PatchseriesError
 from patchseries.export import Commit, commits_after, export, patch_id
-from patchseries.folder import read_lines, read_series, series_names
+from patchseries.folder import file_digests, read_lines, read_series, series_names
 from patchseries.git import Git, scratch
+from patchseries.losses import require_no_loss
 from patchseries.project import Project
-from patchseries.receipt import read_receipt
+from patchseries.receipt import Receipt, read_receipt, write_receipt
 from patchseries.series import (
     Patch,
     Series,
@@ -29,12 +32,17 @@ from patchseries.target import GitTarget
 
 
 def refresh(
-    project: Project, path: Path, name: str | None, base: str | None
+    project: Project,
+    path: Path,
+    name: str | None,
+    base: str | None,
+    drop: Sequence[str] = (),
 ) -> list[str]:
     """Write the commits of a patched tree as the series.
 
     Args:
         base: the commit before the series; found by itself when None.
+        drop: slugs of patches that the tree lacks because they are meant to go.
 
     Returns:
         What changed, one line each.
@@ -56,8 +64,15 @@ def refresh(
                 f"`patchseries apply --series {name}` puts the series there",
             )
         with scratch(*target.objects) as git:
-            files = export(git, start, commits)
-            return write_series(project, git, name, commits, files)
+            patches = _as_patches(project, git, name, commits, start)
+            old, receipt = _patches_there(project, name), _receipt_of(target, name)
+            ids = partial(patch_id, git)
+            require_no_loss(target, receipt, old, patches, drop, ids)
+            changes = write_series(project, git, name, patches)
+            if receipt:
+                contents = file_digests(patches)
+                write_receipt(target, replace(receipt, contents=contents))
+            return changes
 
 
 def _recognise(project: Project, target: GitTarget) -> str:
@@ -86,8 +101,7 @@ def find_base(
             where = target.root
             raise PatchseriesError("no-base", f"{given!r} is no commit of {where}")
         return found
-    receipt = read_receipt(target)
-    if receipt and receipt.series == name and target.descends_from(receipt.base):
+    if receipt := _receipt_of(target, name):
         return receipt.base
     trees = {archive.tree for archive in _archives(project, name)}
     log = target.git("log", "--first-parent", "--format=%H %T", target.head)
@@ -102,21 +116,41 @@ def find_base(
     )
 
 
+def _receipt_of(target: GitTarget, name: str) -> Receipt | None:
+    """The receipt, where the tree's commits come from this series."""
+    receipt = read_receipt(target)
+    if receipt and receipt.series == name and target.descends_from(receipt.base):
+        return receipt
+    return None
+
+
 def _archives(project: Project, name: str) -> Sequence[Archive]:
     source = read_sources(project.pins).get(name)
     return source.archives if source else ()
 
 
+def _patches_there(project: Project, name: str) -> tuple[Patch, ...]:
+    return read_series(project, name).patches if name in series_names(project) else ()
+
+
+def _as_patches(
+    project: Project, git: Git, name: str, commits: Sequence[Commit], start: str
+) -> list[Patch]:
+    files = export(git, start, commits)
+    old = _patches_there(project, name)
+    slugs = choose_slugs(commits, files, old, partial(patch_id, git))
+    patches = [parse_patch(slug, data) for slug, data in zip(slugs, files, strict=True)]
+    Series(name, tuple(patches)).chains()
+    return patches
+
+
 def write_series(
-    project: Project, git: Git, name: str, commits: Sequence[Commit], files: list[bytes]
+    project: Project, git: Git, name: str, patches: Sequence[Patch]
 ) -> list[str]:
     """Bring the folder of series `name` to exactly these patches."""
     folder = project.patches / name
-    old = read_series(project, name).patches if name in series_names(project) else ()
-    slugs = choose_slugs(commits, files, old, lambda data: patch_id(git, data))
-    patches = [parse_patch(slug, data) for slug, data in zip(slugs, files, strict=True)]
-    Series(name, tuple(patches)).chains()
-    changes = _describe(git, old, patches)
+    slugs = [patch.slug for patch in patches]
+    changes = _describe(git, _patches_there(project, name), patches)
     folder.mkdir(parents=True, exist_ok=True)
     for patch in patches:
         _replace(folder / f"{patch.slug}.patch", patch.data)

@@ -344,7 +344,7 @@ def test_a_changed_series_replaces_the_one_applied(toy, checkout, tools):
     tools.git(work, "commit", "-q", "-m", "[Core] Another\n\nWhy: so.")
     from patchseries.refresh import refresh
 
-    refresh(toy.project, work, None, None)
+    refresh(toy.project, work, None, None, ["second-file", "third-neighbour"])
     assert status(toy.project, checkout, None).state == "applied-old"
     toy.apply(checkout)
     assert status(toy.project, checkout, None).state == "applied"

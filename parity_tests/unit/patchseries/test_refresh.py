@@ -3,6 +3,7 @@
 
 import pytest
 
+from patchseries.losses import require_known
 from patchseries.refresh import refresh
 from patchseries.tables import BEGIN, END
 
@@ -173,4 +174,101 @@ def test_two_commits_of_one_title(toy, work, tools, refused):
     tools.git(work, "commit", "-q", "--allow-empty", "-m", "[Core] First lines")
     before = files(toy)
     refused("same-slug", refresh, toy.project, work, None, None)
+    assert files(toy) == before
+
+
+def edit_patch(toy, tools, where, slug, edits):
+    """Amend one commit of a series in a checkout and write the series from there."""
+    tools.git(where, "reset", "-q", "--hard", "HEAD~3")
+    for name in tools.patches:
+        tools.git(where, "am", "-q", "-k", str(toy.folder / f"{name}.patch"))
+        if name == slug:
+            tools.edit(where, edits)
+            tools.git(where, "commit", "-q", "--amend", "--no-edit")
+    return refresh(toy.project, where, None, None)
+
+
+def commit_on_top(where, tools, title="[Core] Mine"):
+    tools.edit(where, {"pkg/mine.py": f"{title!r}\n"})
+    tools.git(where, "commit", "-q", "-m", f"{title}\n\nWhy: so.")
+
+
+def test_a_tree_of_an_older_series_takes_nothing_back(toy, work, tools, refused):
+    toy.apply(toy.patched)
+    edit_patch(toy, tools, work, "second-file", {"pkg/b.py": "B = 3\n"})
+    before = files(toy)
+    for advice in ("patchseries apply", "git branch -m patchseries/toy-1.0 mine"):
+        error = refused("older-series", refresh, toy.project, toy.patched, None, None)
+        assert "second-file: changed in the series since" in str(error)
+        assert "first-lines" not in str(error) and "third" not in str(error)
+        assert advice in str(error)
+        assert files(toy) == before
+        commit_on_top(toy.patched, tools, advice)
+
+
+def test_the_advice_of_the_refusal_works(toy, work, tools):
+    toy.apply(toy.patched)
+    base = tools.git(toy.patched, "rev-parse", "HEAD~3")
+    commit_on_top(toy.patched, tools)
+    edit_patch(toy, tools, work, "second-file", {"pkg/b.py": "B = 3\n"})
+    tools.git(toy.patched, "branch", "-m", "patchseries/toy-1.0", "mine")
+    tools.git(toy.patched, "checkout", "-q", "--detach", base)
+    toy.apply(toy.patched)
+    tools.git(toy.patched, "cherry-pick", "mine")
+    changes = refresh(toy.project, toy.patched, None, None)
+    assert [line for line in changes if "wrote" not in line] == ["new        mine"]
+
+
+def test_edits_of_the_tree_itself_go_on(toy, tools):
+    toy.apply(toy.patched)
+    for text in ("B = 4\n", "B = 5\n"):
+        tools.git(toy.patched, "reset", "-q", "--hard", "HEAD~")
+        tools.edit(toy.patched, {"pkg/b.py": text})
+        tools.git(toy.patched, "commit", "-q", "--amend", "--no-edit")
+        last = str(toy.folder / "third-neighbour.patch")
+        tools.git(toy.patched, "am", "-q", "-k", last)
+        changes = refresh(toy.project, toy.patched, None, None)
+        assert "content    second-file" in changes
+
+
+def test_what_was_brought_over_by_hand_is_no_loss(toy, work, tools):
+    toy.apply(toy.patched)
+    edit_patch(toy, tools, work, "second-file", {"pkg/b.py": "B = 3\n"})
+    tools.git(toy.patched, "reset", "-q", "--hard", "HEAD~3")
+    for slug in tools.patches:
+        tools.git(toy.patched, "am", "-q", "-k", str(toy.folder / f"{slug}.patch"))
+    assert refresh(toy.project, toy.patched, None, None) == [
+        "toy-1.0: 3 patches, nothing changed"
+    ]
+
+
+def test_a_missing_patch_is_dropped_only_by_name(toy, work, tools, refused):
+    before = files(toy)
+    tools.git(work, "reset", "-q", "--hard", "HEAD~")
+    error = refused("older-series", refresh, toy.project, work, None, None)
+    assert "third-neighbour: no commit of the tree is this patch" in str(error)
+    assert "--drop" in str(error)
+    assert files(toy) == before
+    changes = refresh(toy.project, work, None, None, ["third-neighbour"])
+    assert "removed    third-neighbour" in changes
+    assert "third-neighbour.patch" not in files(toy)
+
+
+def test_a_patch_added_or_taken_out_since_stays_so(toy, work, tools, refused):
+    toy.apply(toy.patched)
+    commit_on_top(work, tools)
+    refresh(toy.project, work, None, None)
+    error = refused("older-series", refresh, toy.project, toy.patched, None, None)
+    assert "mine: no commit of the tree is this patch" in str(error)
+    tools.git(work, "reset", "-q", "--hard", "HEAD~2")
+    refresh(toy.project, work, None, None, ["mine", "third-neighbour"])
+    error = refused("older-series", refresh, toy.project, toy.patched, None, None)
+    assert "third-neighbour: taken out of the series since" in str(error)
+
+
+def test_drop_refuses_what_is_not_there_or_still_is(toy, work, refused):
+    refused("no-patch", require_known, toy.project, ["third-nieghbour"])
+    require_known(toy.project, ["third-neighbour"])
+    before = files(toy)
+    refused("not-dropped", refresh, toy.project, work, None, None, ["first-lines"])
     assert files(toy) == before

@@ -135,6 +135,11 @@ def vision_weights(
                 yield name, tensor
 
 
+def quantization(directory: Path, config: PretrainedConfig) -> str:
+    """How the blocks' linear layers are quantised; empty where they are not."""
+    return quantized.W8A8 if quantized_layers(directory, config) else ""
+
+
 def quantized_layers(directory: Path, config: PretrainedConfig) -> frozenset[str]:
     """The quantised layers of the blocks that ``config`` has."""
     layers = quantized.layers_in(directory, PREFIXES)

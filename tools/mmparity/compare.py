@@ -132,7 +132,10 @@ def _layers(pairs: tuple[Pair, ...], readers: Readers) -> tuple[LayerComparison,
 def _layer(pair: Pair, order: int, readers: Readers) -> LayerComparison:
     present = pair.old or pair.new
     assert present is not None
-    tolerance = tolerance_for(pair.hook_point, present.dtype, readers.old.meta.dtype)
+    meta = readers.old.meta
+    tolerance = tolerance_for(
+        pair.hook_point, present.dtype, meta.dtype, meta.quantization
+    )
     outcome = judge(pair, readers, tolerance)
     exceeded = outcome.exceeded
     return LayerComparison(

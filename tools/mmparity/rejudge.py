@@ -144,7 +144,8 @@ def _layer(
     used: dict[int, int],
 ) -> LayerComparison:
     dtype = layer.old_dtype or layer.new_dtype
-    tolerance = tolerance_for(layer.hook_point, dtype, case.dtype)
+    quantization = case.old_meta.quantization if case.old_meta else ""
+    tolerance = tolerance_for(layer.hook_point, dtype, case.dtype, quantization)
     for number, rule in enumerate(rules):
         if rule.fits(layer, case.dtype):
             if tolerance.exact:

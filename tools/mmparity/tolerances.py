@@ -9,9 +9,13 @@ docs/reading-a-report.md says where the numbers come from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+from mmparity.floors import Floors, read_floors
+from mmparity.hook_points import pattern_of
 from mmparity.types import Metrics, MmparityError, Tolerance
 
 _Bound = tuple[str, Any, float]
@@ -40,6 +44,11 @@ ORACLE_FACTORS = {"float64": 3.0, "float32": 2.0, "float16": 1.5, "bfloat16": 1.
 the rounding of what is stored, which both sides share."""
 EXTREME = 2.0
 """A worst token or element scatters more than a whole tensor's error."""
+QUANTIZED_FLOORS = Path(__file__).with_name("w8a8_floors.json")
+"""What `mmparity floors --measure` wrote of the released encoder, all its blocks."""
+QUANTIZED_FACTOR = 1.5
+"""In a W8A8 encoder, new may differ from old this many times as much as old does
+from itself under another thread count, kernel or packing."""
 
 
 def kind_of(hook_point: str, dtype: str) -> str:
@@ -55,8 +64,13 @@ def is_integral(dtype: str) -> bool:
     return dtype == "bool" or dtype.lstrip("u").startswith("int")
 
 
-def tolerance_for(hook_point: str, tensor_dtype: str, run_dtype: str) -> Tolerance:
-    """The tolerance of one hook point of a run in ``run_dtype``."""
+def tolerance_for(
+    hook_point: str, tensor_dtype: str, run_dtype: str, quantization: str = ""
+) -> Tolerance:
+    """The tolerance of one hook point of a run in ``run_dtype``.
+
+    ``quantization`` is how the encoder's layers are quantised; empty where not.
+    """
     kind = kind_of(hook_point, tensor_dtype)
     if kind == "control":
         return Tolerance(
@@ -68,7 +82,7 @@ def tolerance_for(hook_point: str, tensor_dtype: str, run_dtype: str) -> Toleran
             f"{sorted({dtype for dtype, _ in _TABLE})}"
         )
     l2, token, element, oracle = _TABLE[run_dtype, kind]
-    return Tolerance(
+    tolerance = Tolerance(
         normalized_l2_error=l2,
         max_token_error=token,
         oracle_error=oracle,
@@ -77,6 +91,34 @@ def tolerance_for(hook_point: str, tensor_dtype: str, run_dtype: str) -> Toleran
         oracle_floor=EPSILON[run_dtype] / 2,
         reason=f"{run_dtype}, {kind}",
     )
+    if not quantization:
+        return tolerance
+    return _of_quantized(tolerance, hook_point, run_dtype)
+
+
+def _of_quantized(tolerance: Tolerance, hook_point: str, dtype: str) -> Tolerance:
+    """No tighter than what the same quantised code differs by from itself.
+
+    A value near a rounding boundary becomes another integer by the least noise before
+    it, and every quantised layer makes new ones of the noise that reaches it.
+    """
+    floor = quantized_floors().errors.get(dtype, {}).get(pattern_of(hook_point), 0.0)
+    l2 = QUANTIZED_FACTOR * floor
+    if l2 <= tolerance.normalized_l2_error:
+        return tolerance
+    return replace(
+        tolerance,
+        normalized_l2_error=l2,
+        max_token_error=max(tolerance.max_token_error, EXTREME * l2),
+        oracle_error=max(tolerance.oracle_error, l2),
+        reason=f"{tolerance.reason}, W8A8: {QUANTIZED_FACTOR} floors of {floor:.2e}",
+    )
+
+
+@cache
+def quantized_floors() -> Floors:
+    """The null floors of a W8A8 encoder, with where they were measured."""
+    return read_floors(QUANTIZED_FLOORS)
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ class TraceMeta:
         parameters: parameter name -> [shape, dtype], as loaded.
         hyper_parameters: attention class, head size, scale, backend and so on.
         model: whose vision tower it is; empty for a checkpoint of the user's.
+        quantization: how its linear layers are quantised; empty where they are not.
         tensor_parallel: number of ranks that the encoder was spread over.
         proven_weights: number of loaded parameters that are the checkpoint's, bit for
             bit, once un-padded, split and put together; None where not looked at.
@@ -132,6 +133,7 @@ class TraceMeta:
     signatures: dict[str, str] = field(default_factory=dict)
     state_dict: dict[str, str] = field(default_factory=dict)
     counts: Counts | None = None
+    quantization: str = ""
     trace_version: int = TRACE_VERSION
 
 

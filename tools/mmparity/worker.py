@@ -300,6 +300,7 @@ def _base_meta(job: Job, path: str, config: Any) -> TraceMeta:
         grid_thw=(),
         depth=config.depth,
         tensor_parallel=job.tp,
+        quantization=checkpoint.quantization(Path(path), config),
         sources={name: _tree_id(Path(tree)) for name, tree in job.trees.items()},
         versions=_versions(),
     )

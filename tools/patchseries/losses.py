@@ -81,7 +81,7 @@ def _undone(
     ]
     gone = {digest: slug for slug, digest in known.items() if slug not in old}
     back = [
-        f"{gone.get(digest, slug)}: taken out of the series since, and still in the tree"
+        f"{gone.get(digest, slug)}: taken out of the series since, still in the tree"
         for slug, digest in new.items()
         if slug not in old and (slug in known or digest in gone)
     ]

@@ -9,7 +9,7 @@ import pytest
 
 from mmparity.hook_points import HOOK_POINTS
 from mmparity.plan import DTYPES
-from mmparity.tolerances import first_exceeded, tolerance_for
+from mmparity.tolerances import first_exceeded, quantized_floors, tolerance_for
 from mmparity.types import Metrics, MmparityError
 
 CLOSE = Metrics(
@@ -96,3 +96,36 @@ def test_every_hook_point_has_a_tolerance_in_every_dtype(dtype: str) -> None:
 def test_unknown_dtype_is_refused() -> None:
     with pytest.raises(MmparityError, match="no tolerance for dtype 'float8'"):
         tolerance_for("x", "float8", "float8")
+
+
+def test_w8a8_bounds_are_what_the_released_encoder_differs_by_from_itself() -> None:
+    floors = quantized_floors()
+    assert len(floors.sources) == 3, "threads, eager, packed"
+    for source in floors.sources:
+        assert source.startswith("w8a8/bfloat16/ascend-0.11.0:ascend-0.11.0 (")
+    (measured,) = floors.provenance
+    assert "--depth" not in measured["command"] and "--fast" not in measured["command"]
+    floor = floors.errors["bfloat16"]["blocks.{i}.mlp.down_proj"]
+    name, plain = "blocks.31.mlp.down_proj", ("bfloat16", "bfloat16")
+    bound = tolerance_for(name, *plain, "W8A8")
+    assert bound.normalized_l2_error == bound.oracle_error == 1.5 * floor
+    assert bound.max_token_error == 3 * floor
+    assert bound.oracle_factor == tolerance_for(name, *plain).oracle_factor
+    assert f"W8A8: 1.5 floors of {floor:.2e}" in bound.reason
+
+
+@pytest.mark.parametrize(
+    ("hook_point", "dtype", "quantization"),
+    [
+        ("blocks.31.mlp.down_proj", "bfloat16", ""),
+        ("blocks.31.attn.proj", "bfloat16", "W8A8"),
+        ("blocks.31.mlp.fc1", "bfloat16", "W8A8"),
+        ("rotary.cos", "bfloat16", "W8A8"),
+        ("blocks.31.mlp.down_proj", "float32", "W8A8"),
+    ],
+)
+def test_nothing_else_is_allowed_more(
+    hook_point: str, dtype: str, quantization: str
+) -> None:
+    given = tolerance_for(hook_point, dtype, dtype, quantization)
+    assert given == tolerance_for(hook_point, dtype, dtype)

@@ -127,7 +127,8 @@ class Trial:
             return self._diverged(compare_traces(old, new, oracle))
         here, there, exact = (trace.record(RESULT) for trace in (old, new, oracle))
         pair = Pair(RESULT, here, there, exact)
-        tolerance = tolerance_for(RESULT, old.record(RESULT).dtype, self.dtype)
+        stored, quantization = old.record(RESULT).dtype, old.meta.quantization
+        tolerance = tolerance_for(RESULT, stored, self.dtype, quantization)
         judged = judge(pair, Readers(old, new, oracle), tolerance)
         place = RESULT if judged.verdict != "pass" else None
         return self.outcome(

@@ -35,7 +35,7 @@ accuracy: trees ## lm_eval of old and new (MODEL=, OLD=python or side, NEW=, ARG
 	$(MMPARITY) accuracy $(sides) $(ARGS)
 
 ##@ Prepare
-setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy|demo|machines)
+setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy|demo|machines|peers)
 	@python3 tools/setup_venv.py --device "$(DEVICE)" --python "$(PYTHON)"
 	$(if $(EXTRA),@python3 tools/setup_extras.py $(EXTRA))
 lock: ## compile requirements/*.in (ARGS=--upgrade)

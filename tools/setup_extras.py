@@ -24,7 +24,7 @@ from setup_venv import (
     write_lock,
 )
 
-EXTRAS = ("accuracy", "demo", "machines")
+EXTRAS = ("accuracy", "demo", "machines", "peers")
 NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 
 

@@ -34,7 +34,10 @@ _MISSING = object()
 
 
 class Sink(Protocol):
-    """Where a capture goes; ``mmparity.tracefile.TraceWriter`` is one."""
+    """Where a capture goes; ``mmparity.tracefile.TraceWriter`` is one.
+
+    One whose ``finds_non_finite`` is true looks for NaN and infinity itself.
+    """
 
     def add(
         self,
@@ -317,7 +320,8 @@ class _Recorder:
             self._note(f"{name} again", f"made a second time at {path}", False)
             return
         self._recorded.add(name)
-        if error is None and not _is_finite(tensor):
+        looks = not getattr(self.sink, "finds_non_finite", False)
+        if error is None and looks and not _is_finite(tensor):
             error = "it has values that are NaN or infinite"
         self.sink.add(name, tensor, path or "(encoder)", transforms, error)
 

@@ -169,11 +169,21 @@ def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) 
 @click.argument("implementation")
 @_case_options
 @click.option("--again", is_flag=True, help="Capture anew what is there already.")
+@click.option(
+    "--statistics",
+    is_flag=True,
+    help="Keep each token's norm, ends and a sketch instead of tensors: costs little.",
+)
+@click.option("--only", default="", help="Keep these hook points; with commas.")
 def capture(implementation: str, again: bool, **given: Any) -> None:
     """Capture one implementation's traces, to compare here or elsewhere.
 
     After an interruption the same command goes on: whole traces of the same weights,
     pixels, trees and versions are kept.
+
+    \b
+      mmparity capture unified --fast --statistics --out build/new
+      mmparity capture unified --fast --only blocks.0,blocks.0.norm1 --out build/some
     """
     from mmparity.plan import make_capture_plan
     from mmparity.progress import ProgressDisplay
@@ -225,7 +235,10 @@ def compare(
       mmparity compare OLD_DUMP build/here --old-impl ascend-0.11.0
     """
     from mmparity.offline import DumpOptions, compare_folders
+    from mmparity.sketched import compare_statistics, holds_statistics
 
+    if holds_statistics(old) or holds_statistics(new):
+        sys.exit(compare_statistics(old, new, oracle, out, as_json))
     result = compare_folders(old, new, oracle, out, DumpOptions(**given))
     _finish(result, out, as_json)
 

@@ -182,6 +182,10 @@ def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
             out=str(plan.trace_dir(implementation, case, dtype).resolve()),
             model=plan.model or (DEFAULT_MODEL if not plan.options.checkpoint else ""),
             checkpoint=str(Path(item.checkpoint).resolve()),
+            statistics=plan.repeat_capture(implementation, case, dtype)
+            if plan.options.statistics
+            else None,
+            only=plan.options.only,
         )
         for case in plan.cases
         for dtype in plan.dtypes_of(implementation)

@@ -43,6 +43,10 @@ class CaptureJob:
     """Folder of the trace whose tensors the encoder is fed at each hook point."""
     attention: str | None = None
     """``eager``: SDPA is replaced by its formula."""
+    statistics: str | None = None
+    """Statistics are kept, not tensors; the command that captures this case again."""
+    only: str = ""
+    """Hook points that are kept, with commas; all where empty."""
 
 
 @dataclass(frozen=True)

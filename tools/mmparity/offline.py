@@ -15,12 +15,13 @@ from mmparity.dumps import Subject, calls_of, depth_of, dtype_of, write_trace
 from mmparity.identity import pixels_of, qualified, weights_of
 from mmparity.implementations import get
 from mmparity.inputs import read_inputs
+from mmparity.manifest import MANIFEST
 from mmparity.models import DEFAULT_MODEL
 from mmparity.msprobe import Dump, is_dump
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.result import build_result, write_result
 from mmparity.trace_types import ASSUMED, UNKNOWN
-from mmparity.tracefile import MANIFEST, TraceReader
+from mmparity.tracefile import TraceReader
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
@@ -169,11 +170,11 @@ def _of_dump(
     return TraceReader(out)
 
 
-def find_traces(folder: Path) -> dict[Key, TraceReader]:
+def find_traces(folder: Path, *, statistics: bool = False) -> Traces:
     """Every whole trace in a folder, by case and dtype."""
-    found: dict[Key, TraceReader] = {}
+    found: Traces = {}
     for manifest in sorted(Path(folder).rglob(MANIFEST)):
-        trace = TraceReader(manifest.parent)
+        trace = TraceReader(manifest.parent, statistics=statistics)
         key = trace.meta.case, trace.meta.dtype
         if key in found:
             raise MmparityError(

@@ -63,6 +63,8 @@ class Options:
     models: tuple[str, ...] = ()
     full_depth: bool = False
     graft: str = "failing"
+    statistics: bool = False
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,17 @@ class Plan:
 
     def repeat(self, old: str, new: str, case: Case, dtype: str) -> str:
         """The command that runs one case of one pair alone."""
-        given = self.options
         words = ["mmparity", "run", "--old", old, "--new", new]
+        return shlex.join([*words, *self._words(case, dtype)])
+
+    def repeat_capture(self, implementation: str, case: Case, dtype: str) -> str:
+        """The command that captures one case alone, but for what to keep and where."""
+        words = ["mmparity", "capture", implementation, *self._words(case, dtype)]
+        return shlex.join(words)
+
+    def _words(self, case: Case, dtype: str) -> list[str]:
+        given = self.options
+        words = []
         if self.model is not None:
             words += ["--model", self.model]
         if self.tp > 1:
@@ -131,7 +142,7 @@ class Plan:
             words += ["--checkpoint", str(given.checkpoint)]
         for tree in given.trees:
             words += ["--tree", tree]
-        return shlex.join(words)
+        return words
 
 
 def make_plans(
@@ -191,6 +202,11 @@ def make_capture_plan(
 ) -> Plan:
     """The plan of capturing one implementation, without a comparison."""
     name = known("implementation", implementation, implementations)
+    if options.statistics and (options.only or options.tp > 1):
+        other = "--only, which keeps tensors" if options.only else f"--tp {options.tp}"
+        raise MmparityError(f"--statistics does not go with {other}.")
+    if options.only and options.tp > 1:
+        raise MmparityError(f"--only does not go with --tp {options.tp}.")
     models = choose_models(options.models)
     if len(models) > 1:
         raise MmparityError("capture takes one --model at a time.")

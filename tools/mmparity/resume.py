@@ -13,7 +13,9 @@ from pathlib import Path
 
 from mmparity.inputs import read_inputs
 from mmparity.jobs import CaptureJob, Job
-from mmparity.tracefile import MANIFEST, TraceReader
+from mmparity.manifest import MANIFEST
+from mmparity.partial_traces import is_whole
+from mmparity.tracefile import TraceReader
 from mmparity.types import MmparityError, TraceMeta
 
 SAME = (
@@ -48,7 +50,8 @@ def without_finished(
 
 
 def _is_done(item: CaptureJob, meta_of: Callable[[CaptureJob], TraceMeta]) -> bool:
-    if item.graft or not (Path(item.out) / MANIFEST).exists():
+    partial = item.graft or item.only or item.statistics is not None
+    if partial or not (Path(item.out) / MANIFEST).exists():
         return False
     inputs = read_inputs(Path(item.inputs))
     meta = replace(
@@ -63,6 +66,8 @@ def _is_done(item: CaptureJob, meta_of: Callable[[CaptureJob], TraceMeta]) -> bo
         return False
     try:
         trace = TraceReader(Path(item.out))
+        if not is_whole(other.reason for other in trace.unmatched):
+            return False
         if any(getattr(trace.meta, name) != getattr(meta, name) for name in SAME):
             return False
         for record in trace.records:

@@ -137,6 +137,24 @@ class TraceMeta:
     trace_version: int = TRACE_VERSION
 
 
+@dataclass(frozen=True)
+class Statistics:
+    """Says of a trace that it holds statistics per token in place of tensors.
+
+    Attributes:
+        command: that makes this capture again, without its last options.
+        projections: number of products with random vectors that a token has.
+        seed: of these vectors.
+        reduced: hook point -> dtype and shape that were captured there. What is not
+            in it was kept as it was.
+    """
+
+    command: str
+    projections: int
+    seed: int
+    reduced: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+
+
 NAME_LIMIT = 1000
 
 

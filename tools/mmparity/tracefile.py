@@ -21,11 +21,10 @@ from typing import Any
 
 import torch
 from blake3 import blake3
-from pydantic import TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 
-from mmparity.trace_types import unprintable
+from mmparity.manifest import MANIFEST, Declared, read_manifest
+from mmparity.trace_types import Statistics, unprintable
 from mmparity.types import (
     TRACE_VERSION,
     MmparityError,
@@ -33,10 +32,7 @@ from mmparity.types import (
     TraceMeta,
 )
 
-MANIFEST = "trace.json"
 PARTIAL = f"{MANIFEST}.partial"
-MANIFEST_LIMIT = 64 << 20
-READABLE_VERSIONS = (1, TRACE_VERSION)
 HEADER_BYTES = 16 << 10
 """Kept free at the start of each file for what is known only at its end."""
 STORED_AS = {
@@ -60,30 +56,6 @@ KEEP_FLOAT64_NUMEL = 1 << 16
 """Larger float64 tensors are stored as float32: the oracle's last digits do not
 matter, its size does."""
 FILE_NAME = re.compile(r"\d{5}\.safetensors", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A module or hook point of which the capture says that it has no partner."""
-
-    path: str
-    reason: str
-    explained: bool
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The content of ``trace.json``."""
-
-    trace_version: int
-    meta: TraceMeta
-    records: tuple[TensorRecord, ...]
-    unmatched: tuple[Declared, ...]
-    files: dict[str, int]
-    """Name -> size in bytes."""
-
-
-_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
 class _File:
@@ -148,6 +120,7 @@ class TraceWriter:
         self._file: _File | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="trace")
         self._block = ""
+        self.statistics: Statistics | None = None
 
     def __enter__(self) -> TraceWriter:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -220,6 +193,8 @@ class TraceWriter:
             "unmatched": [asdict(item) for item in self._unmatched],
             "files": self._files,
         }
+        if self.statistics is not None:
+            manifest["statistics"] = asdict(self.statistics)
         partial = self.directory / PARTIAL
         partial.write_text(json.dumps(manifest))
         partial.replace(self.directory / MANIFEST)
@@ -252,13 +227,15 @@ class TraceReader:
     Several threads may read from it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, statistics: bool = False) -> None:
         self.directory = Path(directory)
-        manifest = _read_manifest(self.directory / MANIFEST)
+        manifest = read_manifest(self.directory / MANIFEST)
+        _check_kind(manifest.statistics, statistics, self.directory)
         self.meta = manifest.meta
         self._version = manifest.trace_version
         self.records = manifest.records
         self.unmatched = manifest.unmatched
+        self.statistics = manifest.statistics
         self._by_name = {record.hook_point: record for record in manifest.records}
         self._files = manifest.files
         self._open: tuple[str, Any] | None = None
@@ -330,41 +307,24 @@ class TraceReader:
             )
 
 
+def _check_kind(found: Statistics | None, wanted: bool, directory: Path) -> None:
+    if (found is not None) == wanted:
+        return
+    holds, take = ("tensors", "tensors") if wanted else ("statistics", "statistics")
+    raise MmparityError(
+        f"{directory} is a trace of {holds}. `mmparity compare` takes it with another "
+        f"trace of {take}; for anything else capture "
+        + ("with" if wanted else "without")
+        + " --statistics."
+    )
+
+
 def tensor_digest(tensor: torch.Tensor, version: int = TRACE_VERSION) -> str:
     """blake3 over dtype, shape and bytes; sha256 in the first version of traces."""
     digest: Any = hashlib.sha256() if version == 1 else blake3()
     digest.update(f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode())
     digest.update(_bytes(tensor))
     return digest.hexdigest()
-
-
-def _read_manifest(file: Path) -> Manifest:
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise MmparityError(f"{file} is not a plain file.")
-    try:
-        if file.stat().st_size > MANIFEST_LIMIT:
-            raise MmparityError(f"{file} is larger than {MANIFEST_LIMIT} bytes.")
-        raw = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise MmparityError(
-            f"{file} is not there: {file.parent} is no trace, or its capture was "
-            "interrupted. Capture again."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise MmparityError(f"{file} cannot be read: {error}") from error
-    version = raw.get("trace_version") if isinstance(raw, dict) else None
-    if version not in READABLE_VERSIONS:
-        allowed = " and ".join(map(str, READABLE_VERSIONS))
-        raise MmparityError(
-            f"{file} has trace_version {version!r}; this tool reads {allowed}. "
-            "Capture again with this version."
-        )
-    try:
-        return _ADAPTER.validate_python(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise MmparityError(f"{file}: {place}: {first['msg']}") from error
 
 
 def _storable(name: str, tensor: torch.Tensor) -> torch.Tensor:

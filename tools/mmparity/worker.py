@@ -34,10 +34,11 @@ from mmparity.graft import Graft
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
+from mmparity.partial_traces import writer_of
 from mmparity.provenance import own_code
 from mmparity.ranks import run_ranks
 from mmparity.resume import without_finished
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.tracefile import TraceReader
 from mmparity.types import Counts, MmparityError, TraceMeta
 from mmparity.weights import Proof, prove_encoder
 
@@ -202,7 +203,7 @@ def _capture(
     )
     timed = graft is None and _cheap(encoder, inputs)
     seconds = _fastest(encoder, inputs, meta) if timed else None
-    with TraceWriter(Path(item.out), meta) as writer:
+    with writer_of(item, meta) as writer:
         with capturing(encoder, meta.depth, writer, graft) as report:
             captured = _seconds(encoder, inputs, meta.device)
         for name, reason in (proof.wrong if proof else {}).items():

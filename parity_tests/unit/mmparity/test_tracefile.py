@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from mmparity import tracefile
 from mmparity.cli import main
+from mmparity.manifest import MANIFEST_LIMIT
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError, TraceMeta
 
@@ -175,7 +176,7 @@ def _endless(trace: Path) -> None:
 
 def _bomb(trace: Path) -> None:
     with (trace / "trace.json").open("wb") as stream:
-        stream.truncate(tracefile.MANIFEST_LIMIT + 1)
+        stream.truncate(MANIFEST_LIMIT + 1)
 
 
 TERABYTE = 1 << 40

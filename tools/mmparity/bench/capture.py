@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -17,23 +18,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 from rich.console import Console
-from rich.table import Table
-from safetensors.torch import save_file
-from torch import nn
 
-from mmparity import checkpoint, encoders, models
+from mmparity import checkpoint, encoders, models, provenance
+from mmparity.bench.capture_table import LEFT_OUT, markdown, rows, shown, write_docs
+from mmparity.bench.peers import PEERS
 from mmparity.capture import capturing
 from mmparity.encoders import Encoder
 from mmparity.implementations import get
+from mmparity.partial_traces import StatisticsWriter
 from mmparity.seeded import seeded_checkpoint
+from mmparity.serving.extras import EXTRAS
 from mmparity.tracefile import TraceWriter
-from mmparity.types import TraceMeta
+from mmparity.types import MmparityError, TraceMeta
 
 CHECKPOINTS = Path("build/parity/checkpoints")
 WARM_UP = 2
@@ -68,79 +71,34 @@ def _tower(path: Path, side: int) -> tuple[Encoder, Callable[[], None]]:
 @contextmanager
 def _trace(encoder: Encoder, folder: Path) -> Iterator[None]:
     """A trace of all hook points, as ``mmparity capture`` writes it."""
-    depth = len(encoder.model.blocks)  # type: ignore[arg-type]
-    meta = TraceMeta("hf", "bench", "bfloat16", "cpu", "", "", (), depth)
+    depth, meta = _meta(encoder)
     with TraceWriter(folder, meta) as writer, capturing(encoder, depth, writer):
         yield
 
 
 @contextmanager
-def _hooks(
-    model: nn.Module, take: Callable[[str, torch.Tensor], None]
-) -> Iterator[None]:
-    def hook(name: str) -> Callable[..., None]:
-        def call(module: nn.Module, args: Any, output: Any) -> None:
-            take(name, output[0] if isinstance(output, tuple) else output)
-
-        return call
-
-    handles = [m.register_forward_hook(hook(n)) for n, m in model.named_modules()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _hooks_stream(encoder: Encoder, folder: Path) -> Iterator[None]:
-    """Plain forward hooks, one safetensors file for each module's output."""
-
-    def take(name: str, output: torch.Tensor) -> None:
-        file = folder / f"{name or 'tower'}.safetensors"
-        save_file({"output": output.contiguous()}, file)
-
-    folder.mkdir(exist_ok=True)
-    with _hooks(encoder.model, take):
-        yield
-
-
-@contextmanager
-def _hooks_statistics(encoder: Encoder, folder: Path) -> Iterator[None]:
-    """Plain forward hooks: minimum, maximum, mean and norm in float32."""
-    found: dict[str, list[float]] = {}
-
-    def take(name: str, output: torch.Tensor) -> None:
-        wide = output.float()
-        low, high = wide.aminmax()
-        values = (low, high, wide.mean(), wide.norm())
-        found[name] = [value.item() for value in values]
-
-    with _hooks(encoder.model, take):
-        yield
-    folder.mkdir(exist_ok=True)
-    (folder / "statistics.json").write_text(json.dumps(found))
-
-
-@contextmanager
-def _transformers(encoder: Encoder, folder: Path) -> Iterator[None]:
-    """transformers' model_addition_debugger_context, tensors to disk."""
-    from transformers.model_debugging_utils import model_addition_debugger_context
-
-    with model_addition_debugger_context(
-        encoder.model, debug_path=str(folder), do_prune_layers=False, use_repr=False
+def _statistics(encoder: Encoder, folder: Path) -> Iterator[None]:
+    """Statistics of all hook points, as ``mmparity capture --statistics`` writes."""
+    depth, meta = _meta(encoder)
+    with (
+        StatisticsWriter(folder, meta, "") as writer,
+        capturing(encoder, depth, writer),
     ):
         yield
 
 
+def _meta(encoder: Encoder) -> tuple[int, TraceMeta]:
+    depth = len(encoder.model.blocks)  # type: ignore[arg-type]
+    return depth, TraceMeta("hf", "bench", "bfloat16", "cpu", "", "", (), depth)
+
+
 MODES: dict[str, tuple[str, Recording]] = {
+    "statistics": ("mmparity: statistics of every token", _statistics),
     "trace": ("mmparity: every hook point to disk", _trace),
-    "hooks-stream": ("plain hooks: a file for each output", _hooks_stream),
-    "hooks-statistics": ("plain hooks: statistics in float32", _hooks_statistics),
-    "transformers": ("transformers' debugger: tensors to disk", _transformers),
+    **PEERS,
 }
-LIMITS = {"trace": (1.5, 64)}
-"""Mode -> times the plain forward, and MiB, that it may take at most."""
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "capture-cost.md"
+PACKAGES = ("torch", "transformers", "numba", "mindstudio-probe")
 
 
 class _Peak:
@@ -215,6 +173,7 @@ def _seconds(action: Callable[[], None]) -> float:
 @click.option("--repeats", default=5, show_default=True, help="Minimum of so many.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it.")
+@click.option("--docs", is_flag=True, help="Write the table of docs/capture-cost.md.")
 @click.option("--here", is_flag=True, hidden=True)
 def main(
     modes: tuple[str, ...],
@@ -223,6 +182,7 @@ def main(
     repeats: int,
     threads: int,
     json_file: Path | None,
+    docs: bool,
     here: bool,
 ) -> None:
     """Measure what recording a forward costs, for mmparity and for its peers.
@@ -236,15 +196,24 @@ def main(
     """
     if here:
         torch.set_num_threads(threads)
-        click.echo(json.dumps(measure(modes[0], depth, side, repeats)))
+        try:
+            figures_here = measure(modes[0], depth, side, repeats)
+        except MmparityError as error:
+            figures_here = {"missing": str(error)}
+        click.echo(json.dumps(figures_here))
         return
-    console, found = Console(), {}
+    found = {}
     for mode in modes or MODES:
-        console.print(MODES[mode][0])
+        click.echo(MODES[mode][0], err=True)
         found[mode] = _in_own_process(mode, depth, side, repeats, threads)
-    console.print(table(found))
+    figures = rows(found, {mode: title for mode, (title, _) in MODES.items()})
+    Console().print(shown(figures))
+    click.echo(LEFT_OUT)
+    given = provenance_of(repeats, threads)
     if json_file:
-        json_file.write_text(json.dumps(found, indent=1) + "\n")
+        json_file.write_text(json.dumps({**given, "modes": found}, indent=1) + "\n")
+    if docs:
+        write_docs(markdown(figures, given), DOCS)
 
 
 def _in_own_process(
@@ -264,25 +233,23 @@ def _in_own_process(
     return answer
 
 
-def table(found: dict[str, dict[str, Any]]) -> Table:
-    """The figures, and whether those that have a target keep to it."""
-    shown = Table("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "")
-    for mode, one in found.items():
-        plain, recorded = (min(one["seconds"][key]) for key in ("plain", "recorded"))
-        extra, written = (one[key] / 2**20 for key in ("extra_bytes", "written_bytes"))
-        verdict = ""
-        if mode in LIMITS:
-            ratio, most = LIMITS[mode]
-            met = recorded / plain <= ratio and extra <= most
-            verdict = f"{'met' if met else 'missed'}: {ratio:g}, {most} MiB"
-        shown.add_row(
-            MODES[mode][0],
-            *(f"{value:.3f}" for value in (plain, recorded)),
-            f"{recorded / plain:.2f}",
-            *(f"{value:.0f}" for value in (extra, written)),
-            verdict,
-        )
-    return shown
+def provenance_of(repeats: int, threads: int) -> dict[str, Any]:
+    """What figures are worth nothing without."""
+    path = [*sys.path, str(EXTRAS / "peers")]
+    found = {
+        name: dist.version
+        for name in PACKAGES
+        for dist in metadata.distributions(name=name, path=path)
+    }
+    words = ["python", "-m", "mmparity.bench.capture", *sys.argv[1:]]
+    return {
+        "command": shlex.join(words),
+        "created": provenance.now(),
+        "machine": provenance.machine(),
+        "versions": found,
+        "repeats": repeats,
+        "threads": threads,
+    }
 
 
 if __name__ == "__main__":

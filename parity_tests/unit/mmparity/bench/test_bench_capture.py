@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from mmparity.bench.capture import MODES, _Peak, table
+from mmparity.bench.capture import _Peak
+from mmparity.bench.capture_table import BEGIN, END, markdown, rows, write_docs
 
 
 def row(mode: str, recorded: float, extra_mib: int) -> str:
@@ -18,10 +18,8 @@ def row(mode: str, recorded: float, extra_mib: int) -> str:
         "extra_bytes": extra_mib << 20,
         "written_bytes": 3 << 20,
     }
-    printed = StringIO()
-    Console(width=200, file=printed).print(table({mode: one}))
-    lines = printed.getvalue().splitlines()
-    return next(line for line in lines if MODES[mode][0] in line)
+    (found,) = rows({mode: one}, {mode: "title"})
+    return " ".join(found.cells)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +44,29 @@ def test_memory_that_was_given_back_still_counts() -> None:
         peak._end.wait(0.1)
         del held
     assert peak.extra >= 30 << 20
+
+
+def test_a_peer_that_is_not_there_has_a_row_that_says_so() -> None:
+    missing = {"missing": "not installed: make setup EXTRA=peers"}
+    (found,) = rows({"msprobe-tensor": missing}, {"msprobe-tensor": "msprobe"})
+    assert found.cells[-1] == missing["missing"]
+    assert not any(found.cells[:-1])
+
+
+def test_the_page_has_the_figures_with_their_origin(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"head\n{BEGIN}\nold\n{END}\nfoot\n")
+    given = {
+        "command": "python -m x",
+        "created": "2026-01-02T03:04:05",
+        "machine": {"cpus": 2, "processor": "P", "memory_bytes": 4 << 30},
+        "versions": {"torch": "9"},
+        "repeats": 5,
+        "threads": 2,
+    }
+    missing = {"missing": "not installed"}
+    write_docs(markdown(rows({"m": missing}, {"m": "peer"}), given), page)
+    text = page.read_text()
+    assert "2026-01-02, 2 cores of P, 4 GiB, 2 threads; torch 9" in text
+    assert "| peer |  |  |  |  |  | not installed |" in text
+    assert "old" not in text and text.endswith("foot\n")

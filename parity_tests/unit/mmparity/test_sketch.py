@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics of tokens are exact where they say so, and their estimates hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from mmparity import sketch
+from mmparity.sketch import MISS, PROJECTIONS, Statistician, projections
+from mmparity.sketched import size_of_difference
+
+
+@pytest.fixture
+def statistician() -> Iterator[Statistician]:
+    found = Statistician()
+    yield found
+    found.close()
+
+
+def expected(tensor: torch.Tensor) -> torch.Tensor:
+    rows = tensor.double().flatten(1)
+    vectors = torch.from_numpy(projections(rows.shape[1], "f8"))
+    ends = rows.norm(dim=1), rows.amin(1), rows.amax(1)
+    return torch.cat([torch.stack(ends, 1), rows @ vectors.T], 1)
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+VIEWS = {
+    "whole": lambda x: x,
+    "heads": lambda x: x.view(len(x), 5, -1),
+    "columns of a wider one": lambda x: x[:, 100:1400],
+    "rows apart": lambda x: x[::3],
+    "transposed": lambda x: x.t(),
+    "one row": lambda x: x[:1],
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_statistics_are_those_of_float64(
+    statistician: Statistician, view: str, dtype: str
+) -> None:
+    tensor = VIEWS[view](drawn(61, 2500).to(getattr(torch, dtype)))
+    found, wanted = statistician.of(tensor), expected(tensor)
+    assert found.dtype == torch.float32
+    assert torch.equal(found[:, 1:3].double(), wanted[:, 1:3].float().double())
+    scale = wanted[:, :1]
+    assert ((found - wanted).abs() / scale).max() < 3e-6
+
+
+def test_a_second_thread_changes_no_bit(
+    statistician: Statistician, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = drawn(77, 300).bfloat16()
+    alone = statistician.of(tensor)
+    monkeypatch.setattr(sketch, "_SPLIT", 1)
+    assert torch.equal(statistician.of(tensor), alone)
+
+
+def test_the_tensor_may_change_afterwards(statistician: Statistician) -> None:
+    tensor = drawn(300, 400)
+    before = tensor.clone()
+    found = statistician.of(tensor)
+    tensor.zero_()
+    assert torch.equal(found, statistician.of(before))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_what_is_not_finite_shows_in_its_token_alone(
+    statistician: Statistician, value: float, dtype: torch.dtype
+) -> None:
+    tensor = drawn(8, 1500).to(dtype)
+    tensor[5, 1100] = value
+    finite = statistician.of(tensor)[:, 0].isfinite()
+    assert finite.tolist() == [True] * 5 + [False] + [True] * 2
+
+
+def differences(width: int) -> dict[str, torch.Tensor]:
+    """Of many shapes, each of size 1."""
+    one, two, all_ = torch.zeros(width), torch.zeros(width), torch.ones(width)
+    one[width // 3] = 1
+    two[width // 3], two[width // 2] = 1, -1
+    noise = drawn(width, seed=3)
+    return {
+        name: given / given.norm()
+        for name, given in (("1", one), ("2", two), ("all", all_), ("noise", noise))
+    }
+
+
+@pytest.mark.parametrize("kind", ["1", "2", "all", "noise"])
+def test_no_more_than_one_estimate_in_1000_is_too_small_for_its_band(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width, trials = 64, 4000
+    difference = differences(width)[kind].double()
+    vectors = torch.cat(
+        [
+            torch.from_numpy(projections(width + n, "f8")[:, :width])
+            for n in range(trials)
+        ]
+    )
+    squares = (vectors @ difference).square().view(trials, PROJECTIONS)
+    estimated = squares.mean(1).sqrt()
+    missed = (MISS * estimated < 1).double().mean()
+    assert missed < 0.004  # 0.001 and four standard deviations
+    assert abs(squares.mean() - 1) < 0.05
+
+
+def test_norms_and_ends_bound_the_difference_from_below() -> None:
+    old = torch.zeros(2, 3 + PROJECTIONS, dtype=torch.float64)
+    new = old.clone()
+    new[0, 0], new[1, 2] = 2.0, 5.0  # a sketch that cancels, but a norm and a maximum
+    assert size_of_difference(old, new).tolist() == [2.0, 5.0]

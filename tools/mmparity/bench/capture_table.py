@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of ``mmparity.bench.capture`` as a table, here and in docs/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mmparity.types import MmparityError
+
+BEGIN, END = "<!-- capture-cost:begin -->", "<!-- capture-cost:end -->"
+HEAD = ("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "target")
+LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64)}
+"""Mode -> times the plain forward, and MiB, that it may take at most."""
+LEFT_OUT = (
+    "SGLang's dumper is not among them: its package asks for another torch and for "
+    "CUDA kernels."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One mode; ``cells`` has no figure where it could not be measured."""
+
+    title: str
+    cells: tuple[str, ...]
+
+
+def rows(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> list[Row]:
+    """A row for each mode, in order."""
+    return [Row(titles[mode], _cells(mode, one)) for mode, one in found.items()]
+
+
+def _cells(mode: str, one: dict[str, Any]) -> tuple[str, ...]:
+    if "missing" in one:
+        return ("", "", "", "", "", one["missing"])
+    plain, recorded = (min(one["seconds"][key]) for key in ("plain", "recorded"))
+    extra, written = (one[key] / 2**20 for key in ("extra_bytes", "written_bytes"))
+    verdict = ""
+    if mode in LIMITS:
+        ratio, most = LIMITS[mode]
+        met = recorded / plain <= ratio and extra <= most
+        verdict = f"{'met' if met else 'missed'}: {ratio:g}, {most} MiB"
+    return (
+        *(f"{value:.3f}" for value in (plain, recorded)),
+        f"{recorded / plain:.2f}",
+        *(f"{value:.0f}" for value in (extra, written)),
+        verdict,
+    )
+
+
+def shown(figures: Iterable[Row]) -> Table:
+    """For a terminal."""
+    table = Table(*HEAD)
+    for row in figures:
+        table.add_row(row.title, *row.cells)
+    return table
+
+
+def markdown(figures: Iterable[Row], given: Mapping[str, Any]) -> str:
+    """For a page, with what it was measured on, with what, and when."""
+    machine = given["machine"]
+    versions = ", ".join(f"{name} {v}" for name, v in given["versions"].items())
+    lines = [
+        f"`{given['command']}`, {given['created'][:10]}, {machine['cpus']} cores of "
+        f"{machine['processor']}, {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{given['threads']} threads; {versions}. Least of {given['repeats']} forwards "
+        "each, plain and recorded in turn.",
+        "",
+        "| " + " | ".join(HEAD) + " |",
+        "|---" * len(HEAD) + "|",
+    ]
+    lines += ["| " + " | ".join((row.title, *row.cells)) + " |" for row in figures]
+    return "\n".join([*lines, "", LEFT_OUT, ""])
+
+
+def write_docs(text: str, file: Path) -> None:
+    """Puts the text between the markers of ``file``."""
+    page = file.read_text()
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise MmparityError(f"{file} needs {BEGIN} and {END}, once each.")
+    before, _, rest = page.partition(BEGIN)
+    file.write_text(f"{before}{BEGIN}\n{text}{END}{rest.partition(END)[2]}")

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``trace.json``: what it says, and how it is read without trust."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from mmparity.trace_types import Statistics
+from mmparity.types import TRACE_VERSION, MmparityError, TensorRecord, TraceMeta
+
+MANIFEST = "trace.json"
+MANIFEST_LIMIT = 64 << 20
+READABLE_VERSIONS = (1, TRACE_VERSION)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A module or hook point of which the capture says that it has no partner."""
+
+    path: str
+    reason: str
+    explained: bool
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of ``trace.json``."""
+
+    trace_version: int
+    meta: TraceMeta
+    records: tuple[TensorRecord, ...]
+    unmatched: tuple[Declared, ...]
+    files: dict[str, int]
+    """Name -> size in bytes."""
+    statistics: Statistics | None = None
+    """Of a trace whose tensors are statistics of what was captured."""
+
+
+_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def read_manifest(file: Path) -> Manifest:
+    """The content of ``trace.json``; MmparityError says what is wrong with it."""
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise MmparityError(f"{file} is not a plain file.")
+    try:
+        if file.stat().st_size > MANIFEST_LIMIT:
+            raise MmparityError(f"{file} is larger than {MANIFEST_LIMIT} bytes.")
+        raw = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise MmparityError(
+            f"{file} is not there: {file.parent} is no trace, or its capture was "
+            "interrupted. Capture again."
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MmparityError(f"{file} cannot be read: {error}") from error
+    version = raw.get("trace_version") if isinstance(raw, dict) else None
+    if version not in READABLE_VERSIONS:
+        allowed = " and ".join(map(str, READABLE_VERSIONS))
+        raise MmparityError(
+            f"{file} has trace_version {version!r}; this tool reads {allowed}. "
+            "Capture again with this version."
+        )
+    try:
+        return _ADAPTER.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise MmparityError(f"{file}: {place}: {first['msg']}") from error

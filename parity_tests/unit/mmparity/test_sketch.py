@@ -98,7 +98,7 @@ def differences(width: int) -> dict[str, torch.Tensor]:
 def test_no_more_than_one_estimate_in_1000_is_too_small_for_its_band(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    width, trials = 64, 4000
+    width, trials = 64, 2000
     difference = differences(width)[kind].double()
     vectors = torch.cat(
         [

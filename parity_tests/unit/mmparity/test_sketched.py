@@ -154,7 +154,7 @@ def test_exit_codes_and_words_of_the_command(sides: Sides, tmp_path: Path) -> No
     new = write(tmp_path, sides.new, sides, "new")
     good = run(old, new)
     assert good.exit_code == 0, good.output
-    assert "0 suspects among 10 hook points" in good.output
+    assert "0 suspects among 11 hook points" in good.output
     assert "tensors were not compared" in good.output
     assert json.loads(run(old, new, "--json").output)[0]["rows"]
     negate("blocks.0", 2)(sides.new)
@@ -184,7 +184,7 @@ def test_only_some_hook_points(sides: Sides, tmp_path: Path) -> None:
     assert [record.hook_point for record in trace.records] == ["blocks.0", "merger"]
     assert torch.equal(trace.read("merger"), sides.old["merger"])
     (rest,) = trace.unmatched
-    assert rest.path == "8 hook points" and rest.explained
+    assert rest.path == "9 hook points" and rest.explained
     assert not is_whole(other.reason for other in trace.unmatched)
 
 

@@ -192,10 +192,10 @@ def test_a_hook_point_that_is_not_there_leaves_no_trace(
     sides: Sides, tmp_path: Path
 ) -> None:
     item = CaptureJob(
-        "image", "", "float32", str(tmp_path / "t"), only="blocks.0,bloks"
+        "image", "", "float32", str(tmp_path / "t"), only="blocks.0,block"
     )
     with (
-        pytest.raises(MmparityError, match="--only bloks: nothing of that name"),
+        pytest.raises(MmparityError, match="--only block: nothing of that name"),
         writer_of(item, sides.old_meta) as writer,
     ):
         for name, tensor in sides.old.items():

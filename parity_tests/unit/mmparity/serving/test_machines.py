@@ -121,7 +121,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     monkeypatch.setenv("HCCL_SOCKET_IFNAME", "lo")
     options = {"num_cpus": 1, "resources": {"NPU": 2}, "include_dashboard": False}
-    memory = {"object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1"}
+    memory = {"object_store_memory": 80 << 20}
     local = Cluster(initialize_head=True, head_node_args={**options, **memory})
     monkeypatch.setenv("HCCL_SOCKET_IFNAME", "no_such_interface")
     local.add_node(**options, **memory)

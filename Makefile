@@ -66,9 +66,10 @@ test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device=npu -m npu $(ARGS)
 mutants: trees ## plant every bug of the catalogue: each must be found and placed (ARGS=)
 	$(MMPARITY) mutants $(ARGS)
-bench: trees ## each encoder over the one it replaces, capture, apply over git am (ARGS=)
+bench: trees ## encoders over those they replace, capture, comparison, apply over git am (ARGS=)
 	$(BIN)/python -m mmparity.bench $(ARGS)
 	$(BIN)/python -m mmparity.bench.capture
+	$(BIN)/python -m mmparity.bench.stored
 	$(BIN)/python parity_tests/bench.py
 lint: setup ## ruff, mypy, typos and the project's own rules
 	$(BIN)/ruff check tools parity_tests

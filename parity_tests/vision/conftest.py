@@ -77,6 +77,7 @@ class Captures:
     depth = DEPTH
     grids = GRIDS
     wrong = staticmethod(wrong)
+    work = staticmethod(run_worker)
 
     def __init__(self, root: Path) -> None:
         self.root = root

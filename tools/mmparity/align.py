@@ -75,7 +75,7 @@ def align(old: TraceReader, new: TraceReader, oracle: TraceReader | None) -> Ali
             side: Side = "old" if sides[0] else "new"
             one_sided[name] = Unmatched(name, side, declared[name])
             continue
-        pairs.append(_pair(name, sides[0], sides[1], oracle))
+        pairs.append(pair_of(name, sides[0], sides[1], oracle))
     unmatched = list(one_sided.values())
     for side, trace in (("old", old), ("new", new)):
         for item in trace.unmatched:
@@ -86,12 +86,13 @@ def align(old: TraceReader, new: TraceReader, oracle: TraceReader | None) -> Ali
     return Alignment(tuple(pairs), tuple(unmatched))
 
 
-def _pair(
+def pair_of(
     name: str,
     old: TensorRecord | None,
     new: TensorRecord | None,
     oracle: TraceReader | None,
 ) -> Pair:
+    """One hook point, with what the oracle has or says of it."""
     if oracle is None:
         return Pair(name, old, new, None)
     record = oracle.record(name) if name in oracle else None

@@ -7,9 +7,9 @@ Anything else that can fill the run's trace folders is another ``Crew``.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -83,10 +83,10 @@ class LocalCrew:
         batch: Sequence[Subject],
         number: int,
         command: Sequence[str],
-        resume: bool = False,
+        adapt: Callable[[Job], Job] = lambda job: job,
     ) -> None:
         self.batch, self.number, self.command = batch, number, command
-        self.resume = resume
+        self.adapt = adapt
         self.ahead = all(item.plan.depth is not None for item in batch)
         self.started: dict[str, Worker] = {}
         self.stack = ExitStack()
@@ -101,7 +101,7 @@ class LocalCrew:
         """The implementation's worker, which may have been started already."""
         if implementation not in self.started:
             job, job_file, log = job_of(self.batch, self.number, implementation)
-            job = replace(job, resume=self.resume)
+            job = self.adapt(job)
             waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if self.ahead else {}
             worker = Worker(job, job_file, log, self.command, waiting)
             self.started[implementation] = self.stack.enter_context(worker)

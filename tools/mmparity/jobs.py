@@ -47,6 +47,10 @@ class CaptureJob:
     """Statistics are kept, not tensors; the command that captures this case again."""
     only: str = ""
     """Hook points that are kept, with commas; all where empty."""
+    against: str | None = None
+    """Folder of the trace that it is compared with while it runs."""
+    oracle: str | None = None
+    """And of the oracle's, if that is looked at too."""
 
 
 @dataclass(frozen=True)

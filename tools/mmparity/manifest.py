@@ -9,12 +9,15 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from mmparity.measured import Measured
 from mmparity.trace_types import Statistics
 from mmparity.types import TRACE_VERSION, MmparityError, TensorRecord, TraceMeta
 
 MANIFEST = "trace.json"
 MANIFEST_LIMIT = 64 << 20
-READABLE_VERSIONS = (1, TRACE_VERSION)
+MEASURED_VERSION = 3
+"""Of a trace that has numbers in place of tensors."""
+READABLE_VERSIONS = (1, TRACE_VERSION, MEASURED_VERSION)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Manifest:
     """Name -> size in bytes."""
     statistics: Statistics | None = None
     """Of a trace whose tensors are statistics of what was captured."""
+    measured: tuple[Measured, ...] = ()
+    """Rows without a tensor, of a trace that was compared while it ran."""
 
 
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
@@ -60,7 +65,7 @@ def read_manifest(file: Path) -> Manifest:
         raise MmparityError(f"{file} cannot be read: {error}") from error
     version = raw.get("trace_version") if isinstance(raw, dict) else None
     if version not in READABLE_VERSIONS:
-        allowed = " and ".join(map(str, READABLE_VERSIONS))
+        allowed = ", ".join(map(str, READABLE_VERSIONS))
         raise MmparityError(
             f"{file} has trace_version {version!r}; this tool reads {allowed}. "
             "Capture again with this version."

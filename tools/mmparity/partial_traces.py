@@ -16,7 +16,7 @@ import torch
 from mmparity.jobs import CaptureJob
 from mmparity.sketch import PROJECTIONS, SEED, Statistician, reducible
 from mmparity.trace_types import Statistics, TraceMeta
-from mmparity.tracefile import TraceWriter
+from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError
 
 LEFT_OUT = "left out: only some hook points were asked for"
@@ -29,6 +29,11 @@ def writer_of(item: CaptureJob, meta: TraceMeta) -> TraceWriter:
         return StatisticsWriter(folder, meta, item.statistics)
     if item.only:
         return ChosenWriter(folder, meta, item.only.split(","))
+    if item.against is not None:
+        from mmparity.against import ComparingWriter  # compiled code: late to import
+
+        exact = TraceReader(Path(item.oracle)) if item.oracle else None
+        return ComparingWriter(folder, meta, TraceReader(Path(item.against)), exact)
     return TraceWriter(folder, meta)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmparity.inputs import read_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.manifest import MANIFEST
+from mmparity.measured import check_measured
 from mmparity.partial_traces import is_whole
 from mmparity.tracefile import TraceReader
 from mmparity.types import MmparityError, TraceMeta
@@ -71,7 +72,17 @@ def _is_done(item: CaptureJob, meta_of: Callable[[CaptureJob], TraceMeta]) -> bo
         if any(getattr(trace.meta, name) != getattr(meta, name) for name in SAME):
             return False
         for record in trace.records:
-            trace.read(record.hook_point)
+            if record.hook_point not in trace.measured:
+                trace.read(record.hook_point)
+        return _fits(item, trace)
     except MmparityError:
         return False  # broken or of another version: captured again
+
+
+def _fits(item: CaptureJob, trace: TraceReader) -> bool:
+    """Whether what it has no tensors of was measured against what is asked for."""
+    if item.against is None:
+        return not trace.measured
+    exact = TraceReader(Path(item.oracle)) if item.oracle else None
+    check_measured(TraceReader(Path(item.against)), trace, exact)
     return True

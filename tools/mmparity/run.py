@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mmparity import provenance
@@ -67,10 +68,28 @@ def execute(
 
 
 def capture(
-    batch: Sequence[Subject], implementation: str, watcher: Watcher, *, again: bool
+    batch: Sequence[Subject],
+    implementation: str,
+    watcher: Watcher,
+    *,
+    again: bool,
+    against: Path | None = None,
+    oracle: Path | None = None,
 ) -> None:
-    """Captures one implementation; what an interrupted capture has done is kept."""
-    with LocalCrew(batch, 0, WORKER, resume=not again) as workers:
+    """Captures one implementation; what an interrupted capture has done is kept.
+
+    With ``against``, it is compared with the traces there while it runs.
+    """
+
+    def adapt(job: Job) -> Job:
+        job = replace(job, resume=not again)
+        if against is None:
+            return job
+        from mmparity.against import with_against
+
+        return with_against(job, against, oracle)
+
+    with LocalCrew(batch, 0, WORKER, adapt) as workers:
         workers.capture(implementation, None, RunState(), watcher)
 
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +22,8 @@ import torch
 from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 
-from mmparity.manifest import MANIFEST, Declared, read_manifest
+from mmparity.manifest import MANIFEST, MEASURED_VERSION, Declared, read_manifest
+from mmparity.measured import Measured, problem_of
 from mmparity.trace_types import Statistics, unprintable
 from mmparity.types import (
     TRACE_VERSION,
@@ -116,6 +116,7 @@ class TraceWriter:
         self._records: list[TensorRecord] = []
         self._unmatched: list[Declared] = []
         self._names: set[str] = set()
+        self.measured: list[Measured] = []
         self._files: dict[str, int] = {}
         self._file: _File | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="trace")
@@ -151,24 +152,28 @@ class TraceWriter:
         stored = _storable(hook_point, tensor)
         if error is None and stored.numel() == 0:
             error = "the tensor is empty"
-        file = self._file_for(hook_point, stored)
-        written = self._pool.submit(file.write, _bytes(stored))
-        try:
-            digest = tensor_digest(stored)
-        finally:
-            written.result()
         record = TensorRecord(
             hook_point=hook_point,
             order=len(self._records),
             shape=tuple(stored.shape),
             dtype=_dtype_name(stored),
-            file=file.path.name,
-            digest=digest,
+            file="",
+            digest="",
             path=path,
             transforms=tuple(transforms),
             error=error,
         )
-        self._records.append(record)
+        self._records.append(self.store(record, stored))
+
+    def store(self, record: TensorRecord, stored: torch.Tensor) -> TensorRecord:
+        """Writes the tensor; its record, with file and digest."""
+        file = self._file_for(record.hook_point, stored)
+        written = self._pool.submit(file.write, _bytes(stored))
+        try:
+            digest = tensor_digest(stored)
+        finally:
+            written.result()
+        return replace(record, file=file.path.name, digest=digest)
 
     def unmatched(self, path: str, reason: str, explained: bool) -> None:
         """Records a module or hook point that has no partner, with the reason."""
@@ -187,11 +192,12 @@ class TraceWriter:
             return
         self._end_file()
         manifest = {
-            "trace_version": TRACE_VERSION,
+            "trace_version": MEASURED_VERSION if self.measured else TRACE_VERSION,
             "meta": asdict(self.meta),
             "records": [asdict(record) for record in self._records],
             "unmatched": [asdict(item) for item in self._unmatched],
             "files": self._files,
+            **({"measured": list(map(asdict, self.measured))} if self.measured else {}),
         }
         if self.statistics is not None:
             manifest["statistics"] = asdict(self.statistics)
@@ -236,10 +242,10 @@ class TraceReader:
         self.records = manifest.records
         self.unmatched = manifest.unmatched
         self.statistics = manifest.statistics
+        self.measured = {row.hook_point: row for row in manifest.measured}
         self._by_name = {record.hook_point: record for record in manifest.records}
         self._files = manifest.files
-        self._open: tuple[str, Any] | None = None
-        self._lock = threading.Lock()
+        self._check_measured(len(manifest.measured))
         self._check_manifest()
 
     def __contains__(self, hook_point: str) -> bool:
@@ -252,9 +258,17 @@ class TraceReader:
     def read(self, hook_point: str) -> torch.Tensor:
         """The tensor, checked against its record and its digest."""
         record = self._by_name[hook_point]
+        if hook_point in self.measured:
+            raise MmparityError(
+                f"{self.directory} has no tensor of {hook_point}: it was measured "
+                "while it ran, and passed. Capture without --against."
+            )
         where = f"{self.directory / record.file}: {hook_point!r}"
         try:
-            tensor = self._tensors(record.file).get_tensor(hook_point)
+            self._check_size(record.file)
+            # Opened for each tensor: what is mapped of a file counts as memory.
+            file = safe_open(self.directory / record.file, framework="pt")
+            tensor = file.get_tensor(hook_point)
         except (OSError, SafetensorError) as error:
             raise MmparityError(f"{where} cannot be read: {error}") from error
         if (_dtype_name(tensor), tuple(tensor.shape)) != (record.dtype, record.shape):
@@ -265,13 +279,6 @@ class TraceReader:
         if tensor_digest(tensor, self._version) != record.digest:
             raise MmparityError(f"{where} does not have the digest of {MANIFEST}.")
         return tensor
-
-    def _tensors(self, name: str) -> Any:
-        with self._lock:
-            if self._open is None or self._open[0] != name:
-                self._check_size(name)
-                self._open = (name, safe_open(self.directory / name, framework="pt"))
-            return self._open[1]
 
     def _check_manifest(self) -> None:
         for name in self._files:
@@ -288,11 +295,28 @@ class TraceReader:
         if bad is not None:
             raise MmparityError(f"{self.directory / MANIFEST}: {bad!r} is no name.")
         for record in self.records:
-            if record.file not in self._files:
+            if (
+                record.file not in self._files
+                and record.hook_point not in self.measured
+            ):
                 raise MmparityError(
                     f"{self.directory / MANIFEST}: {record.hook_point!r} is in "
                     f"{record.file!r}, which is not in the list of files."
                 )
+
+    def _check_measured(self, rows: int) -> None:
+        manifest = self.directory / MANIFEST
+        if (
+            rows != len(self.measured)
+            or not self.measured.keys() <= self._by_name.keys()
+        ):
+            raise MmparityError(f"{manifest}: measured rows and records do not fit.")
+        if self.measured and self._version != MEASURED_VERSION:
+            raise MmparityError(f"{manifest}: measured rows in another version.")
+        for name, row in self.measured.items():
+            problem = problem_of(row, self._by_name[name])
+            if problem is not None:
+                raise MmparityError(f"{manifest}: measured, {name!r}: {problem}.")
 
     def _check_size(self, name: str) -> None:
         file = self.directory / name

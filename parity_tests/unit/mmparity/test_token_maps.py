@@ -25,6 +25,7 @@ WINDOWS = torch.tensor([2, 3, 6, 7, 0, 1, 4, 5])
 
 class Trace(dict[str, torch.Tensor]):
     meta = SimpleNamespace(grid_thw=(GRID,))
+    measured = ()
 
     def read(self, name: str) -> torch.Tensor:
         return self[name]

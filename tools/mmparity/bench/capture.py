@@ -28,6 +28,7 @@ from rich.console import Console
 
 from mmparity import checkpoint, encoders, models, provenance
 from mmparity.bench.capture_table import LEFT_OUT, markdown, rows, shown, write_docs
+from mmparity.bench.compared import against, meta_of, trace, write_old
 from mmparity.bench.peers import PEERS
 from mmparity.capture import capturing
 from mmparity.encoders import Encoder
@@ -35,15 +36,14 @@ from mmparity.implementations import get
 from mmparity.partial_traces import StatisticsWriter
 from mmparity.seeded import seeded_checkpoint
 from mmparity.serving.extras import EXTRAS
-from mmparity.tracefile import TraceWriter
-from mmparity.types import MmparityError, TraceMeta
+from mmparity.types import MmparityError
 
 CHECKPOINTS = Path("build/parity/checkpoints")
 WARM_UP = 2
 Recording = Callable[[Encoder, Path], AbstractContextManager[Any]]
 
 
-def _tower(path: Path, side: int) -> tuple[Encoder, Callable[[], None]]:
+def tower(path: Path, side: int) -> tuple[Encoder, Callable[[], None]]:
     """transformers' tower with its weights in memory, and a forward of one image."""
     config = copy.deepcopy(checkpoint.read_vision_config(path))
     config._attn_implementation = "sdpa"
@@ -69,42 +69,32 @@ def _tower(path: Path, side: int) -> tuple[Encoder, Callable[[], None]]:
 
 
 @contextmanager
-def _trace(encoder: Encoder, folder: Path) -> Iterator[None]:
-    """A trace of all hook points, as ``mmparity capture`` writes it."""
-    depth, meta = _meta(encoder)
-    with TraceWriter(folder, meta) as writer, capturing(encoder, depth, writer):
-        yield
-
-
-@contextmanager
 def _statistics(encoder: Encoder, folder: Path) -> Iterator[None]:
     """Statistics of all hook points, as ``mmparity capture --statistics`` writes."""
-    depth, meta = _meta(encoder)
+    meta = meta_of(encoder)
     with (
         StatisticsWriter(folder, meta, "") as writer,
-        capturing(encoder, depth, writer),
+        capturing(encoder, meta.depth, writer),
     ):
         yield
 
 
-def _meta(encoder: Encoder) -> tuple[int, TraceMeta]:
-    depth = len(encoder.model.blocks)  # type: ignore[arg-type]
-    return depth, TraceMeta("hf", "bench", "bfloat16", "cpu", "", "", (), depth)
-
-
 MODES: dict[str, tuple[str, Recording]] = {
     "statistics": ("mmparity: statistics of every token", _statistics),
-    "trace": ("mmparity: every hook point to disk", _trace),
+    "trace": ("mmparity: every hook point to disk", trace),
+    "against": ("mmparity: compared while it runs", against),
     **PEERS,
 }
+PREPARED = {"against": write_old}
+"""Mode -> what is made ready in the folder above before anything is measured."""
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "capture-cost.md"
 PACKAGES = ("torch", "transformers", "numba", "mindstudio-probe")
 
 
-class _Peak:
+class Peak:
     """The most resident memory inside the ``with``, above that at its start."""
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Peak:
         self.before = self.most = _resident()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -136,31 +126,37 @@ def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, 
     """The seconds of plain and recorded forwards, in turn, and the extra memory."""
     recording = MODES[mode][1]
     path = seeded_checkpoint(CHECKPOINTS, depth=depth)
-    encoder, forward = _tower(path, side)
+    encoder, forward = tower(path, side)
     seconds: dict[str, list[float]] = {"plain": [], "recorded": []}
     extra = written = 0
-    with torch.inference_mode():
+    with (
+        torch.inference_mode(),
+        tempfile.TemporaryDirectory(dir=path.parent) as room,
+    ):
         for _ in range(WARM_UP):
             forward()
+        if mode in PREPARED:
+            PREPARED[mode](encoder, forward, Path(room))
         for _ in range(repeats):
-            seconds["plain"].append(_seconds(forward))
+            seconds["plain"].append(seconds_of(forward))
             with (
-                tempfile.TemporaryDirectory(dir=path.parent) as folder,
-                _Peak() as peak,
+                tempfile.TemporaryDirectory(dir=room) as folder,
+                Peak() as peak,
             ):
 
                 def recorded(folder: str = folder) -> None:
                     with recording(encoder, Path(folder) / "out"):
                         forward()
 
-                seconds["recorded"].append(_seconds(recorded))
+                seconds["recorded"].append(seconds_of(recorded))
                 files = [f for f in Path(folder).rglob("*") if f.is_file()]
                 written = sum(file.stat().st_size for file in files)
             extra = max(extra, peak.extra)
     return {"seconds": seconds, "extra_bytes": extra, "written_bytes": written}
 
 
-def _seconds(action: Callable[[], None]) -> float:
+def seconds_of(action: Callable[[], None]) -> float:
+    """Wall time of one call."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started

@@ -14,7 +14,7 @@ from mmparity.types import MmparityError
 
 BEGIN, END = "<!-- capture-cost:begin -->", "<!-- capture-cost:end -->"
 HEAD = ("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "target")
-LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64)}
+LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64), "against": (1.8, 64)}
 """Mode -> times the plain forward, and MiB, that it may take at most."""
 LEFT_OUT = (
     "SGLang's dumper is not among them: its package asks for another torch and for "

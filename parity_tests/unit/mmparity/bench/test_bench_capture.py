@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmparity.bench.capture import _Peak
+from mmparity.bench.capture import Peak
 from mmparity.bench.capture_table import BEGIN, END, markdown, rows, write_docs
 
 
@@ -41,7 +41,7 @@ def test_a_peer_has_no_target() -> None:
 
 def test_memory_that_was_given_back_still_counts() -> None:
     # Of its own: a heap may have room.
-    with _Peak() as peak, mmap.mmap(-1, 32 << 20) as held:
+    with Peak() as peak, mmap.mmap(-1, 32 << 20) as held:
         held[:] = bytes(1) * len(held)
         peak._end.wait(0.1)
     assert peak.extra >= 30 << 20

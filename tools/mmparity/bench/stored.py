@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m mmparity.bench.stored``: what comparing two stored traces costs.
+
+Traces of transformers' tower in bfloat16, with all hook points, compared in a process
+of their own as ``mmparity compare`` does it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mmparity.bench.capture import CHECKPOINTS, Peak, seconds_of, tower
+from mmparity.bench.compared import OLD, trace, write_old
+from mmparity.compare import compare_traces
+from mmparity.seeded import seeded_checkpoint
+from mmparity.tracefile import TraceReader
+from mmparity.types import CaseComparison
+
+SIDES = (OLD, "new")
+SECONDS, MIB, TENSORS = 8, 256, 361
+"""The most that comparing at least so many tensors may take."""
+
+
+def make(folder: Path, depth: int | None, side: int) -> None:
+    """Writes both traces into the folder."""
+    encoder, forward = tower(seeded_checkpoint(CHECKPOINTS, depth=depth), side)
+    with torch.inference_mode():
+        write_old(encoder, forward, folder)
+        with trace(encoder, folder / SIDES[1]):
+            forward()
+
+
+def compare(folder: Path, repeats: int) -> dict[str, Any]:
+    """Seconds of each comparison, the most extra memory, and what was compared."""
+    seconds, extra = [], 0
+    found: list[CaseComparison] = []
+
+    def once() -> None:
+        old, new = (TraceReader(folder / name) for name in SIDES)
+        found.append(compare_traces(old, new, None))
+
+    for _ in range(repeats):
+        with Peak() as peak:
+            seconds.append(seconds_of(once))
+        extra = max(extra, peak.extra)
+    rows = [layer.metrics for layer in found[-1].layers]
+    files = folder.rglob("*.safetensors")
+    return {
+        "seconds": seconds,
+        "extra_bytes": extra,
+        "rows": len(rows),
+        "differing": sum(one is not None and not one.bit_equal for one in rows),
+        "bytes": sum(file.stat().st_size for file in files) // len(SIDES),
+    }
+
+
+@click.command(context_settings={"max_content_width": 88})
+@click.option("--depth", type=int, help="Blocks; all 32 where not given.")
+@click.option("--side", default=28, show_default=True, help="Patches along a side.")
+@click.option("--repeats", default=3, show_default=True, help="Minimum of so many.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it.")
+@click.option("--make", "made", type=click.Path(path_type=Path), hidden=True)
+@click.option("--compare", "given", type=click.Path(path_type=Path), hidden=True)
+def main(
+    depth: int | None,
+    side: int,
+    repeats: int,
+    json_file: Path | None,
+    made: Path | None,
+    given: Path | None,
+) -> None:
+    """Measure what comparing two stored traces costs.
+
+    \b
+    python -m mmparity.bench.stored
+    python -m mmparity.bench.stored --depth 4
+    """
+    if made is not None:
+        make(made, depth, side)
+        return
+    if given is not None:
+        click.echo(json.dumps(compare(given, repeats)))
+        return
+    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
+    cut = [] if depth is None else ["--depth", str(depth)]
+    with tempfile.TemporaryDirectory(dir=CHECKPOINTS) as folder:
+        _run("--make", folder, "--side", str(side), *cut)
+        said = _run("--compare", folder, "--repeats", str(repeats))
+    found = json.loads(said.splitlines()[-1])
+    Console().print(table(found))
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _run(*options: str) -> str:
+    command = [sys.executable, "-m", "mmparity.bench.stored", *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise click.ClickException(
+            f"{options[0]} ended with exit status {done.returncode}."
+        )
+    return done.stdout
+
+
+def table(found: dict[str, Any]) -> Table:
+    """The figures, and whether they keep to the target."""
+    shown = Table("two stored traces", "rows", "differ", "MiB a side", "s", "MiB", "")
+    seconds, extra = min(found["seconds"]), found["extra_bytes"] / 2**20
+    verdict = f"target is for {TENSORS} rows"
+    if found["rows"] >= TENSORS:
+        met = seconds <= SECONDS and extra <= MIB
+        verdict = f"{'met' if met else 'missed'}: {SECONDS} s, {MIB} MiB"
+    shown.add_row(
+        "mmparity: all metrics",
+        *(str(found[key]) for key in ("rows", "differing")),
+        f"{found['bytes'] / 2**20:.0f}",
+        f"{seconds:.2f}",
+        f"{extra:.0f}",
+        verdict,
+    )
+    return shown
+
+
+if __name__ == "__main__":
+    main()

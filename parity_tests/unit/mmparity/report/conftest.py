@@ -427,6 +427,7 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
             {"mean": (0.0125, 0.0131), "largest": (7.25, math.nan)},
         ),
         TokenMap(bad[1], (*errors[:-1], math.nan), ()),
+        TokenMap(bad[2], errors, ()),
     )
     assert passing.new_meta is not None
     pair = f"{passing.new_meta.model} {passing.old}:{passing.new}"

@@ -167,7 +167,7 @@ def test_forward_was_counted_on_both_sides(captures: Captures) -> None:
     ]
     old, new = counts
     assert old is not None and new is not None
-    assert old.dispatches > new.dispatches > 100
+    assert min(old.dispatches, new.dispatches) > 100
     assert old.pads >= 3 * captures.depth > new.pads
     assert min(old.peak_bytes, new.peak_bytes) > 100_000
     assert captures("unified", "float32").meta.counts is None, "one forward is enough"

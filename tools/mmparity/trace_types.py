@@ -60,7 +60,7 @@ class Counts:
     """What one forward calls, as the profiler of its device's host sees it.
 
     Attributes:
-        dispatches: operator calls; an emulated operator's own calls are among them.
+        dispatches: operator calls; an emulated operator is one, with all that it calls.
         host_reads: reads of a tensor's values by the host, where a device waits.
         pads: calls that pad a tensor.
         concatenations: calls that concatenate tensors.

@@ -9,6 +9,8 @@ PYTHON ?=
 DEVICE ?=
 PATCHSERIES := $(BIN)/patchseries
 MMPARITY := $(BIN)/mmparity
+JOBS ?= 0
+TEST = $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # $(call on_trees,COMMAND): on the project's own trees, or on the checkouts named.
 on_trees = $(if $(VLLM)$(ASCEND),,$(PATCHSERIES) $(1) $(ARGS)) \
@@ -56,8 +58,8 @@ trees: sources
 	$(PATCHSERIES) apply
 
 ##@ Check
-test: trees ## every test that needs no accelerator (ARGS="-k name")
-	$(BIN)/pytest $(ARGS)
+test: trees ## every test that needs no accelerator (JOBS=2: in two processes, ARGS="-k name")
+	$(TEST) $(ARGS)
 test-upstream: sources ## vLLM's own tests near the series, before and after it
 	$(PATCHSERIES) test-upstream
 test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
@@ -79,7 +81,7 @@ lint: setup ## ruff, mypy, typos and the project's own rules
 	$(BIN)/pytest -q parity_tests/unit/test_hygiene.py
 check: lint trees ## lint, every patch with and without its code, and every test
 	$(PATCHSERIES) check --red-green
-	$(BIN)/pytest
+	$(TEST)
 docs: setup ## write the generated parts of README.md and docs/ (RESULT=build/parity)
 	$(BIN)/python tools/doc_sections.py $(if $(RESULT),--result "$(RESULT)")
 clean: ## remove .venv, build/ and caches (fetched and patched trees stay)

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+SHARED = ("captures", "towers")
+"""Fixtures that cost minutes, made once for all files that use them."""
 MARKER_DEVICE = {"gpu": "cuda", "npu": "npu"}
 
 
@@ -31,6 +34,19 @@ def _has(device: str) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    _share_cores()
+    _require_device(config)
+
+
+def _share_cores() -> None:
+    """Of several test processes, each has its part of the cores, as its workers do."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    if workers:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+def _require_device(config: pytest.Config) -> None:
     """A device that was asked for and is not there is an error, never a skip."""
     device = config.getoption("--device")
     if device == "cpu":
@@ -51,6 +67,7 @@ def pytest_collection_modifyitems(
     device = config.getoption("--device")
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
         for marker, needed in MARKER_DEVICE.items():
             if item.get_closest_marker(marker) and device != needed:
                 reason = f"needs --device {needed} (make test-{marker})"
@@ -58,6 +75,13 @@ def pytest_collection_modifyitems(
         if item.get_closest_marker("browser") and browser is None:
             reason = "needs Chromium (apt-get install chromium chromium-driver)"
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _group(item: pytest.Item) -> str:
+    """What one process runs: a file, or all tests that look at the same captures."""
+    fixtures = getattr(item, "fixturenames", ())
+    shared = next((name for name in SHARED if name in fixtures), None)
+    return shared or item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")

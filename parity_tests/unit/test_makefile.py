@@ -103,6 +103,13 @@ def test_serving_targets_name_model_and_environments() -> None:
     assert "tools/setup_extras.py accuracy" in planned("accuracy")[-2]
 
 
+def test_tests_run_in_as_many_processes_as_asked() -> None:
+    shared = "--dist loadgroup --no-loadscope-reorder"
+    assert planned("test")[-1] == f".venv/bin/pytest -n 0 {shared}"
+    given = planned("test", "JOBS=2", "ARGS=-k name")
+    assert given[-1] == f".venv/bin/pytest -n 2 {shared} -k name"
+
+
 @pytest.mark.parametrize(("marker", "device"), [("gpu", "cuda"), ("npu", "npu")])
 def test_device_tests_name_their_device(marker: str, device: str) -> None:
     # With a space, pytest takes the device for a folder and never reads our option.

@@ -89,7 +89,16 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "2 blocks). Default: qwen2.5-vl-7b.",
         ),
         click.option("--full-depth", is_flag=True, help="All blocks of all models."),
-        click.option("--tp", type=click.IntRange(min=1), default=1, help="Default: 1."),
+        click.option(
+            "--tp", type=click.IntRange(min=1), default=1, help="Ranks. Default: 1."
+        ),
+        click.option(
+            "--mm-encoder-tp-mode",
+            "tp_mode",
+            type=click.Choice(["weights", "data"]),
+            default="weights",
+            help="What is spread over the ranks: weights (the default), or images.",
+        ),
         click.option(
             "--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu"
         ),

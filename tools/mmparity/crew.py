@@ -165,6 +165,7 @@ def job_of(
         depth=plan.depth,
         threads=plan.options.threads,
         tp=1 if implementation == ORACLE else plan.tp,
+        data_parallel=implementation != ORACLE and plan.data_parallel,
         rank_logs=str((plan.options.out / "logs" / implementation).resolve()),
     )
     name = implementation if number == 0 else f"{implementation}-{number}"

@@ -67,6 +67,8 @@ class Job:
     threads: int | None = None
     tp: int = 1
     """Ranks that the encoder is spread over."""
+    data_parallel: bool = False
+    """Each of them has the whole encoder and takes some of the images."""
     rank: int | None = None
     """Of a process that one of them runs in."""
     meeting_point: str | None = None

@@ -53,6 +53,7 @@ class Options:
     dtypes: tuple[str, ...] = ()
     depth: int | None = None
     tp: int = 1
+    tp_mode: str = "weights"
     device: str = "cpu"
     grids: tuple[str, ...] = ()
     checkpoint: Path | None = None
@@ -91,11 +92,17 @@ class Plan:
         """Ranks that every side but the oracle is spread over."""
         return self.options.tp
 
+    @property
+    def data_parallel(self) -> bool:
+        """Whether ranks take some of the images each, and not some of the weights."""
+        return self.tp > 1 and self.options.tp_mode == "data"
+
     def case_name(self, case: Case) -> str:
         """The case's name in results; the default model's need no prefix."""
         if self.model is None and self.tp == 1:
             return case.name
-        ranks = f"-tp{self.tp}" if self.tp > 1 else ""
+        mode = "-data" if self.data_parallel else ""
+        ranks = f"-tp{self.tp}{mode}" if self.tp > 1 else ""
         return f"{self.model or DEFAULT_MODEL}{ranks}/{case.name}"
 
     def dtypes_of(self, implementation: str) -> tuple[str, ...]:
@@ -129,6 +136,8 @@ class Plan:
             words += ["--model", self.model]
         if self.tp > 1:
             words += ["--tp", str(self.tp)]
+        if self.data_parallel:
+            words += ["--mm-encoder-tp-mode", "data"]
         if case.name in CASES:
             words += ["--case", case.name]
         for grid in given.grids:
@@ -225,6 +234,10 @@ def _plan(
     implementations: dict[str, Implementation],
     model: str | None,
 ) -> Plan:
+    if options.tp_mode == "data" and options.tp == 1:
+        raise MmparityError(
+            "--mm-encoder-tp-mode data spreads images over ranks: give --tp 2 or more."
+        )
     if options.tp not in TENSOR_PARALLEL:
         allowed = ", ".join(str(count) for count in TENSOR_PARALLEL)
         raise MmparityError(

@@ -33,7 +33,8 @@ class Target:
         """Whether it is to be run again, by --graft."""
         which, fails = self.plan.options.graft, self.judged.verdict == "fail"
         asked = which == "all" or (which == "failing" and fails)
-        return asked and bool(self.judged.layers)
+        whole = not self.plan.data_parallel  # a rank has some of the images only
+        return asked and whole and bool(self.judged.layers)
 
     @property
     def old(self) -> Path:

@@ -108,6 +108,8 @@ class TraceMeta:
         state_dict: name of a tensor -> what its round trip through the state dict
             lost; empty where nothing.
         counts: of one forward of the smallest case.
+        images: of the trace of one rank among which images are spread, the numbers of
+            those it took, in its order; None elsewhere.
     """
 
     implementation: str
@@ -134,6 +136,7 @@ class TraceMeta:
     state_dict: dict[str, str] = field(default_factory=dict)
     counts: Counts | None = None
     quantization: str = ""
+    images: tuple[int, ...] | None = None
     trace_version: int = TRACE_VERSION
 
 

@@ -115,9 +115,9 @@ def prove_encoder(
     if numel > PROVABLE_NUMEL or checkpoint.quantized_layers(directory, config):
         return None
     known = encoder.hyper_parameters
-    geometry = Geometry(known["num_heads"] // ranks.size, known["head_size"])
+    geometry = Geometry(known["num_heads"] // ranks.shards, known["head_size"])
     stored = dict(checkpoint.vision_weights(directory, config))
-    return prove(parameters, stored, geometry, ranks.rank, ranks.size)
+    return prove(parameters, stored, geometry, ranks.shard, ranks.shards)
 
 
 def prove(

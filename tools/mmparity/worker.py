@@ -25,7 +25,7 @@ from typing import Any, TextIO
 
 import torch
 
-from mmparity import checkpoint, encoders
+from mmparity import checkpoint, encoders, spread
 from mmparity.anatomy import anatomy
 from mmparity.capture import capturing
 from mmparity.counting import counted
@@ -108,7 +108,7 @@ def run(job: Job, emit: Emit) -> None:
         _check_dtype(capture.dtype, implementation)
     towers = {path: _config(path, job) for path in _checkpoints(job)}
     emit(Event("loading"))
-    ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point)
+    ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point, job.data_parallel)
     runtime = encoders.start(implementation, job.trees, job.device, ranks)
     try:
         if job.rank is None:
@@ -200,12 +200,14 @@ def _capture(
         case=item.case,
         pixels_digest=inputs.pixels_digest,
         grid_thw=inputs.grid_thw,
+        images=spread.images_of(inputs.grid_thw, runtime.ranks),
     )
     timed = graft is None and _cheap(encoder, inputs)
     seconds = _fastest(encoder, inputs, meta) if timed else None
     with writer_of(item, meta) as writer:
-        with capturing(encoder, meta.depth, writer, graft) as report:
-            captured = _seconds(encoder, inputs, meta.device)
+        watched, sink = spread.observed(encoder, writer, runtime.ranks)
+        with capturing(watched, meta.depth, sink, graft) as report:
+            captured = _seconds(watched, inputs, meta.device)
         for name, reason in (proof.wrong if proof else {}).items():
             writer.unmatched(name, f"loaded weights: {reason}", explained=False)
         observed = {
@@ -237,7 +239,7 @@ def _capture(
 def _graft_of(item: CaptureJob, ranks: encoders.Ranks) -> Graft | nullcontext[None]:
     if item.graft is None:
         return nullcontext()
-    return Graft(TraceReader(Path(item.graft)), ranks.rank, ranks.size)
+    return Graft(TraceReader(Path(item.graft)), ranks.shard, ranks.shards)
 
 
 def _attention_of(item: CaptureJob) -> AbstractContextManager[None]:

@@ -63,12 +63,24 @@ class Ranks:
     meeting_point: str | None = None
     data_parallel: bool = False
 
+    @property
+    def shards(self) -> int:
+        """Parts that the weights are cut into."""
+        return 1 if self.data_parallel else self.size
+
+    @property
+    def shard(self) -> int:
+        """The one of them that this rank has."""
+        return 0 if self.data_parallel else self.rank
+
 
 ALONE = Ranks()
 
 
 class Runtime(Protocol):
     """A framework, imported from its trees once for the process."""
+
+    ranks: Ranks
 
     @property
     def emulated(self) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ class VllmRuntime:
                 tower,
                 config,
                 platform=self.platform,
-                tensor_parallel=self.ranks.size,
+                tensor_parallel=self.ranks.shards,
                 **_operator(tower),
             ),
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -122,25 +122,32 @@ class Captures:
 
 @dataclass
 class Towers:
-    """``towers(implementation, models, tp)`` -> their traces, from one job."""
+    """``towers(implementation, models, tp)`` -> their traces, from one job.
+
+    With ``data_parallel``, images are spread over the ranks and not weights.
+    """
 
     root: Path
     depth: int = DEPTH
     wrong = staticmethod(wrong)
 
     def __call__(
-        self, implementation: str, models: tuple[str, ...], tp: int = 1
+        self,
+        implementation: str,
+        models: tuple[str, ...],
+        tp: int = 1,
+        data_parallel: bool = False,
     ) -> dict[str, TraceReader]:
         given = get(implementation)
         dtype = "float64" if given.oracle else "float32"
-        folder = self.root / f"{implementation}-{tp}"
+        folder = self.root / f"{implementation}-{tp}{'-data' * data_parallel}"
         missing = [m for m in models if not (folder / m / "trace.json").exists()]
         if missing:
             captures = tuple(self._capture(m, dtype, folder / m) for m in missing)
             trees = {name: str(SOURCES / tree) for name, tree in given.trees.items()}
             folder.mkdir(exist_ok=True)
             job = Job(implementation, trees, "", captures, depth=self.depth, tp=tp)
-            run_worker(job, folder)
+            run_worker(replace(job, data_parallel=data_parallel), folder)
         return {model: TraceReader(folder / model) for model in models}
 
     def _capture(self, model: str, dtype: str, out: Path) -> CaptureJob:

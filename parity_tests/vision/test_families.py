@@ -96,6 +96,15 @@ def test_ranks_together_agree_with_the_oracle(
         assert "ranks_joined" in trace.record("blocks.0.attn.qkv").transforms
 
 
+def test_images_spread_over_ranks_agree_with_the_oracle(towers: Towers) -> None:
+    models = (MODELS[1], MODELS[3])
+    oracle = towers("hf", MODELS)
+    spread = towers("unified-ascend", models, 2, data_parallel=True)
+    for name, trace in spread.items():
+        check(towers, name, trace, oracle[name])
+        assert trace.record("blocks.0.attn.qkv").transforms[-1] == "ranks_joined"
+
+
 def test_released_qwen2_vl_is_wrong_on_two_ranks(towers: Towers) -> None:
     """Its qkv is cut across q, k and v; the series' qwen2-vl-tensor-parallel."""
     name = MODELS[0]

@@ -13,15 +13,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmparity import hook_points
-from mmparity.capture import Sink
 from mmparity.cases import Grid
 from mmparity.encoders import Encoder, Ranks
 from mmparity.layout import LayoutError
+
+if TYPE_CHECKING:
+    from mmparity.capture import Sink
 
 RESULT = "last_hidden_state"
 """What the model returns and every rank has: the embeddings of all images."""

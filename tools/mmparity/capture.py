@@ -121,6 +121,7 @@ class _Recorder:
         self._gathered: dict[str, _Gathered] = {}
         self._joined: dict[str, Joined] = {}
         self._noted: set[str] = set()
+        self._known: dict[str, tuple[Tap, ...]] = {}
 
     def wrap_modules(self, stack: ExitStack) -> None:
         paths: dict[nn.Module, list[str]] = {}
@@ -204,6 +205,8 @@ class _Recorder:
 
     def _taps(self, path: str) -> tuple[Tap, ...]:
         """What is taken at a module; the exact path comes before the pattern."""
+        if path in self._known:
+            return self._known[path]
         pattern = self.map.pattern_of(path)
         rules = [
             self.map.modules[key]
@@ -216,7 +219,8 @@ class _Recorder:
             if isinstance(rule, Declared):
                 self._note(pattern, rule.reason, True)
         taps = [rule for rule in rules if not isinstance(rule, Declared)]
-        return tuple(tap for rule in taps for tap in rule)
+        self._known[path] = tuple(tap for rule in taps for tap in rule)
+        return self._known[path]
 
     def _note(self, path: str, reason: str, explained: bool) -> None:
         if path not in self._noted:
@@ -235,6 +239,8 @@ class _Recorder:
     def _record(
         self, taps: tuple[Tap, ...], call: _Call, when: tuple[str, ...]
     ) -> None:
+        if not taps:
+            return
         started = time.perf_counter()
         number = self.map.number_of(call.path)
         taken = []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,7 @@ class Step:
     shape: Shape
 
 
+@lru_cache(maxsize=4096)
 def plan(names: tuple[str, ...], shape: Shape, geometry: Geometry) -> tuple[Step, ...]:
     """The steps that change something, in order."""
     steps = []

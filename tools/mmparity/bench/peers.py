@@ -86,7 +86,7 @@ def msprobe(task: str, encoder: Encoder, folder: Path) -> Iterator[None]:
         task=task, level="L0", dump_path=str(folder)
     )
     # There is one for each process, and it keeps the first folder that it was given.
-    debugger.config.dump_path = str(folder)
+    debugger.service.config.dump_path = str(folder)
     debugger.start(model=encoder.model)
     try:
         yield

@@ -168,7 +168,12 @@ def seconds_of(action: Callable[[], None]) -> float:
 @click.option("--side", default=28, show_default=True, help="Patches along a side.")
 @click.option("--repeats", default=5, show_default=True, help="Minimum of so many.")
 @click.option("--threads", default=2, show_default=True)
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    help="Write it, beside modes it has.",
+)
 @click.option("--docs", is_flag=True, help="Write the table of docs/capture-cost.md.")
 @click.option("--here", is_flag=True, hidden=True)
 def main(
@@ -198,18 +203,34 @@ def main(
             figures_here = {"missing": str(error)}
         click.echo(json.dumps(figures_here))
         return
-    found = {}
+    given = provenance_of(repeats, threads)
+    found = _measured_before(json_file, given)
     for mode in modes or MODES:
         click.echo(MODES[mode][0], err=True)
         found[mode] = _in_own_process(mode, depth, side, repeats, threads)
-    figures = rows(found, {mode: title for mode, (title, _) in MODES.items()})
+        if json_file:  # each at once: the rest may be for another time
+            json_file.write_text(json.dumps({**given, "modes": found}, indent=1) + "\n")
+    titles = {mode: title for mode, (title, _) in MODES.items()}
+    figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
     Console().print(shown(figures))
     click.echo(LEFT_OUT)
-    given = provenance_of(repeats, threads)
-    if json_file:
-        json_file.write_text(json.dumps({**given, "modes": found}, indent=1) + "\n")
     if docs:
         write_docs(markdown(figures, given), DOCS)
+
+
+def _measured_before(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """Modes that a file has already, where they were measured in the same way."""
+    if file is None or not file.is_file():
+        return {}
+    before = json.loads(file.read_text())
+    same = ("machine", "versions", "repeats", "threads")
+    if any(before.get(name) != given[name] for name in same):
+        raise click.ClickException(
+            f"{file} was measured elsewhere, with other versions or options: "
+            "give --json another file."
+        )
+    found: dict[str, Any] = before["modes"]
+    return found
 
 
 def _in_own_process(

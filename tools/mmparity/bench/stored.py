@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from mmparity.bench import stored_msprobe
 from mmparity.bench.capture import CHECKPOINTS, Peak, seconds_of, tower
 from mmparity.bench.compared import OLD, trace, write_old
 from mmparity.compare import compare_traces
@@ -97,22 +98,26 @@ def main(
         _run("--make", folder, "--side", str(side), *cut)
         said = _run("--compare", folder, "--repeats", str(repeats))
     found = json.loads(said.splitlines()[-1])
-    Console().print(table(found))
+    click.echo(stored_msprobe.TITLE, err=True)
+    said = _run("--side", str(side), *cut, module=stored_msprobe.__name__)
+    peer = json.loads(said.splitlines()[-1])
+    Console().print(table(found, peer))
     if json_file:
-        json_file.write_text(json.dumps(found, indent=1) + "\n")
+        content = {**found, "msprobe": peer}
+        json_file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _run(*options: str) -> str:
-    command = [sys.executable, "-m", "mmparity.bench.stored", *options]
+def _run(*options: str, module: str = "mmparity.bench.stored") -> str:
+    command = [sys.executable, "-m", module, *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise click.ClickException(
-            f"{options[0]} ended with exit status {done.returncode}."
+            f"{module} {options[0]} ended with exit status {done.returncode}."
         )
     return done.stdout
 
 
-def table(found: dict[str, Any]) -> Table:
+def table(found: dict[str, Any], peer: dict[str, Any] | None = None) -> Table:
     """The figures, and whether they keep to the target."""
     shown = Table("two stored traces", "rows", "differ", "MiB a side", "s", "MiB", "")
     seconds, extra = min(found["seconds"]), found["extra_bytes"] / 2**20
@@ -128,7 +133,16 @@ def table(found: dict[str, Any]) -> Table:
         f"{extra:.0f}",
         verdict,
     )
+    if peer is not None:
+        shown.add_row(stored_msprobe.TITLE, *_of_peer(peer))
     return shown
+
+
+def _of_peer(peer: dict[str, Any]) -> tuple[str, ...]:
+    if "missing" in peer:
+        return ("", "", "", "", "", peer["missing"])
+    mib = [f"{peer[name] / 2**20:.0f}" for name in ("bytes", "largest_bytes")]
+    return (str(peer["rows"]), "", mib[0], f"{peer['seconds'][0]:.2f}", mib[1], "")
 
 
 if __name__ == "__main__":

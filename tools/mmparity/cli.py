@@ -276,6 +276,9 @@ def compare(
     if holds_statistics(old) or holds_statistics(new):
         sys.exit(compare_statistics(old, new, oracle, out, as_json))
     result = compare_folders(old, new, oracle, out, DumpOptions(**given))
+    for case in result.cases:
+        if case.description:
+            click.echo(f"{case.name}: {case.description}", err=True)
     _finish(result, out, as_json)
 
 

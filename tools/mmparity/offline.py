@@ -18,6 +18,7 @@ from mmparity.inputs import read_inputs
 from mmparity.manifest import MANIFEST
 from mmparity.models import DEFAULT_MODEL
 from mmparity.msprobe import Dump, is_dump
+from mmparity.partial_traces import LEFT_OUT
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.result import build_result, write_result
 from mmparity.trace_types import ASSUMED, UNKNOWN
@@ -103,9 +104,19 @@ def _compare(
         if oracle and reference is None:
             raise MmparityError(f"{oracle} has no {ORACLE_DTYPE} trace of {key[0]!r}.")
         repeat = shlex.join([*words, "--out", str(out)])
-        compared = compare_traces(olds[key], news[key], reference, repeat=repeat)
+        description = _partial(olds[key], news[key])
+        compared = compare_traces(
+            olds[key], news[key], reference, description=description, repeat=repeat
+        )
         cases.append(qualified(compared))
     return cases
+
+
+def _partial(*traces: TraceReader) -> str:
+    """What a comparison is of, where a capture left something out."""
+    noted = [item for trace in traces for item in trace.unmatched]
+    left = [item.path for item in noted if item.reason == LEFT_OUT]
+    return f"A part of the encoder only: {left[0]} were left out." if left else ""
 
 
 def _both_sides(

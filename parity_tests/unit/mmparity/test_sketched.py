@@ -185,6 +185,8 @@ def test_only_some_hook_points(sides: Sides, tmp_path: Path) -> None:
     assert torch.equal(trace.read("merger"), sides.old["merger"])
     (rest,) = trace.unmatched
     assert rest.path == "9 hook points" and rest.explained
+    done = run(tmp_path / "t", tmp_path / "t", "--out", tmp_path / "out")
+    assert "A part of the encoder only: 9 hook points were left out." in done.output
     assert not is_whole(other.reason for other in trace.unmatched)
 
 

@@ -17,8 +17,8 @@ HEAD = ("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "targe
 LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64), "against": (1.8, 64)}
 """Mode -> times the plain forward, and MiB, that it may take at most."""
 LEFT_OUT = (
-    "SGLang's dumper is not among them: its package asks for another torch and for "
-    "CUDA kernels."
+    "SGLang's dumper is not among them: its package (0.5.23) brings CUDA 13 and "
+    "another torch."
 )
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from mmparity import joined
 from mmparity.joined import Joined
 
 
@@ -37,3 +39,16 @@ def test_a_piece_that_does_not_fit_is_an_error_and_is_not_stretched() -> None:
     )
     assert pieces.append(torch.rand(2, 3).double(), 1) is not None
     assert len(pieces.whole()) == 2
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "int32", "bool"])
+def test_pieces_of_any_dtype_and_stride_keep_their_bits(
+    dtype: str, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joined, "SMALL", small)
+    heads = (torch.rand(2, 7, 3) * 9).to(getattr(torch, dtype))
+    pieces = Joined(0)
+    for part in heads.transpose(0, 1).split(3):
+        assert pieces.append(part, 3) is None
+    assert torch.equal(pieces.whole(), heads.transpose(0, 1))

@@ -98,7 +98,7 @@ class VllmRuntime:
         return Encoder(
             model=tower,
             hook_map=hook_map_of(self.implementation, config),
-            forward=self._forward_of(tower, process),
+            forward=self._forward_of(tower, process, dtype),
             hyper_parameters=describe(
                 tower,
                 config,
@@ -137,12 +137,13 @@ class VllmRuntime:
             raise _not_in_trees(self.implementation, self.trees, error) from error
 
     def _forward_of(
-        self, tower: nn.Module, process: Callable[..., Any]
+        self, tower: nn.Module, process: Callable[..., Any], dtype: torch.dtype
     ) -> Callable[[torch.Tensor, torch.Tensor], Any]:
         """The model's own way from pixels to embeddings, context and all.
 
         Its method is called on what it reads of the model, so that a whole
-        language model need not be built around the tower.
+        language model need not be built around the tower. Pixels come in the
+        model's dtype, as vLLM's processors give them.
         """
         model = types.SimpleNamespace(
             visual=tower,
@@ -155,7 +156,7 @@ class VllmRuntime:
                 model,
                 {
                     "type": "pixel_values",
-                    "pixel_values": pixel_values.to(self.device),
+                    "pixel_values": pixel_values.to(self.device, dtype),
                     "image_grid_thw": grid_thw,
                 },
             )

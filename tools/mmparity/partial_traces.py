@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces that hold less than every tensor: statistics per token, or chosen hook points.
+"""Traces that hold less than every tensor, and which writer makes them.
 
 The two passes of a search: statistics of everything first, which cost little; then
 the tensors of the hook points that these make suspicious.
@@ -14,8 +14,7 @@ from types import TracebackType
 import torch
 
 from mmparity.jobs import CaptureJob
-from mmparity.sketch import PROJECTIONS, SEED, Statistician, reducible
-from mmparity.trace_types import Statistics, TraceMeta
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError
 
@@ -23,58 +22,20 @@ LEFT_OUT = "left out: only some hook points were asked for"
 
 
 def writer_of(item: CaptureJob, meta: TraceMeta) -> TraceWriter:
-    """The writer of what a capture is to hold."""
+    """The writer of what a capture is to hold; compiled code is imported where used."""
     folder = Path(item.out)
     if item.statistics is not None:
+        from mmparity.statistics_writer import StatisticsWriter
+
         return StatisticsWriter(folder, meta, item.statistics)
     if item.only:
         return ChosenWriter(folder, meta, item.only.split(","))
     if item.against is not None:
-        from mmparity.against import ComparingWriter  # compiled code: late to import
+        from mmparity.against import ComparingWriter
 
         exact = TraceReader(Path(item.oracle)) if item.oracle else None
         return ComparingWriter(folder, meta, TraceReader(Path(item.against)), exact)
     return TraceWriter(folder, meta)
-
-
-class StatisticsWriter(TraceWriter):
-    """Keeps statistics of tensors; what is small or integral as it is."""
-
-    finds_non_finite = True
-
-    def __init__(self, directory: Path, meta: TraceMeta, command: str) -> None:
-        super().__init__(directory, meta)
-        self.statistics = Statistics(command, PROJECTIONS, SEED)
-        self._statistician = Statistician()
-
-    def add(
-        self,
-        hook_point: str,
-        tensor: torch.Tensor,
-        path: str,
-        transforms: tuple[str, ...] = (),
-        error: str | None = None,
-    ) -> None:
-        """Records one tensor; the caller may change it afterwards."""
-        kept = tensor
-        if reducible(tensor):
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            assert self.statistics is not None
-            self.statistics.reduced[hook_point] = dtype, tuple(tensor.shape)
-            kept = self._statistician.of(tensor)
-        # A sum of squares may also be too large for float32: the tensor decides.
-        if error is None and not kept.isfinite().all() and not tensor.isfinite().all():
-            error = "it has values that are NaN or infinite"
-        super().add(hook_point, kept, path, transforms, error)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._statistician.close()
-        super().__exit__(kind, error, trace)
 
 
 class ChosenWriter(TraceWriter):

@@ -16,11 +16,11 @@ from mmparity.cli import main
 from mmparity.jobs import CaptureJob
 from mmparity.partial_traces import (
     ChosenWriter,
-    StatisticsWriter,
     is_whole,
     writer_of,
 )
 from mmparity.sketched import Case, compare_case
+from mmparity.statistics_writer import StatisticsWriter
 from mmparity.tracefile import TraceReader
 from mmparity.types import MmparityError
 

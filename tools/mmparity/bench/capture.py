@@ -33,9 +33,9 @@ from mmparity.bench.peers import PEERS
 from mmparity.capture import capturing
 from mmparity.encoders import Encoder
 from mmparity.implementations import get
-from mmparity.partial_traces import StatisticsWriter
 from mmparity.seeded import seeded_checkpoint
 from mmparity.serving.extras import EXTRAS
+from mmparity.statistics_writer import StatisticsWriter
 from mmparity.types import MmparityError
 
 CHECKPOINTS = Path("build/parity/checkpoints")

@@ -30,8 +30,6 @@ NOT_FINITE = "it has values that are NaN or infinite"
 class ComparingWriter(TraceWriter):
     """Writes a trace that has metrics in place of the tensors that pass."""
 
-    finds_non_finite = True
-
     def __init__(
         self,
         directory: Path,

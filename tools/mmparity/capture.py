@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ _MISSING = object()
 class Sink(Protocol):
     """Where a capture goes; ``mmparity.tracefile.TraceWriter`` is one.
 
-    One whose ``finds_non_finite`` is true looks for NaN and infinity itself.
+    NaN and infinity are found where tensors are read again, or reduced.
     """
 
     def add(
@@ -326,18 +325,7 @@ class _Recorder:
             self._note(f"{name} again", f"made a second time at {path}", False)
             return
         self._recorded.add(name)
-        looks = not getattr(self.sink, "finds_non_finite", False)
-        if error is None and looks and not _is_finite(tensor):
-            error = "it has values that are NaN or infinite"
         self.sink.add(name, tensor, path or "(encoder)", transforms, error)
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    """In one pass over the memory: a NaN is both the least and the greatest."""
-    if not tensor.is_floating_point() or not tensor.numel():
-        return True
-    low, high = torch.aminmax(tensor)
-    return math.isfinite(low.item()) and math.isfinite(high.item())
 
 
 def _pick(call: _Call, kind: str, steps: list[str]) -> Any:

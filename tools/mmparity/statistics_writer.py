@@ -16,8 +16,6 @@ from mmparity.tracefile import TraceWriter
 class StatisticsWriter(TraceWriter):
     """Keeps statistics of tensors; what is small or integral as it is."""
 
-    finds_non_finite = True
-
     def __init__(self, directory: Path, meta: TraceMeta, command: str) -> None:
         super().__init__(directory, meta)
         self.statistics = Statistics(command, PROJECTIONS, SEED)

@@ -229,13 +229,6 @@ def test_a_layout_that_does_not_fit_is_an_error_of_the_tensor() -> None:
     assert "dimension 1 of [8, 2] is not 1" in sink.errors["last_hidden_state"]
 
 
-def test_nan_is_an_error_of_the_tensor() -> None:
-    x = X.clone()
-    x[3, 1] = torch.nan
-    sink, _ = capture(encoder(Tower()), x)
-    assert "NaN" in sink.errors["blocks.0.attn.context"]
-
-
 @pytest.mark.parametrize("fails", [False, True])
 def test_everything_wrapped_is_restored(fails: bool) -> None:
     tower = Tower()

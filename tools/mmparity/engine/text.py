@@ -38,10 +38,10 @@ def _row(row: EngineRow) -> str:
 
 
 def _differences(row: EngineRow) -> str:
-    return (
-        f"logprobs within {row.logprob_difference:.1e}, "
-        f"embeddings within {row.embedding_difference:.1e}"
-    )
+    """Of answers that were served, there are no embeddings to compare."""
+    found = (("logprobs", row.logprob_difference),
+             ("embeddings", row.embedding_difference))  # fmt: skip
+    return ", ".join(f"{name} within {x:.1e}" for name, x in found if x is not None)
 
 
 def _memory(item: EngineMemory) -> Iterator[str]:

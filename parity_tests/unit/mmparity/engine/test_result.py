@@ -145,6 +145,13 @@ def test_the_file_is_strict_json_and_the_summary_names_every_row() -> None:
     assert "bits differ" in text and "grew by 1.00%" in text
 
 
+def test_a_served_row_has_no_embeddings_in_the_summary() -> None:
+    row = replace(rows("pass")[0], exact=False, logprob_difference=3e-6)
+    served = replace(row, embedding_difference=None)
+    text = summary(build([served], [], {}, (), {}))
+    assert "logprobs within 3.0e-06" in text and "embeddings within" not in text
+
+
 def test_a_comparison_in_the_folder_gets_the_result_and_new_reports(
     tmp_path: Path,
 ) -> None:

@@ -85,6 +85,28 @@ def with_engine(result: ComparisonResult, directory: Path) -> ComparisonResult:
     return replace(result, engine=engine, verdict=verdict)
 
 
+def with_engine_beside(result: ComparisonResult, directory: Path) -> ComparisonResult:
+    """The result with the ``engine.json`` of its folder, if there is one.
+
+    Raises MmparityError if it cannot be read, or if other trees ran in the engine.
+    """
+    if not (Path(directory) / ENGINE_FILE).is_file():
+        return result
+    both = with_engine(result, directory)
+    assert both.engine is not None
+    there, here = (
+        {name: source.get("tree") for name, source in of.get("sources", {}).items()}
+        for of in (both.engine.provenance, result.provenance)
+    )
+    other = [name for name in here if there.get(name, here[name]) != here[name]]
+    if other:
+        raise MmparityError(
+            f"{Path(directory) / ENGINE_FILE} is of another {other[0]} and is left out "
+            "of the report: `make engine` runs this one."
+        )
+    return both
+
+
 def write_result(result: ComparisonResult, directory: Path) -> Path:
     """Writes ``comparison.json`` whole or not at all, and returns its path."""
     file = Path(directory) / FILE_NAME

@@ -29,7 +29,7 @@ from mmparity.plan import (
     needed_after,
 )
 from mmparity.regraft import Target, regraft
-from mmparity.result import FILE_NAME, build_result, write_result
+from mmparity.result import FILE_NAME, build_result, with_engine_beside, write_result
 from mmparity.subjects import Subject, batches, input_file, prepare
 from mmparity.trees import ROOT
 from mmparity.types import CaseComparison, ComparisonResult, MmparityError
@@ -63,6 +63,10 @@ def execute(
         if not plans[0].options.keep_traces:
             shutil.rmtree(out / "traces", ignore_errors=True)
     result = build_result(state.cases, _provenance(plans, state, started))
+    try:
+        result = with_engine_beside(result, out)
+    except MmparityError as error:
+        watcher.failed(str(error))
     write_result(result, out)
     return result
 

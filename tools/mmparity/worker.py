@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -110,6 +111,7 @@ def run(job: Job, emit: Emit) -> None:
     emit(Event("loading"))
     ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point, job.data_parallel)
     runtime = encoders.start(implementation, job.trees, job.device, ranks)
+    record = partial(_capture, runtime, ranks, emit)
     try:
         if job.rank is None:
             _wait_for_turn()
@@ -126,9 +128,7 @@ def run(job: Job, emit: Emit) -> None:
                         meta = replace(meta, dtype=name, model=item.model)
                         with _graft_of(item, ranks) as graft, _attention_of(item):
                             counts = item is smallest
-                            _capture(
-                                encoder, item, meta, runtime, emit, graft, counts, proof
-                            )
+                            record(encoder, item, meta, graft, counts, proof)
                 del encoder
                 gc.collect()
     finally:
@@ -184,14 +184,15 @@ def _load(
 
 
 def _capture(
+    runtime: encoders.Runtime,
+    ranks: encoders.Ranks,
+    emit: Emit,
     encoder: encoders.Encoder,
     item: CaptureJob,
     meta: TraceMeta,
-    runtime: encoders.Runtime,
-    emit: Emit,
-    graft: Graft | None = None,
-    count: bool = False,
-    proof: Proof | None = None,
+    graft: Graft | None,
+    count: bool,
+    proof: Proof | None,
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
@@ -200,20 +201,17 @@ def _capture(
         case=item.case,
         pixels_digest=inputs.pixels_digest,
         grid_thw=inputs.grid_thw,
-        images=spread.images_of(inputs.grid_thw, runtime.ranks),
+        images=spread.images_of(inputs.grid_thw, ranks),
     )
     timed = graft is None and _cheap(encoder, inputs)
     seconds = _fastest(encoder, inputs, meta) if timed else None
     with writer_of(item, meta) as writer:
-        watched, sink = spread.observed(encoder, writer, runtime.ranks)
+        watched, sink = spread.observed(encoder, writer, ranks)
         with capturing(watched, meta.depth, sink, graft) as report:
             captured = _seconds(watched, inputs, meta.device)
         for name, reason in (proof.wrong if proof else {}).items():
             writer.unmatched(name, f"loaded weights: {reason}", explained=False)
-        observed = {
-            "scale": report.scale,
-            "padded_head_size": report.padded_head_size,
-        }
+        observed = {"scale": report.scale, "padded_head_size": report.padded_head_size}
         if report.padded_head_size is None:  # a module says it, no operator
             observed = {}
         writer.meta = replace(

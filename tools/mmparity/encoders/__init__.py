@@ -80,8 +80,6 @@ ALONE = Ranks()
 class Runtime(Protocol):
     """A framework, imported from its trees once for the process."""
 
-    ranks: Ranks
-
     @property
     def emulated(self) -> tuple[str, ...]:
         """The emulated operators that were called since the last build."""

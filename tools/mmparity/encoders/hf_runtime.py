@@ -20,7 +20,7 @@ from transformers import PretrainedConfig
 
 from mmparity import models
 from mmparity.checkpoint import tower_class
-from mmparity.encoders import ALONE, Encoder, Ranks, describe, hook_map_of
+from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
 from mmparity.implementations import Implementation
 from mmparity.quantized import ExactLinear
 
@@ -33,7 +33,6 @@ class HfRuntime:
     def __init__(self, implementation: Implementation, device: str) -> None:
         self.implementation = implementation
         self.device = torch.device(device)
-        self.ranks = ALONE
 
     def build(
         self,

@@ -12,7 +12,12 @@ import pytest
 
 from mmparity.engine_types import EngineResult
 from mmparity.report import render, terminal_summary
-from mmparity.result import read_result, with_engine, write_result
+from mmparity.result import (
+    read_result,
+    with_engine,
+    with_engine_beside,
+    write_result,
+)
 from mmparity.types import ComparisonResult, MmparityError
 
 
@@ -79,6 +84,23 @@ def test_engine_that_passes_hides_no_failing_layer(
     assert passing.engine is not None
     result = with_engine(failing, written(passing.engine, tmp_path))
     assert result.verdict == "fail"
+
+
+@pytest.mark.parametrize(("ran", "shown"), [("a1", True), ("b2", False)])
+def test_a_run_shows_the_engine_of_its_own_trees(
+    passing: ComparisonResult, tmp_path: Path, ran: str, shown: bool
+) -> None:
+    assert passing.engine is not None
+    of = {"sources": {"patched/vllm-0.12.0": {"tree": ran}}}
+    written(replace(passing.engine, provenance=of), tmp_path)
+    provenance = {"sources": {"patched/vllm-0.12.0": {"tree": "a1"}, "vllm": {}}}
+    alone = replace(passing, engine=None, provenance=provenance)
+    assert with_engine_beside(alone, tmp_path / "empty") is alone
+    if shown:
+        assert with_engine_beside(alone, tmp_path).engine is not None
+    else:
+        with pytest.raises(MmparityError, match=r"another patched/vllm-0\.12\.0"):
+            with_engine_beside(alone, tmp_path)
 
 
 def test_foreign_engine_result_is_refused(

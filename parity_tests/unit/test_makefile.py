@@ -47,6 +47,7 @@ def make(*arguments: str) -> str:
         "OLD",
         "NEW",
         "MODEL",
+        "JOBS",
     ):
         clean.pop(name, None)
     done = subprocess.run(

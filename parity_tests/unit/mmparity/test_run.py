@@ -249,7 +249,9 @@ def _runs(pid: int) -> bool:
 
 def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        # A shell's background job, as the tests may be, ignores it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from mmparity import launch, cli, implementations, run\n"
         "import test_run\n"
         "run.execute.__defaults__ = (test_run.COMMAND,)\n"

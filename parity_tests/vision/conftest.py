@@ -113,7 +113,13 @@ class Captures:
         device: str = "cpu",
     ) -> None:
         jobs = tuple(
-            CaptureJob("grids", self.inputs, name, str(folder / name))
+            CaptureJob(
+                "grids",
+                self.inputs,
+                name,
+                str(folder / name),
+                counted=name == min(dtypes),
+            )
             for name in dtypes
         )
         job = Job(implementation, trees, self.checkpoint, jobs, device, DEPTH)

@@ -17,6 +17,7 @@ from mmparity import judging_commands
 from mmparity.engine.command import engine
 from mmparity.listing import list_names
 from mmparity.mutants.command import mutants
+from mmparity.plan import CACHE_GIB
 from mmparity.serving.command import accuracy, serve, serve_compare
 from mmparity.serving.demo_command import demo
 from mmparity.serving.machines_command import machines
@@ -139,6 +140,21 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
 @click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take what an earlier run captured of the same weights, pixels, trees and "
+    "versions from DIR, and keep what is captured there.",
+)
+@click.option(
+    "--cache-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    default=CACHE_GIB,
+    help=f"Size of DIR, where what was not used for longest goes. Default: "
+    f"{CACHE_GIB:.0f}.",
+)
+@click.option(
     "--floors",
     "floors_file",
     type=click.Path(path_type=Path),
@@ -150,6 +166,11 @@ def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) 
 
     Without --old and --new: the released Ascend encoders against the unified one
     with Ascend's operators, and vLLM's encoder against the unified one.
+
+    While patches change, the old sides and the oracle need to run once only:
+
+    \b
+      mmparity run --cache build/cache
     """
     from mmparity.floors import read_floors
     from mmparity.plan import make_plans
@@ -158,6 +179,10 @@ def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) 
     from mmparity.result import write_result
     from mmparity.run import execute
 
+    if ray is not None and given["cache"] is not None:
+        raise MmparityError(
+            "--cache is this machine's own and does not go with --ray; leave one out."
+        )
     floors = read_floors(floors_file) if floors_file else None
     plans = make_plans(_options(given), _implementations())
     with ExitStack() as stack:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -107,6 +107,10 @@ class LocalCrew:
             self.started[implementation] = self.stack.enter_context(worker)
         return self.started[implementation]
 
+    def start_ahead(self, implementation: str) -> Worker | None:
+        """Starts the worker whose turn is next, which imports meanwhile."""
+        return self.start(implementation)
+
     def capture_all(
         self, names: Sequence[str], state: RunState, watcher: Watcher
     ) -> None:
@@ -141,7 +145,7 @@ class LocalCrew:
 
         with self.start(implementation) as worker:
             if later and self.ahead:
-                self.start(later)
+                self.start_ahead(later)
             worker.finish(on_event)
         spent = time.monotonic() - started
         state.seconds[implementation] = state.seconds.get(implementation, 0.0) + spent
@@ -175,7 +179,7 @@ def job_of(
 
 def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
     plan = item.plan
-    return [
+    captures = [
         CaptureJob(
             case=plan.case_name(case),
             inputs=str(item.inputs[case.name].resolve()),
@@ -191,6 +195,17 @@ def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
         for case in plan.cases
         for dtype in plan.dtypes_of(implementation)
     ]
+    if implementation == ORACLE:
+        return captures
+    counted = _smallest(captures)
+    return [replace(item, counted=item is counted) for item in captures]
+
+
+def _smallest(captures: Sequence[CaptureJob]) -> CaptureJob:
+    """The capture whose forward is counted: one is enough, and this one is cheap."""
+    first = min(item.dtype for item in captures)
+    same = [item for item in captures if item.dtype == first]
+    return min(same, key=lambda item: Path(item.inputs).stat().st_size)
 
 
 def pairs_of(batch: Sequence[Subject]) -> tuple[tuple[str, str], ...]:

@@ -18,6 +18,8 @@ from mmparity.types import MmparityError
 
 ENCODERS = "MMPARITY_ENCODERS"
 """Environment variable with the files of ``--encoder``, for worker processes."""
+ADDED: set[str] = set()
+"""Names of those that such a file declares."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ def add_file(file: Path) -> None:
         if known is not None and known.hook_maps != name:
             raise MmparityError(f"--encoder {file}: {item.name!r} is there already.")
         runtime = item.runtime or (name if hasattr(module, "start") else "")
+        ADDED.add(item.name)
         IMPLEMENTATIONS[item.name] = replace(
             item, hook_maps=item.hook_maps or name, runtime=runtime
         )

@@ -15,8 +15,17 @@ from typing import Any, Literal
 from mmparity.types import MmparityError
 
 EventName = Literal[
-    "loading", "loaded", "capturing", "captured", "kept", "done", "error"
+    "loading",
+    "loaded",
+    "capturing",
+    "captured",
+    "kept",
+    "reused",
+    "noted",
+    "done",
+    "error",
 ]
+"""``reused`` and ``noted`` come of the parent itself: from the cache, not a worker."""
 ErrorKind = Literal["input", "internal"]
 
 GO = "go\n"
@@ -51,6 +60,18 @@ class CaptureJob:
     """Folder of the trace that it is compared with while it runs."""
     oracle: str | None = None
     """And of the oracle's, if that is looked at too."""
+    counted: bool = False
+    """The calls of its forward are counted, in one more forward."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether it makes something else than the free-running encoder's tensors."""
+        kept = self.statistics is not None or bool(self.only)
+        return kept or self.graft is not None
+
+    def checkpoint_in(self, job: Job) -> str:
+        """Its checkpoint: its own, or the job's."""
+        return self.checkpoint or job.checkpoint
 
 
 @dataclass(frozen=True)

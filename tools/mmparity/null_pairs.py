@@ -142,15 +142,17 @@ def _packed_inputs(subject: Subject) -> dict[str, Path]:
 
 
 def _again(capture: CaptureJob, packed: dict[str, Path]) -> _Again:
+    again = replace(capture, counted=False)
+
     def beside(kind: str) -> str:
         out = Path(capture.out)
         return str(out.with_name(f"{out.name}.{kind}"))
 
     twins = {
-        "threads": replace(capture, out=beside("threads")),
-        EAGER: replace(capture, out=beside(EAGER), attention=EAGER),
+        "threads": replace(again, out=beside("threads")),
+        EAGER: replace(again, out=beside(EAGER), attention=EAGER),
         "packed": replace(
-            capture, out=beside("packed"), inputs=str(packed[capture.case])
+            again, out=beside("packed"), inputs=str(packed[capture.case])
         ),
     }
     return _Again(capture, twins)

@@ -37,6 +37,8 @@ FAST_DEPTH = 4
 SWEEP_DEPTH = 2
 """Of several models: one block of each kind."""
 TENSOR_PARALLEL = (1, 2, 4, 8)
+CACHE_GIB = 48.0
+"""Holds the default cases of all implementations, and those of a few edits."""
 BYTES_PER_PATCH_AND_BLOCK = 3_500_000 / 32
 """Measured on float32 traces of Qwen2.5-VL-7B."""
 STORED_BYTES = {"float64": 4, "float32": 4, "bfloat16": 2}
@@ -66,6 +68,8 @@ class Options:
     graft: str = "failing"
     statistics: bool = False
     only: str = ""
+    cache: Path | None = None
+    cache_limit: float = CACHE_GIB
 
 
 @dataclass(frozen=True)

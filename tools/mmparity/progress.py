@@ -60,10 +60,14 @@ class ProgressDisplay:
         if event.event == "captured":
             self._line(f"{implementation}: {what} captured{_seconds(event.seconds)}")
             self._bar.advance(self._task)
-
         if event.event == "kept":
             self._line(f"{implementation}: {what} kept, captured before")
             self._bar.advance(self._task)
+        if event.event == "reused":
+            self._line(f"{implementation}: {what} reused, captured {event.message}")
+            self._bar.advance(self._task)
+        if event.event == "noted":
+            self._line(f"{implementation}: {event.message}")
 
     def compared(self, case: CaseComparison, seconds: float) -> None:
         """One line per judged case."""

@@ -74,7 +74,12 @@ def regraft(
     worker fails.
     """
     captures = tuple(
-        replace(capture, out=str(target.out.resolve()), graft=str(target.old.resolve()))
+        replace(
+            capture,
+            out=str(target.out.resolve()),
+            graft=str(target.old.resolve()),
+            counted=False,
+        )
         for target in targets
         for capture in job.captures
         if target.fits(capture)

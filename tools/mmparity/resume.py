@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which captures of an interrupted job are done: whole traces of the same computation.
+"""Which captures need not run: there is a whole trace of the same computation.
 
 Every tensor of such a trace is read and checked against its digest first, for a
 machine that went down may have left files that were never written out.
@@ -7,14 +7,15 @@ machine that went down may have left files that were never written out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from mmparity.inputs import read_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.manifest import MANIFEST
 from mmparity.measured import check_measured
+from mmparity.origin import MODIFIED, UNVERSIONED
 from mmparity.partial_traces import is_whole
 from mmparity.tracefile import TraceReader
 from mmparity.types import MmparityError, TraceMeta
@@ -24,18 +25,16 @@ SAME = (
     "case",
     "dtype",
     "device",
-    "weights_digest",
-    "pixels_digest",
-    "grid_thw",
+    "model",
     "depth",
+    "tensor_parallel",
+    "grid_thw",
     "sources",
     "versions",
-    "model",
-    "tensor_parallel",
+    "weights_digest",
+    "pixels_digest",
 )
 """What must be as it would be captured now; ``versions`` holds the harness's own."""
-UNKNOWABLE = ("-modified", "unversioned")
-"""Ends of tree ids that do not say what is in the tree."""
 
 
 def without_finished(
@@ -43,7 +42,7 @@ def without_finished(
 ) -> tuple[Job, tuple[CaptureJob, ...]]:
     """The job without the captures that are done, and those.
 
-    ``meta_of`` gives what a capture's checkpoint, trees and versions are now.
+    ``meta_of`` gives what a capture would say of itself now.
     """
     done = tuple(item for item in job.captures if _is_done(item, meta_of))
     left = tuple(item for item in job.captures if item not in done)
@@ -51,32 +50,55 @@ def without_finished(
 
 
 def _is_done(item: CaptureJob, meta_of: Callable[[CaptureJob], TraceMeta]) -> bool:
-    partial = item.graft or item.only or item.statistics is not None
-    if partial or not (Path(item.out) / MANIFEST).exists():
+    if item.partial or not (Path(item.out) / MANIFEST).exists():
         return False
-    inputs = read_inputs(Path(item.inputs))
-    meta = replace(
-        meta_of(item),
-        case=item.case,
-        dtype=item.dtype,
-        model=item.model,
-        pixels_digest=inputs.pixels_digest,
-        grid_thw=inputs.grid_thw,
-    )
-    if any(tree.endswith(UNKNOWABLE) for tree in meta.sources.values()):
-        return False
+    meta = meta_of(item)
+    return unknowable(meta) is None and why_not(item, meta) is None
+
+
+def unknowable(meta: TraceMeta) -> str | None:
+    """Why it cannot be said what a capture would run; None where it can."""
+    for name, tree in meta.sources.items():
+        if tree.endswith(MODIFIED):
+            return f"{name} has changes that are not committed"
+        if tree.endswith(UNVERSIONED):
+            return f"{name} is no git repository"
+    return None
+
+
+def why_not(item: CaptureJob, meta: TraceMeta) -> str | None:
+    """Why the trace where a capture goes is not what it would make; else None."""
     try:
         trace = TraceReader(Path(item.out))
-        if not is_whole(other.reason for other in trace.unmatched):
-            return False
-        if any(getattr(trace.meta, name) != getattr(meta, name) for name in SAME):
-            return False
+        reason = first_difference(same_fields(trace.meta), same_fields(meta))
+        if reason or not is_whole(other.reason for other in trace.unmatched):
+            return f"other {reason}" if reason else "it leaves hook points out"
         for record in trace.records:
             if record.hook_point not in trace.measured:
                 trace.read(record.hook_point)
-        return _fits(item, trace)
-    except MmparityError:
-        return False  # broken or of another version: captured again
+        if item.counted and trace.meta.counts is None:
+            return "its calls were not counted"
+        return None if _fits(item, trace) else "it has no tensors"
+    except MmparityError as error:
+        return f"damaged: {error}"
+
+
+def same_fields(meta: TraceMeta) -> dict[str, Any]:
+    """What makes it the same computation."""
+    return {name: getattr(meta, name) for name in SAME}
+
+
+def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """The name of the first field that differs, and what in it; None for none."""
+    for name, value in here.items():
+        other = there.get(name)
+        if other == value:
+            continue
+        if not (isinstance(value, dict) and isinstance(other, dict)):
+            return name
+        keys = [key for key in {**value, **other} if value.get(key) != other.get(key)]
+        return f"{name}: {', '.join(keys)}"
+    return None
 
 
 def _fits(item: CaptureJob, trace: TraceReader) -> bool:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmparity import provenance
 from mmparity.cases import Case
@@ -34,6 +34,9 @@ from mmparity.subjects import Subject, batches, input_file, prepare
 from mmparity.trees import ROOT
 from mmparity.types import CaseComparison, ComparisonResult, MmparityError
 
+if TYPE_CHECKING:
+    from mmparity.cached import TraceCache
+
 
 def execute(
     plans: Sequence[Plan],
@@ -49,11 +52,13 @@ def execute(
     started = time.monotonic()
     out = plans[0].options.out
     (out / FILE_NAME).unlink(missing_ok=True)
+    cache = _open_cache(plans[0].options) if crew is None else None
+    crew = cache.crew if cache else crew or LocalCrew
     subjects = prepare(plans)
     state = RunState()
     try:
         for number, batch in enumerate(batches(subjects)):
-            with (crew or LocalCrew)(batch, number, command) as workers:
+            with crew(batch, number, command) as workers:
                 _run_batch(batch, number, state, watcher, command, workers)
     except KeyboardInterrupt:
         _fill_missing(plans, state, "the run was interrupted")
@@ -63,12 +68,21 @@ def execute(
         if not plans[0].options.keep_traces:
             shutil.rmtree(out / "traces", ignore_errors=True)
     result = build_result(state.cases, _provenance(plans, state, started))
+    result = replace(result, reuse=cache.reuse() if cache else None)
     try:
         result = with_engine_beside(result, out)
     except MmparityError as error:
         watcher.failed(str(error))
     write_result(result, out)
     return result
+
+
+def _open_cache(options: Options) -> TraceCache | None:
+    if options.cache is None:
+        return None
+    from mmparity.cached import TraceCache
+
+    return TraceCache(options)
 
 
 def capture(

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmparity.engine_types import EngineResult
+from mmparity.result_types import PatchText as PatchText
+from mmparity.result_types import ReplacedCode as ReplacedCode
+from mmparity.result_types import Reuse as Reuse
+from mmparity.result_types import ReusedTrace as ReusedTrace
 from mmparity.trace_types import TRACE_VERSION as TRACE_VERSION
 from mmparity.trace_types import Counts as Counts
 from mmparity.trace_types import Side as Side
@@ -350,35 +354,6 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class ReplacedCode:
-    """One reason why vllm-ascend overrode vLLM's encoders, and what stands for it now.
-
-    Attributes:
-        row: its name in ``patches/overrides.toml``.
-        title: the reason.
-        overrides: release, file and method of each override.
-        patches: slugs of the patches; ``upstream`` where vLLM has it without one.
-        proofs: MODEL OLD:NEW HOOK_POINT of the rows that show it, as in that file.
-    """
-
-    row: str
-    title: str
-    overrides: tuple[str, ...]
-    patches: tuple[str, ...]
-    proofs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PatchText:
-    """One patch of a series: its title, and its diff without that of tests."""
-
-    slug: str
-    series: str
-    title: str
-    diff: str
-
-
-@dataclass(frozen=True)
 class ComparisonResult:
     """Everything that a report shows; written as ``comparison.json``."""
 
@@ -396,4 +371,6 @@ class ComparisonResult:
     """Those that ``replaced`` and the structural differences name."""
     engine: EngineResult | None = None
     """Where ``mmparity engine`` wrote into the same folder."""
+    reuse: Reuse | None = None
+    """Where the run was given a cache of traces."""
     schema_version: int = SCHEMA_VERSION

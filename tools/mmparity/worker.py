@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import os
 import resource
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,8 +33,8 @@ from mmparity.graft import Graft
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
+from mmparity.origin import Origins, base_meta, config_of
 from mmparity.partial_traces import writer_of
-from mmparity.provenance import own_code
 from mmparity.ranks import run_ranks
 from mmparity.resume import without_finished
 from mmparity.tracefile import TraceReader
@@ -53,7 +51,6 @@ CHEAP_OPERATIONS = 2e11
 """Forwards of up to so many operations are run once more without capture."""
 SHORT_SECONDS = 0.5
 WATCH_SECONDS = 0.5
-PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
 
 Emit = Callable[[Event], None]
 
@@ -107,7 +104,7 @@ def run(job: Job, emit: Emit) -> None:
         torch.set_num_threads(job.threads)
     for capture in job.captures:
         _check_dtype(capture.dtype, implementation)
-    towers = {path: _config(path, job) for path in _checkpoints(job)}
+    towers = {path: config_of(path, job) for path in _checkpoints(job)}
     emit(Event("loading"))
     ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point, job.data_parallel)
     runtime = encoders.start(implementation, job.trees, job.device, ranks)
@@ -116,9 +113,8 @@ def run(job: Job, emit: Emit) -> None:
         if job.rank is None:
             _wait_for_turn()
         for path, config in towers.items():
-            base = _base_meta(job, path, config)
-            items = [item for item in job.captures if path == _checkpoint(item, job)]
-            smallest = None if implementation.oracle else _smallest(items)
+            base = base_meta(job, path, config)
+            items = [item for item in job.captures if path == item.checkpoint_in(job)]
             for name in sorted({item.dtype for item in items}):
                 encoder = _load(runtime, path, config, name, emit)
                 meta = base if implementation.oracle else _with_anatomy(base, encoder)
@@ -127,8 +123,7 @@ def run(job: Job, emit: Emit) -> None:
                     if item.dtype == name:
                         meta = replace(meta, dtype=name, model=item.model)
                         with _graft_of(item, ranks) as graft, _attention_of(item):
-                            counts = item is smallest
-                            record(encoder, item, meta, graft, counts, proof)
+                            record(encoder, item, meta, graft, proof)
                 del encoder
                 gc.collect()
     finally:
@@ -139,15 +134,7 @@ def _resumed(job: Job, emit: Emit) -> Job:
     """The job without what an interrupted one has done."""
     if not job.resume:
         return job
-    metas: dict[str, TraceMeta] = {}
-
-    def meta_of(item: CaptureJob) -> TraceMeta:
-        path = _checkpoint(item, job)
-        if path not in metas:
-            metas[path] = _base_meta(job, path, _config(path, job))
-        return metas[path]
-
-    job, done = without_finished(job, meta_of)
+    job, done = without_finished(job, Origins(job).of)
     for item in done:
         emit(Event("kept", case=item.case, dtype=item.dtype))
     return job
@@ -159,16 +146,8 @@ def _wait_for_turn() -> None:
         raise MmparityError("the process that started this worker has ended")
 
 
-def _checkpoint(item: CaptureJob, job: Job) -> str:
-    return item.checkpoint or job.checkpoint
-
-
 def _checkpoints(job: Job) -> list[str]:
-    return list(dict.fromkeys(_checkpoint(item, job) for item in job.captures))
-
-
-def _config(path: str, job: Job) -> Any:
-    return checkpoint.with_depth(checkpoint.read_vision_config(Path(path)), job.depth)
+    return list(dict.fromkeys(item.checkpoint_in(job) for item in job.captures))
 
 
 def _load(
@@ -191,7 +170,6 @@ def _capture(
     item: CaptureJob,
     meta: TraceMeta,
     graft: Graft | None,
-    count: bool,
     proof: Proof | None,
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
@@ -221,7 +199,7 @@ def _capture(
             hyper_parameters={**encoder.hyper_parameters, **observed},
             not_grafted={} if graft is None else dict(graft.missed),
             proven_weights=proof.proven if proof else None,
-            counts=_counts(encoder, inputs) if count else None,
+            counts=_counts(encoder, inputs) if item.counted else None,
         )
     emit(
         Event(
@@ -275,64 +253,10 @@ def _with_anatomy(meta: TraceMeta, encoder: encoders.Encoder) -> TraceMeta:
     return replace(meta, **vars(anatomy(encoder.model)))
 
 
-def _smallest(items: list[CaptureJob]) -> CaptureJob | None:
-    """The capture whose forward is counted: one is enough, and this one is cheap."""
-    plain = [item for item in items if item.graft is None]
-    first = min((item.dtype for item in plain), default="")
-    same = [item for item in plain if item.dtype == first]
-    sizes = {Path(item.inputs).stat().st_size: item for item in reversed(same)}
-    return sizes[min(sizes)] if sizes else None
-
-
 def _counts(encoder: encoders.Encoder, inputs: Inputs) -> Counts:
     grid = torch.tensor(inputs.grid_thw)
     with torch.inference_mode():
         return counted(lambda: encoder.forward(inputs.pixel_values, grid))
-
-
-def _base_meta(job: Job, path: str, config: Any) -> TraceMeta:
-    return TraceMeta(
-        implementation=job.implementation,
-        case="",
-        dtype="",
-        device=job.device,
-        weights_digest=checkpoint.weights_digest(Path(path), config),
-        pixels_digest="",
-        grid_thw=(),
-        depth=config.depth,
-        tensor_parallel=job.tp,
-        quantization=checkpoint.quantization(Path(path), config),
-        sources={name: _tree_id(Path(tree)) for name, tree in job.trees.items()},
-        versions=_versions(),
-    )
-
-
-def _tree_id(tree: Path) -> str:
-    """The id of the tree that git sees, marked where files were changed since."""
-    if not (tree / ".git").exists():
-        return "unversioned"
-    tree_id = _git(tree, "rev-parse", "HEAD^{tree}")
-    return f"{tree_id}-modified" if _git(tree, "status", "--porcelain") else tree_id
-
-
-def _git(tree: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(tree), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        detail = getattr(error, "stderr", "") or error
-        raise MmparityError(f"git cannot read {tree}: {detail}") from error
-    return done.stdout.strip()
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": sys.version.split()[0], "mmparity": own_code()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _check_dtype(dtype: str, implementation: Implementation) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,3 +124,31 @@ class Sides:
 @pytest.fixture
 def sides(tmp_path: Path) -> Sides:
     return Sides(tmp_path)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    config = {"model_type": "qwen2_5_vl", "vision_config": {"depth": 2}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def ready_traces(tmp_path_factory: pytest.TempPathFactory, sides: Sides) -> None:
+    """Traces that the fake workers hand out, made once."""
+    root = tmp_path_factory.getbasetemp() / "ready"
+    os.environ["FAKE_WORKER_TRACES"] = str(root)
+    if root.exists():
+        return
+    for case in ("image", "ragged"):
+        for kind in ("same", "differs"):
+            for dtype in ("float32", "float64"):
+                meta = replace(sides.old_meta, case=case, dtype=dtype)
+                with TraceWriter(root / kind / f"{case}-{dtype}", meta) as writer:
+                    for name, tensor in sides.oracle.items():
+                        tensor = tensor.clone()
+                        if kind == "differs" and name == "patch_embed":
+                            tensor[3, 5] += 1
+                        writer.add(name, tensor.to(getattr(torch, dtype)), "x")

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from mmparity.jobs import CaptureJob, Event, Job
 
@@ -31,11 +32,37 @@ def copy_trace(implementation: str, item: CaptureJob) -> None:
     manifest = Path(item.out) / "trace.json"
     content = json.loads(manifest.read_text())
     content["meta"]["implementation"] = implementation
+    if "FAKE_WORKER_META" in os.environ:
+        content["meta"].update(said_of(item))
     manifest.write_text(json.dumps(content))
 
 
+def said_of(item: CaptureJob) -> dict[str, Any]:
+    """What a real worker says of its trees, pixels and versions."""
+    with Path(item.inputs).open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    pixels = json.loads(header["__metadata__"]["mmparity"])
+    trees = {name: tree_id(tree) for name, tree in JOB.trees.items()}
+    counts = {"dispatches": 1, "host_reads": 0, "pads": 0, "concatenations": 0}
+    return {
+        **json.loads(os.environ["FAKE_WORKER_META"]),
+        "pixels_digest": pixels["pixels_digest"],
+        "grid_thw": pixels["grid_thw"],
+        "sources": trees,
+        "counts": {**counts, "peak_bytes": 1} if item.counted else None,
+    }
+
+
+def tree_id(tree: str) -> str:
+    def git(*words: str) -> str:
+        return subprocess.check_output(["git", "-C", tree, *words], text=True).strip()
+
+    changed = git("status", "--porcelain")
+    return git("rev-parse", "HEAD^{tree}") + ("-modified" if changed else "")
+
+
 def main() -> None:
-    job = Job.read(Path(sys.argv[1]))
+    job = JOB
     sys.stdout.write("a line that is no event\n")
     sys.stderr.write(f"log of {job.implementation}\n")
     say(Event("loading"))
@@ -68,4 +95,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    JOB = Job.read(Path(sys.argv[1]))
     main()

@@ -285,10 +285,8 @@ def test_an_older_reader_is_told_by_the_version(running: Running) -> None:
 
 
 @pytest.fixture
-def job(running: Running, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(running: Running) -> Job:
     """A capture that was compared with old while it ran, and is done."""
-    pixels = replace(running.sides.old_meta, pixels_digest="p")
-    monkeypatch.setattr("mmparity.resume.read_inputs", lambda path: pixels)
     item = CaptureJob("image", "", "float32", str(running.write(oracle=False)))
     return Job("new", {}, "", (item,), resume=True)
 

@@ -14,7 +14,7 @@ from mmparity.cases import Case, Noise
 from mmparity.inputs import read_inputs, write_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.resume import without_finished
-from mmparity.types import TraceMeta
+from mmparity.types import Counts, TraceMeta
 
 if TYPE_CHECKING:
     from conftest import Sides
@@ -58,6 +58,16 @@ def test_what_would_be_captured_otherwise_now_is_captured_again(
     job: Job, sides: Sides, now: dict[str, object]
 ) -> None:
     assert left(job, replace(sides.old_meta, **now)) == 1  # type: ignore[arg-type]
+
+
+def test_a_trace_without_the_counts_that_are_wanted_is_captured_again(
+    job: Job, sides: Sides
+) -> None:
+    counted = replace(job, captures=(replace(job.captures[0], counted=True),))
+    assert left(counted, sides.old_meta) == 1
+    sides.old_meta = replace(sides.old_meta, counts=Counts(1, 0, 0, 0, 1))
+    sides.write()
+    assert left(counted, sides.old_meta) == 0
 
 
 def test_a_tree_with_changes_is_never_known_to_be_the_same(

@@ -14,10 +14,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from mmparity import cli, implementations, rayrun
@@ -26,12 +25,9 @@ from mmparity.jobs import Event
 from mmparity.plan import Options, Plan, make_plan
 from mmparity.result import read_result
 from mmparity.run import execute
-from mmparity.tracefile import TraceWriter
 from mmparity.types import CaseComparison, ComparisonResult, MmparityError
 
-if TYPE_CHECKING:
-    from conftest import Sides
-
+pytestmark = pytest.mark.usefixtures("ready_traces")
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
 NAMES = (
     *("good", "new", "differs", "refuses", "crashes", "dies", "quits", "hangs"),
@@ -57,34 +53,6 @@ class Recorder:
 
     def failed(self, message: str) -> None:
         self.failures.append(message)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    config = {"model_type": "qwen2_5_vl", "vision_config": {"depth": 2}}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _ready_traces(tmp_path_factory: pytest.TempPathFactory, sides: Sides) -> None:
-    """Traces that the fake workers hand out, made once."""
-    root = tmp_path_factory.getbasetemp() / "ready"
-    os.environ["FAKE_WORKER_TRACES"] = str(root)
-    if root.exists():
-        return
-    for case in ("image", "ragged"):
-        for kind in ("same", "differs"):
-            for dtype in ("float32", "float64"):
-                meta = replace(sides.old_meta, case=case, dtype=dtype)
-                with TraceWriter(root / kind / f"{case}-{dtype}", meta) as writer:
-                    for name, tensor in sides.oracle.items():
-                        tensor = tensor.clone()
-                        if kind == "differs" and name == "patch_embed":
-                            tensor[3, 5] += 1
-                        writer.add(name, tensor.to(getattr(torch, dtype)), "x")
 
 
 def make(checkpoint: Path, old: str = "good", new: str = "new", **given: Any) -> Plan:

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from mmparity.jobs import EXIT_ERROR, GO, CaptureJob, Event, Job
+from mmparity.origin import tree_id
 from mmparity.seeded import seeded_checkpoint
-from mmparity.worker import _error_event, _tree_id
+from mmparity.worker import _error_event
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
@@ -108,7 +109,7 @@ def test_too_little_memory_is_no_internal_error() -> None:
 
 
 def test_a_tree_is_known_by_its_git_tree_and_its_changes(tmp_path: Path) -> None:
-    assert _tree_id(tmp_path) == "unversioned"
+    assert tree_id(tmp_path) == "unversioned"
     git = [
         "git",
         "-C",
@@ -121,7 +122,7 @@ def test_a_tree_is_known_by_its_git_tree_and_its_changes(tmp_path: Path) -> None
     (tmp_path / "file").write_text("one\n")
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
         subprocess.run([*git, *command], check=True)
-    clean = _tree_id(tmp_path)
+    clean = tree_id(tmp_path)
     assert len(clean) == 40
     (tmp_path / "file").write_text("two\n")
-    assert _tree_id(tmp_path) == f"{clean}-modified"
+    assert tree_id(tmp_path) == f"{clean}-modified"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmparity.report import labels
-from mmparity.types import CaseComparison, ComparisonResult, TraceMeta
+from mmparity.types import CaseComparison, ComparisonResult, Reuse, TraceMeta
 
 EXPECTED = ("implementation", "one forward")
 """What always differs between the sides."""
@@ -164,9 +164,24 @@ def _patches(found: Any) -> Iterator[str]:
         yield from (labels.clean(name, 120) for name in found)
 
 
-def provenance(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def provenance(result: ComparisonResult) -> tuple[tuple[str, str], ...]:
     """Returns provenance flattened to lines, ``sources.vllm.sha256`` and so on."""
+    data = {**result.provenance, **_reuse(result.reuse)}
     return tuple(_flat("", data))[:LIST_LIMIT]
+
+
+def _reuse(found: Reuse | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    reused = {
+        f"{trace.implementation} {trace.case} {trace.dtype}": (
+            f"{trace.digest}, captured {trace.captured}"
+        )
+        for trace in found.traces
+    }
+    why = {name: f"{count:,} captured" for name, count in found.reasons.items()}
+    size = {"cache": labels.bytes_(found.cache_bytes)}
+    return {**size, "reused": reused or "none", "not_reused": why or "none"}
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -76,6 +76,24 @@ def overrides(result: ComparisonResult) -> tuple[str, ...]:
     return tuple(labels.clean(item, 400) for item in items)
 
 
+def reuse(result: ComparisonResult) -> str:
+    """Returns what was not run but taken from a cache; empty where nothing was."""
+    found = result.reuse
+    if found is None or not found.traces:
+        return ""
+    days = sorted({trace.captured[:10] for trace in found.traces})
+    sides: dict[str, int] = {}
+    for trace in found.traces:
+        sides[trace.implementation] = sides.get(trace.implementation, 0) + 1
+    return labels.clean(
+        f"{len(found.traces):,} of {len(found.traces) + found.captured:,} traces, "
+        f"captured {' to '.join(dict.fromkeys((days[0], days[-1])))} "
+        "(their seconds are of then): "
+        + ", ".join(f"{name} {count}" for name, count in sides.items()),
+        400,
+    )
+
+
 def tally(views: Sequence[PrecisionView]) -> list[tuple[str, int]]:
     """Returns how many views have which verdict."""
     counts = [(kind, sum(view.verdict == kind for view in views)) for kind in ORDER]

@@ -91,19 +91,7 @@ def _sections(view: ReportView) -> Iterator[Section]:
             "### Could not be judged\n",
             tuple(f"- {code(labels.clean(text, 600))}" for text in view.errors),
         )
-    if view.overrides:
-        yield Section(
-            "overridden tolerances",
-            "**Tolerances overridden:**\n",
-            tuple(f"- {code(text)}" for text in view.overrides),
-        )
-    for side in view.emulated:
-        names = ", ".join(code(name) for name in side.operators)
-        yield Section(
-            "emulated",
-            f"**Emulated, not the device's own** for {code(side.implementation)}: "
-            f"{names}.",
-        )
+    yield from _notes(view)
     yield _matrix(view)
     for case in view.cases:
         if case.failing:
@@ -121,6 +109,25 @@ def _sections(view: ReportView) -> Iterator[Section]:
         tuple(f"| {cell(name)} | {cell(value)} |" for name, value in view.provenance),
         "\n</details>",
     )
+
+
+def _notes(view: ReportView) -> Iterator[Section]:
+    """What is to be known of the numbers before they are read."""
+    if view.overrides:
+        yield Section(
+            "overridden tolerances",
+            "**Tolerances overridden:**\n",
+            tuple(f"- {code(text)}" for text in view.overrides),
+        )
+    for side in view.emulated:
+        names = ", ".join(code(name) for name in side.operators)
+        yield Section(
+            "emulated",
+            f"**Emulated, not the device's own** for {code(side.implementation)}: "
+            f"{names}.",
+        )
+    if view.reuse:
+        yield Section("reused traces", f"**Reused:** {html_text(view.reuse)}.")
 
 
 def _divergence(d: DivergenceView) -> Iterator[str]:

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mmparity import engine_types, trace_types, types
+from mmparity import engine_types, result_types, trace_types, types
 
-MODULES = (engine_types, trace_types, types)
+MODULES = (engine_types, result_types, trace_types, types)
 NOT_FINITE = "^(NaN|-?Infinity)$"
 
 

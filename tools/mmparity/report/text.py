@@ -23,6 +23,8 @@ def summary(view: ReportView, color: bool = False) -> str:
     lines += _finding(view)
     if view.emulated:
         lines += [_short(f"emulated: {_emulated(view)}")]
+    if view.reuse:
+        lines += [_short(f"reused: {view.reuse}")]
     if view.overrides:
         lines += [_short(f"TOLERANCES OVERRIDDEN: {'; '.join(view.overrides)}")]
     if view.precision:
@@ -180,6 +182,8 @@ def _finding_page(view: ReportView) -> list[str]:
     for side in view.emulated:
         names = ", ".join(side.operators)
         lines += _wrapped(f"emulated for {side.implementation}: {names}")
+    if view.reuse:
+        lines += _wrapped(f"reused: {view.reuse}")
     return lines
 
 

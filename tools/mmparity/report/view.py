@@ -111,6 +111,8 @@ class ReportView:
     costs: CostsView
     engine: EngineView | None
     overrides: tuple[str, ...]
+    reuse: str
+    """What was taken from a cache; empty where nothing was."""
     replaced: tuple[ReplacedView, ...]
     patches: tuple[PatchView, ...]
     precision: tuple[judgements.PrecisionView, ...]
@@ -155,12 +157,13 @@ def build(result: ComparisonResult) -> ReportView:
         costs=costs.costs(result),
         engine=engine.engine(result.engine),
         overrides=judgements.overrides(result),
+        reuse=judgements.reuse(result),
         replaced=replaced.replaced(result),
         patches=replaced.patches(result),
         precision=judgements.precision(result),
         emulated=differences.emulated(result),
         sources=differences.sources(result.provenance),
-        provenance=differences.provenance(result.provenance),
+        provenance=differences.provenance(result),
         created=labels.plain(result.provenance.get("created", "unknown")),
         command=labels.plain(result.provenance.get("command", ""), 2000),
         schema_version=result.schema_version,

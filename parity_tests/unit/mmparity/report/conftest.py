@@ -32,6 +32,8 @@ from mmparity.types import (
     Metrics,
     PatchText,
     ReplacedCode,
+    Reuse,
+    ReusedTrace,
     StructuralDifference,
     Summary,
     TokenMap,
@@ -450,7 +452,15 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
         pictures=(PICTURE,),
         structure=(*failing.structure, UNDECLARED),
     )
-    return replace(result, cases=(passing, case), replaced=(row,), patches=(patch,))
+    old = ReusedTrace(passing.old, "image", "float32", "5f" * 16, "2026-02-03T04:05:06")
+    captured = {f"{passing.new}: other sources: vllm": 2}
+    return replace(
+        result,
+        cases=(passing, case),
+        replaced=(row,),
+        patches=(patch,),
+        reuse=Reuse((old, replace(old, case="video")), 2, captured, 123_456_789),
+    )
 
 
 @pytest.fixture(scope="session")

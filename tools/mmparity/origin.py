@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a capture says of its weights, trees and versions; known before it runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mmparity import checkpoint
+from mmparity.inputs import read_inputs
+from mmparity.jobs import CaptureJob, Job
+from mmparity.provenance import own_code
+from mmparity.types import MmparityError, TraceMeta
+
+PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
+MODIFIED, UNVERSIONED = "-modified", "unversioned"
+"""Ends of tree ids that do not say what is in the tree."""
+
+
+class Origins:
+    """What the captures of a job would say of themselves now.
+
+    ``digests`` keeps those of weights, for further jobs of the same checkpoints.
+    """
+
+    def __init__(self, job: Job, digests: dict[str, str] | None = None) -> None:
+        self.job = job
+        self._digests = {} if digests is None else digests
+        self._bases: dict[str, TraceMeta] = {}
+
+    def of(self, item: CaptureJob) -> TraceMeta:
+        """All that is known before the forward."""
+        path = item.checkpoint_in(self.job)
+        if path not in self._bases:
+            config = config_of(path, self.job)
+            name = f"{path} {config.depth}"
+            if name not in self._digests:
+                self._digests[name] = checkpoint.weights_digest(Path(path), config)
+            digest = self._digests[name]
+            self._bases[path] = base_meta(self.job, path, config, digest)
+        inputs = read_inputs(Path(item.inputs))
+        return replace(
+            self._bases[path],
+            case=item.case,
+            dtype=item.dtype,
+            model=item.model,
+            pixels_digest=inputs.pixels_digest,
+            grid_thw=inputs.grid_thw,
+        )
+
+
+def config_of(path: str, job: Job) -> Any:
+    """The vision tower's configuration, at the job's depth."""
+    return checkpoint.with_depth(checkpoint.read_vision_config(Path(path)), job.depth)
+
+
+def base_meta(
+    job: Job, path: str, config: Any, weights: str | None = None
+) -> TraceMeta:
+    """What all captures of a job from one checkpoint say."""
+    return TraceMeta(
+        implementation=job.implementation,
+        case="",
+        dtype="",
+        device=job.device,
+        weights_digest=weights or checkpoint.weights_digest(Path(path), config),
+        pixels_digest="",
+        grid_thw=(),
+        depth=config.depth,
+        tensor_parallel=job.tp,
+        quantization=checkpoint.quantization(Path(path), config),
+        sources=sources_of(job),
+        versions=versions(),
+    )
+
+
+def sources_of(job: Job) -> dict[str, str]:
+    """Source -> the id of its tree, as it is now."""
+    return {name: tree_id(Path(tree)) for name, tree in job.trees.items()}
+
+
+def tree_id(tree: Path) -> str:
+    """The id of the tree that git sees, marked where files were changed since."""
+    if not (tree / ".git").exists():
+        return UNVERSIONED
+    tree_id = _git(tree, "rev-parse", "HEAD^{tree}")
+    changed = _git(tree, "status", "--porcelain")
+    return f"{tree_id}{MODIFIED}" if changed else tree_id
+
+
+def versions() -> dict[str, str]:
+    """Name of each package that computes -> its version."""
+    found = {"python": sys.version.split()[0], "mmparity": own_code()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(tree: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(tree), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = getattr(error, "stderr", "") or error
+        raise MmparityError(f"git cannot read {tree}: {detail}") from error
+    return done.stdout.strip()

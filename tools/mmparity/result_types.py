@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a result says beside its cases: replaced code, patches, reused traces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ReplacedCode:
+    """One reason why vllm-ascend overrode vLLM's encoders, and what stands for it now.
+
+    Attributes:
+        row: its name in ``patches/overrides.toml``.
+        title: the reason.
+        overrides: release, file and method of each override.
+        patches: slugs of the patches; ``upstream`` where vLLM has it without one.
+        proofs: MODEL OLD:NEW HOOK_POINT of the rows that show it, as in that file.
+    """
+
+    row: str
+    title: str
+    overrides: tuple[str, ...]
+    patches: tuple[str, ...]
+    proofs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PatchText:
+    """One patch of a series: its title, and its diff without that of tests."""
+
+    slug: str
+    series: str
+    title: str
+    diff: str
+
+
+@dataclass(frozen=True)
+class ReusedTrace:
+    """A trace that an earlier run captured, and this one did not.
+
+    Attributes:
+        implementation: that made it.
+        case: name of the case.
+        dtype: dtype the encoder ran in.
+        digest: of all that makes it the same computation; its name in the cache.
+        captured: when, in UTC; its ``seconds`` are of then.
+    """
+
+    implementation: str
+    case: str
+    dtype: str
+    digest: str
+    captured: str
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What a run took from its cache of traces, and what not.
+
+    Attributes:
+        traces: those that were taken.
+        captured: number of traces that this run made itself.
+        reasons: implementation and why it was captured -> number of traces.
+        cache_bytes: size of the cache at the end of the run.
+    """
+
+    traces: tuple[ReusedTrace, ...] = ()
+    captured: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    cache_bytes: int = 0

@@ -105,7 +105,7 @@ def rejudge(
         ]
     if floors:
         provenance["null_floors"] = list(floors.sources)
-    return build_result(cases, provenance)
+    return replace(build_result(cases, provenance), reuse=result.reuse)
 
 
 def _rule(entry: dict[str, Any], file: Path) -> Rule:

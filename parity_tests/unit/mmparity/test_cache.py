@@ -26,6 +26,7 @@ from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.cached import TraceCache
 from mmparity.jobs import Event, Job
 from mmparity.plan import Options, make_plan
+from mmparity.rejudge import rejudge
 from mmparity.report import render, terminal_summary
 from mmparity.result import read_result
 from mmparity.run import execute
@@ -148,6 +149,7 @@ def test_a_second_run_starts_no_worker_and_says_so(
     }
     assert second.reuse.cache_bytes == first.reuse.cache_bytes > 1000
     assert read_result(project.root / "out") == second
+    assert rejudge(second).reuse == second.reuse
 
 
 def test_every_report_says_what_was_reused(project: Project) -> None:

@@ -60,6 +60,8 @@ class CaptureJob:
     """Folder of the trace that it is compared with while it runs."""
     oracle: str | None = None
     """And of the oracle's, if that is looked at too."""
+    kept: bool = False
+    """Nobody reads the trace at once: it need not fill the page cache."""
     counted: bool = False
     """The calls of its forward are counted, in one more forward."""
 

@@ -35,7 +35,7 @@ def writer_of(item: CaptureJob, meta: TraceMeta) -> TraceWriter:
 
         exact = TraceReader(Path(item.oracle)) if item.oracle else None
         return ComparingWriter(folder, meta, TraceReader(Path(item.against)), exact)
-    return TraceWriter(folder, meta)
+    return TraceWriter(folder, meta, item.kept)
 
 
 class ChosenWriter(TraceWriter):

@@ -100,7 +100,8 @@ def capture(
     """
 
     def adapt(job: Job) -> Job:
-        job = replace(job, resume=not again)
+        kept = tuple(replace(item, kept=True) for item in job.captures)
+        job = replace(job, resume=not again, captures=kept)
         if against is None:
             return job
         from mmparity.against import with_against

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -40,12 +39,3 @@ class StatisticsWriter(TraceWriter):
         if error is None and not kept.isfinite().all() and not tensor.isfinite().all():
             error = "it has values that are NaN or infinite"
         super().add(hook_point, kept, path, transforms, error)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._statistician.close()
-        super().__exit__(kind, error, trace)

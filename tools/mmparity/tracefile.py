@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces on disk: the only tensor I/O of captures. Format: docs/formats.md.
 
-Written as it comes, straight from the tensors' memory: nothing is held, and while
-one core writes the other one makes the digest. ``trace.json`` comes last, so an
-interrupted trace is never taken for a whole one. Reading trusts nothing in the
-folder.
+Written as it comes, through a few buffers: no tensor is held. ``trace.json`` comes
+last, so an interrupted trace is never taken for a whole one. Reading trusts nothing
+in the folder.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +21,7 @@ import torch
 from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 
+from mmparity.appended import Appender, pieces
 from mmparity.manifest import MANIFEST, MEASURED_VERSION, Declared, read_manifest
 from mmparity.measured import Measured, problem_of
 from mmparity.trace_types import Statistics, unprintable
@@ -61,13 +61,13 @@ FILE_NAME = re.compile(r"\d{5}\.safetensors", re.ASCII)
 class _File:
     """A safetensors file that is written before its header is known."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, appender: Appender) -> None:
         self.path = path
         self.size = HEADER_BYTES
-        self._file = path.open("wb", buffering=0)
-        self._file.seek(HEADER_BYTES)
+        self._appender = appender
         self._entries: dict[str, dict[str, Any]] = {}
         self._room = HEADER_BYTES - 8 - len("{}")
+        appender.open(path, HEADER_BYTES)
 
     def entry(self, name: str, tensor: torch.Tensor) -> dict[str, Any] | None:
         """Where the tensor goes; None where it needs a file of its own."""
@@ -85,32 +85,21 @@ class _File:
         self.size += tensor.nbytes
         return entry
 
-    def write(self, data: memoryview) -> None:
-        """Appends the bytes of the last entry."""
-        while data:
-            data = data[self._file.write(data) :]
-
     def close(self) -> None:
         """Writes the header into its place."""
         header = json.dumps(self._entries, separators=(",", ":")).encode()
         size = HEADER_BYTES - 8
-        self._file.seek(0)
-        self.write(memoryview(size.to_bytes(8, "little") + header.ljust(size)))
-        self._file.close()
-
-    def abandon(self) -> None:
-        """Leaves the file as it is, without a header."""
-        self._file.close()
+        self._appender.finish(size.to_bytes(8, "little") + header.ljust(size))
 
 
 class TraceWriter:
     """Writes one trace; a context manager, and whole only if its body succeeds.
 
     ``meta`` may be set again until the end, for what is known only after the
-    forward (seconds, depth).
+    forward (seconds, depth). ``kept``: nobody reads it at once.
     """
 
-    def __init__(self, directory: Path, meta: TraceMeta) -> None:
+    def __init__(self, directory: Path, meta: TraceMeta, kept: bool = False) -> None:
         self.directory = Path(directory)
         self.meta = meta
         self._records: list[TensorRecord] = []
@@ -119,7 +108,7 @@ class TraceWriter:
         self.measured: list[Measured] = []
         self._files: dict[str, int] = {}
         self._file: _File | None = None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="trace")
+        self._appender = Appender(direct=kept)
         self._block = ""
         self.statistics: Statistics | None = None
 
@@ -168,12 +157,11 @@ class TraceWriter:
     def store(self, record: TensorRecord, stored: torch.Tensor) -> TensorRecord:
         """Writes the tensor; its record, with file and digest."""
         file = self._file_for(record.hook_point, stored)
-        written = self._pool.submit(file.write, _bytes(stored))
-        try:
-            digest = tensor_digest(stored)
-        finally:
-            written.result()
-        return replace(record, file=file.path.name, digest=digest)
+        digest = _begun(stored, TRACE_VERSION)
+        for piece in pieces(_bytes(stored)):
+            digest.update(piece)
+            self._appender.append(piece)
+        return replace(record, file=file.path.name, digest=digest.hexdigest())
 
     def unmatched(self, path: str, reason: str, explained: bool) -> None:
         """Records a module or hook point that has no partner, with the reason."""
@@ -185,12 +173,10 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._pool.shutdown()
-        if kind is not None:
-            if self._file is not None:
-                self._file.abandon()
-            return
-        self._end_file()
+        with closing(self._appender):
+            if kind is not None:
+                return
+            self._end_file()
         manifest = {
             "trace_version": MEASURED_VERSION if self.measured else TRACE_VERSION,
             "meta": asdict(self.meta),
@@ -214,7 +200,7 @@ class TraceWriter:
         for _ in range(2):
             if self._file is None:
                 name = f"{len(self._files):05}.safetensors"
-                self._file = _File(self.directory / name)
+                self._file = _File(self.directory / name, self._appender)
             if self._file.entry(hook_point, stored):
                 return self._file
             self._end_file()
@@ -345,10 +331,17 @@ def _check_kind(found: Statistics | None, wanted: bool, directory: Path) -> None
 
 def tensor_digest(tensor: torch.Tensor, version: int = TRACE_VERSION) -> str:
     """blake3 over dtype, shape and bytes; sha256 in the first version of traces."""
+    digest = _begun(tensor, version)
+    digest.update(_bytes(tensor))
+    found: str = digest.hexdigest()
+    return found
+
+
+def _begun(tensor: torch.Tensor, version: int) -> Any:
+    """A digest of what is said before a tensor's bytes."""
     digest: Any = hashlib.sha256() if version == 1 else blake3()
     digest.update(f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode())
-    digest.update(_bytes(tensor))
-    return digest.hexdigest()
+    return digest
 
 
 def _storable(name: str, tensor: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,10 @@ def meta_of(encoder: Encoder) -> TraceMeta:
 def trace(encoder: Encoder, folder: Path) -> Iterator[None]:
     """A trace of all hook points, as ``mmparity capture`` writes it."""
     meta = meta_of(encoder)
-    with TraceWriter(folder, meta) as writer, capturing(encoder, meta.depth, writer):
+    with (
+        TraceWriter(folder, meta, kept=True) as writer,
+        capturing(encoder, meta.depth, writer),
+    ):
         yield
 
 

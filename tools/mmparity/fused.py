@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums and maxima over tensors, compiled: each reads its tensors once.
 
-Everything is float64, added in order of the elements, so that neither the machine
-nor the number of threads changes a digit. The threads may be Python's: the compiled
-code runs without the interpreter's lock.
+Everything is float64. Sums are of one row, in as many parts as the machine's vectors
+have lanes: the number of threads changes no digit, another machine the last ones. The
+threads may be Python's: the compiled code runs without the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def _array(rows_TD: torch.Tensor) -> Array:
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Machine code, kept beside the module or in the user's cache if one can write."""
-    options = {"nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    options["fastmath"] = {"reassoc", "contract"}  # NaN and infinity stay what they are
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no such place
@@ -177,6 +178,16 @@ def _distance(
 
 
 @_compiled
+def _largest_element(old_D: Array, new_D: Array, rms: float, known: float) -> float:
+    for i in range(len(old_D)):
+        old = _wide(old_D[i])
+        relative = abs(_wide(new_D[i]) - old) / (abs(old) + rms)
+        if relative > known:  # 0/0 is NaN, which is not greater
+            known = relative
+    return known
+
+
+@_compiled
 def _pair(
     old_TD: Array,
     new_TD: Array,
@@ -193,7 +204,7 @@ def _pair(
     worst, place, element, excess = -1.0, 0, 0.0, 0.0
     for row in range(start, stop):
         nn = on = dd = sizes = 0.0
-        largest = -1.0
+        largest, past = -1.0, 0
         for i in range(width):
             old = _wide(old_TD[row, i])
             new = _wide(new_TD[row, i])
@@ -203,16 +214,13 @@ def _pair(
             on += old * new
             dd += apart * apart
             sizes += apart
-            if apart > largest:
-                largest = apart
-            over = apart - rtol * size
-            if over > excess:
-                excess = over
-            relative = apart / (size + rms)  # 0/0 is NaN, which is not greater
-            if relative > element:
-                element = relative
+            largest = max(largest, apart)
+            excess = max(excess, apart - rtol * size)
+            past |= apart > element * (size + rms)
         new_squares_T[row], products_T[row] = nn, on
         squares_T[row], sizes_T[row] = dd, sizes
+        if past:  # few rows: no division for the others
+            element = _largest_element(old_TD[row], new_TD[row], rms, element)
         if largest > worst:
             worst = largest
             for i in range(width):

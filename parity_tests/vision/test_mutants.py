@@ -9,9 +9,12 @@ import pytest
 
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.mutants.catalogue import read_catalogue
+from mmparity.mutants.peers.places import is_right
+from mmparity.mutants.peers.run import runnable
 from mmparity.mutants.run import OLD_OF, run_mutants
 from mmparity.mutants.score import score
 from mmparity.plan import find_trees
+from mmparity.types import MmparityError
 
 
 def test_every_edit_of_the_catalogue_fits_the_trees() -> None:
@@ -25,7 +28,30 @@ def test_every_edit_of_the_catalogue_fits_the_trees() -> None:
 @pytest.mark.timeout(600)
 def test_planted_bugs_are_found_and_rewrites_are_not(tmp_path: Path) -> None:
     chosen = [mutant for mutant in read_catalogue() if mutant.quick]
-    result = score(chosen, run_mutants(chosen, tmp_path, lambda text: None))
+    outcomes, judged = run_mutants(chosen, tmp_path, lambda text: None)
+    result = score(chosen, outcomes)
+    assert judged == {}
     assert len(result.bugs) >= 12
     assert [(row.mutant.name, row.problem) for row in result.problems] == []
     assert result.passes
+
+
+@pytest.mark.timeout(600)
+def test_other_tools_judge_planted_bugs(tmp_path: Path) -> None:
+    try:
+        tools = runnable()
+    except MmparityError as error:
+        pytest.skip(str(error))
+    names = ("tokens-left-in-image-order", "mlp-times-1.01", "sdpa-math-kernel")
+    chosen = [mutant for mutant in read_catalogue() if mutant.name in names]
+    outcomes, judged = run_mutants(chosen, tmp_path, lambda text: None, tools)
+    assert score(chosen, outcomes).passes
+    for tool in tools:
+        order, factor, calm = (judged[name][tool] for name in names)
+        assert order.flagged
+        assert is_right(order.places, ["embeddings"])
+        assert not factor.flagged and factor.rows > 100
+        assert not calm.flagged and not calm.reason
+        unchanged = judged["unchanged unified float float32"][tool]
+        assert not unchanged.flagged and unchanged.rows == calm.rows
+    assert not (tmp_path / "unified-peers").exists()

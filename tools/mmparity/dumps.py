@@ -209,7 +209,7 @@ class _Taken:
 
     def elsewhere(self, calls: dict[str, Call], depth: int, subject: Subject) -> None:
         """Takes what is still missing where another module received it."""
-        for name, path, tap in _other_places(self.names, depth, subject):
+        for name, path, tap in other_places(self.names, depth, subject):
             if name not in self.found and path in calls:
                 self.take(name, path, calls[path], tap)
 
@@ -269,7 +269,7 @@ def _pick(call: Call, take: str) -> Any:
     return value
 
 
-def _other_places(
+def other_places(
     names: HookMap, depth: int, subject: Subject
 ) -> Iterator[tuple[str, str, Tap]]:
     """Hook point, module and tap of values that another module received unchanged."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 from mmparity.jobs import GO, CaptureJob, Job
 from mmparity.launch import TOOLS, run_worker
 from mmparity.mutants.catalogue import Mutant
+from mmparity.mutants.peers import run as peers
+from mmparity.mutants.peers.run import Judged
 from mmparity.mutants.server import INVALID
 from mmparity.mutants.trial import UNCHANGED, Outcome, ServerJob
 from mmparity.mutants.workload import get as get_workload
@@ -35,9 +38,12 @@ Watcher = Callable[[str], None]
 
 
 def run_mutants(
-    mutants: Sequence[Mutant], work: Path, watcher: Watcher
-) -> dict[str, Outcome]:
-    """The outcome of every mutant by name.
+    mutants: Sequence[Mutant],
+    work: Path,
+    watcher: Watcher,
+    tools: tuple[str, ...] = (),
+) -> tuple[dict[str, Outcome], Judged]:
+    """The outcome of every mutant by name, and what other ``tools`` say of it.
 
     Raises MmparityError where the trees without an edit do not pass already.
     """
@@ -94,7 +100,35 @@ def run_mutants(
                 _check(outcome, job.implementation)
                 outcomes[outcome.name] = outcome
                 watcher(f"{outcome.name}: {outcome.verdict} {outcome.place or ''}")
-    return outcomes
+    return outcomes, _judged_by(tools, jobs, mutants, work, watcher) if tools else {}
+
+
+def _judged_by(
+    tools: tuple[str, ...],
+    jobs: Sequence[ServerJob],
+    mutants: Sequence[Mutant],
+    work: Path,
+    watcher: Watcher,
+) -> Judged:
+    """What other tools say, in servers of their own: they change what is imported."""
+    outcomes: dict[str, Outcome] = {}
+    for job in peers.jobs_for(jobs, mutants, tools):
+        watcher(f"{job.implementation}, judged by {', '.join(tools)}")
+        try:
+            with _server(job, work / "peers") as server:
+                for outcome in _answers(job, server, work / "peers"):
+                    if outcome.verdict == INVALID:
+                        raise MmparityError(f"{outcome.name}: {outcome.reason}")
+                    name = outcome.name
+                    if name == UNCHANGED:
+                        peers.check(outcome)
+                        name += f" {job.implementation} {outcome.workload}"
+                        name += f" {outcome.dtype}"
+                    outcomes[name] = outcome
+                    watcher(f"{name}: {peers.sentence(outcome)}")
+        finally:
+            shutil.rmtree(job.work, ignore_errors=True)
+    return peers.judged(mutants, outcomes)
 
 
 def _check(outcome: Outcome, implementation: str) -> None:

@@ -150,12 +150,17 @@ def _several(result: Score) -> list[str]:
 
 def write_docs(result: Score, file: Path) -> None:
     """Puts the table between the markers of ``file``."""
+    write_between(file, BEGIN, END, table(result))
+
+
+def write_between(file: Path, begin: str, end: str, body: str) -> None:
+    """Puts ``body`` between two markers of ``file``."""
     text = file.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise MmparityError(f"{file} needs {BEGIN} and {END}, once each.")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    file.write_text(f"{before}{BEGIN}\n\n{table(result)}\n{END}{after}")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise MmparityError(f"{file} needs {begin} and {end}, once each.")
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    file.write_text(f"{before}{begin}\n\n{body}\n{end}{after}")
 
 
 def _bug_row(row: Scored) -> str:

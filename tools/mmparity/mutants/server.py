@@ -53,10 +53,15 @@ def main(job_file: Path) -> int:
     stream = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     raw = json.loads(job_file.read_text())
-    job = ServerJob(**{**raw, "mutants": tuple(raw["mutants"])})
+    lists = {name: tuple(raw[name]) for name in ("mutants", "peers")}
+    job = ServerJob(**{**raw, **lists})
     # A fork has no other thread than the one that forked.
     torch.set_num_threads(1)
     runtime = encoders.start(get(job.implementation), job.trees, "cpu")
+    if job.peers:
+        from mmparity.mutants.peers import trial as peers
+
+        peers.prepare(job.peers)
     by_name = {mutant.name: mutant for mutant in read_catalogue()}
     mutants = [by_name[name] for name in job.mutants]
     for edit in (edit for mutant in mutants for edit in mutant.edits):
@@ -139,6 +144,10 @@ def _child(
 
 
 def _tried(mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime) -> Outcome:
+    if trial.job.peers:
+        from mmparity.mutants.peers import trial as peers
+
+        return peers.tried(trial, runtime)
     if mutant is not None and mutant.parts:
         return try_several(trial, runtime)
     if trial.workload.ranks > 1:

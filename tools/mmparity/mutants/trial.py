@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class ServerJob:
     work: str
     mutants: tuple[str, ...]
     processes: int = 2
+    peers: tuple[str, ...] = ()
+    """Other tools that judge the mutants, in place of the harness."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Outcome:
     reason: str = ""
     seconds: float = 0.0
     workload: str = "float"
+    peers: dict[str, Any] = field(default_factory=dict)
+    """Name of another tool -> what it found, as ``peers.types.Found``."""
 
 
 @dataclass(frozen=True)
@@ -266,13 +270,8 @@ def wait_for(pids: dict[int, int]) -> list[int]:
     return failed
 
 
-def _captures(
-    trial: Trial,
-    runtime: encoders.Runtime,
-    folder_of: Callable[[str], Path],
-    graft: bool = False,
-) -> Iterator[tuple[str, Exception | None]]:
-    """Captures case after case with one encoder, after a second load of weights."""
+def built(trial: Trial, runtime: encoders.Runtime) -> encoders.Encoder:
+    """The encoder of a trial, after a second load of weights."""
     job, load = trial.job, trial.workload
     directory = Path(job.checkpoints[load.data])
     config = checkpoint.read_vision_config(directory)
@@ -285,6 +284,18 @@ def _captures(
     if not quantized:
         model: Any = encoder.model
         model.load_weights(weights)
+    return encoder
+
+
+def _captures(
+    trial: Trial,
+    runtime: encoders.Runtime,
+    folder_of: Callable[[str], Path],
+    graft: bool = False,
+) -> Iterator[tuple[str, Exception | None]]:
+    """Captures case after case with one encoder, after a second load of weights."""
+    job, load = trial.job, trial.workload
+    encoder = built(trial, runtime)
     for case, inputs in job.inputs[load.data].items():
         old = trial.reference(job.old, case, trial.dtype)
         meta = replace(old.meta, implementation=job.implementation, modules={})

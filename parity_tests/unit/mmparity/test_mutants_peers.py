@@ -14,13 +14,14 @@ from mmparity.dumps import Subject
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import msprobe, run, sglang, table
-from mmparity.mutants.peers.places import Places, is_right
+from mmparity.mutants.peers.places import Places, is_edited, is_right, owner_of
 from mmparity.mutants.peers.types import Found, Row
 from mmparity.mutants.score import Score, score
 from mmparity.mutants.trial import Outcome
 from mmparity.types import MmparityError
 
 CONFIG = SimpleNamespace(model_type="qwen2_5_vl", depth=3)
+QWEN3 = SimpleNamespace(model_type="qwen3_vl", depth=3, deepstack_visual_indexes=[0, 1])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,12 @@ def places() -> Places:
         ("blocks.0.norm1", "input", "0", "embeddings"),
         ("blocks.0.norm1", "input", "0", "window_index"),
         ("blocks.2.norm1", "input", "0", "blocks.1"),
+        ("blocks.0.norm2", "input", "0", "blocks.0.attn_residual"),
+        ("deepstack_merger_list.1", "input", "0", "deepstack_merger_list.1.norm"),
+        ("blocks.2.norm1", "input", "0", "blocks.2.norm1"),
         ("blocks.0.attn.qkv", "input", "0", "blocks.0.norm1"),
+        ("blocks.0.attn", "input", "0", "blocks.0.norm1"),
+        ("blocks.0.attn.apply_rotary_emb", "input", "0", "blocks.0.attn.q"),
         ("blocks.0.attn", "input", "rotary_pos_emb_cos", "rotary.cos"),
         ("blocks.1.attn", "input", "sequence_lengths", "blocks.1.seqlens"),
         ("blocks.0.attn.apply_rotary_emb", "input", "1", "rotary.cos"),
@@ -55,6 +61,8 @@ def places() -> Places:
 def test_a_row_shows_the_hook_point(
     places: Places, module: str, side: Any, value: str, at: str
 ) -> None:
+    if at.startswith("deepstack"):
+        places = Places(Subject(IMPLEMENTATIONS["unified"], QWEN3))
     assert is_right(places.of(Row(module, side, value, True)), [at])
 
 
@@ -83,11 +91,56 @@ def test_a_module_that_blocks_share_is_placed_by_its_call(places: Places) -> Non
     assert "blocks.0.mlp.act_fn" in places.of(shared)
 
 
-def test_the_output_shows_what_an_operator_inside_was_given(places: Places) -> None:
-    ascend = Places(Subject(IMPLEMENTATIONS["unified-ascend"], CONFIG))
-    row = Row("blocks.0.attn.attn", "output", "0", True)
-    assert is_right(ascend.of(row), ["blocks.0.attn.q"])
-    assert not is_right(places.of(row), ["blocks.0.attn.q"])
+SOURCE = """
+class Attention(Module):
+    def forward(self, x):
+        q = self.split(x)
+        return q
+
+class Tower(Module):
+    class Inner:
+        scale = 1
+
+    def forward(self, x):
+        return self.blocks(x)
+
+def free(x):
+    return x + 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [
+        ("        q = self.split(x)", "Attention"),
+        ("\n        return self.blocks(x)\n", "Tower"),
+        ("scale = 1", "Inner"),
+        ("x + 1", None),
+    ],
+)
+def test_the_class_that_an_edit_is_in(text: str, owner: str | None) -> None:
+    assert owner_of(SOURCE, text) == owner
+
+
+@pytest.mark.parametrize(
+    ("module", "side", "edited"),
+    [
+        ("blocks.0.attn", "output", True),
+        ("blocks.0.attn", "parameter", True),
+        ("blocks.0.attn", "input", False),
+        ("blocks.1.attn", "output", False),
+        ("", "output", False),
+    ],
+)
+def test_what_the_edited_class_returns_is_the_place(
+    module: str, side: Any, edited: bool
+) -> None:
+    mutant = replace(BUGS[0], old="q = self.split(x)", at=("blocks.0.attn.q",))
+    row, kinds = Row(module, side, "0", True), ["AscendAttention", "Attention"]
+    assert is_edited(row, kinds, mutant, SOURCE) == edited
+    assert not is_edited(row, ["Tower"], mutant, SOURCE)
+    before = replace(mutant, at=("rotary.cos",))
+    assert is_edited(row, kinds, before, SOURCE) == edited
 
 
 def test_a_line_of_msprobe_is_read() -> None:
@@ -164,11 +217,12 @@ def found(msprobe: Found, sglang: Found) -> dict[str, Any]:
     return {"msprobe": vars(msprobe), "sglang": vars(sglang)}
 
 
-RIGHT = Found(True, "blocks.0.norm1 output", ("blocks.0.norm1",), 9)
-LATE = Found(True, "blocks.1 output", ("blocks.1",), 9)
+RIGHT = Found(True, "blocks.0.norm1 output", ("blocks.0.norm1",), rows=9)
+OWN = Found(True, "blocks.0.attn output", ("blocks.1",), edited=True)
+LATE = Found(True, "blocks.1 output", ("blocks.1",), rows=9)
 NOTHING = Found(rows=9)
 OUTCOMES = {
-    "one": found(RIGHT, RIGHT),
+    "one": found(OWN, RIGHT),
     "two": found(NOTHING, LATE),
     "three": found(Found(reason="it stopped"), NOTHING),
     "loads": {},
@@ -179,7 +233,7 @@ OUTCOMES = {
 
 def judged() -> run.Judged:
     outcomes = {
-        name: Outcome(name, "float32", "pass", reason="ValueError: x", peers=peers)
+        name: Outcome(name, "float32", "pass", peers=peers)
         for name, peers in OUTCOMES.items()
     }
     return run.judged(MUTANTS, outcomes)
@@ -214,7 +268,7 @@ def test_the_table_says_what_each_tool_said(tmp_path: Path) -> None:
     assert "| **missed** | elsewhere: `blocks.1 output` | found |" in text
     assert "| three | `blocks.0.norm1` | cannot run | **missed** | found |" in text
     assert "it stopped: three." in text
-    assert "raised before there was a forward: ValueError: x: loads." in text
+    assert "raises an error before there is a forward: loads." in text
     assert "needs several ranks; the tools run on one here: ranks." in text
     assert "without an edit: msprobe 26.2.0 0 of 1, SGLang 0.5.23 0 of 1." in text
 

@@ -24,18 +24,23 @@ DOCS = ROOT / "docs" / "mutants.md"
 @click.argument("names", nargs=-1)
 @click.option("--quick", is_flag=True, help="Only the dozen that the tests run.")
 @click.option("--docs", is_flag=True, help="Write the table of docs/mutants.md.")
+@click.option("--peers", is_flag=True, help="Also judge them by msprobe and by SGLang.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=ROOT / "build" / "mutants",
     help="Folder of traces and logs. Default: build/mutants.",
 )
-def mutants(names: tuple[str, ...], quick: bool, docs: bool, out: Path) -> None:
+def mutants(
+    names: tuple[str, ...], quick: bool, docs: bool, peers: bool, out: Path
+) -> None:
     """Plant bugs in the patched trees and say which ones the harness finds.
 
     NAMES: only those mutants whose name has one of these texts in it.
     """
     from mmparity.mutants.catalogue import read_catalogue
+    from mmparity.mutants.peers.run import runnable
+    from mmparity.mutants.peers.table import summary, write_peers
     from mmparity.mutants.run import run_mutants
     from mmparity.mutants.score import score, write_docs
 
@@ -50,12 +55,19 @@ def mutants(names: tuple[str, ...], quick: bool, docs: bool, out: Path) -> None:
         raise click.UsageError(f"no mutant is called like {', '.join(names)}")
     if docs and len(chosen) < len(catalogue):
         raise click.UsageError("--docs needs the whole catalogue")
+    tools = runnable() if peers else ()
     started = time.monotonic()
-    outcomes = run_mutants(chosen, out.resolve(), lambda t: click.echo(t, err=True))
+    outcomes, judged = run_mutants(
+        chosen, out.resolve(), lambda text: click.echo(text, err=True), tools
+    )
     result = score(chosen, outcomes)
     _print(result, time.monotonic() - started)
+    if peers:
+        click.echo("\n".join(summary(result, judged)))
     if docs:
         write_docs(result, DOCS)
+        if peers:
+            write_peers(result, judged, DOCS)
         click.echo(f"Written: {DOCS.relative_to(ROOT)}")
     sys.exit(0 if result.passes else 1)
 

@@ -147,7 +147,7 @@ def _tried(mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime) -> Ou
     if trial.job.peers:
         from mmparity.mutants.peers import trial as peers
 
-        return peers.tried(trial, runtime)
+        return peers.tried(mutant, trial, runtime)
     if mutant is not None and mutant.parts:
         return try_several(trial, runtime)
     if trial.workload.ranks > 1:

@@ -65,4 +65,4 @@ def row_of(entry: dict[str, str]) -> Row:
     )
 
 
-PEER = Peer("msprobe 26.2.0", prepare, partial(dump, "tensor"), compare)
+PEER = Peer(prepare, partial(dump, "tensor"), compare)

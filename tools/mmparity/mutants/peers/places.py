@@ -6,11 +6,13 @@ In doubt it is more of them: a row counts as the right place of a bug if any is.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator
 
 from mmparity import encoders, hook_points
 from mmparity.dumps import Subject, other_places
 from mmparity.encoders.rules import HookMap
+from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers.types import Row
 
 BLOCK = "blocks.{i}"
@@ -24,10 +26,10 @@ ARGUMENTS = {
 }
 """Arguments that a module hands on to where they are taken."""
 _ROTARY = f"{BLOCK}.attn.apply_rotary_emb"
+_ROTATED = (f"{BLOCK}.attn.q", f"{BLOCK}.attn.k")
 SHOWS = {
-    (_ROTARY, "input"): ("rotary.cos", "rotary.sin", f"{BLOCK}.attn.qkv"),
-    (_ROTARY, "output"): (f"{BLOCK}.attn.q", f"{BLOCK}.attn.k"),
-    ("patch_embed.proj", "input"): ("patch_embed",),
+    (_ROTARY, "input"): ("rotary.cos", "rotary.sin", f"{BLOCK}.attn.qkv", *_ROTATED),
+    (_ROTARY, "output"): _ROTATED,
 }
 """Of modules that the name map takes nothing at: pattern and side -> hook points."""
 UNSEEN = {
@@ -60,18 +62,20 @@ class Places:
         return list(dict.fromkeys(self._of(path, row)))
 
     def _of(self, path: str, row: Row) -> Iterator[str]:
-        taken = [*self._taken(path), *self.elsewhere.get(path, ())]
-        for name, take in taken:
+        taken, elsewhere = list(self._taken(path)), self.elsewhere.get(path, [])
+        for name, take in taken + elsewhere:
             if row.side == "parameter" or take.startswith(row.side):
                 yield name
         number = self.names.number_of(path)
         for name in self._handed_on(self.names.pattern_of(path), row):
             yield name.replace("{i}", str(number))
         inside = self._inside(path)
-        if row.side == "input":
-            yield from self._before([name for name, _ in taken] + inside)
-        elif inside:
-            yield inside[-1]
+        if row.side != "input":
+            yield from inside[-1:]
+        elif path:
+            for group in (taken, elsewhere):
+                yield from self._around([name for name, _ in group])
+            yield from self._around(inside)
 
     def _taken(self, path: str) -> Iterator[tuple[str, str]]:
         """What the name map takes at a module, and where."""
@@ -82,13 +86,10 @@ class Places:
                 yield tap.hook_point.replace("{i}", str(number)), tap.take
 
     def _handed_on(self, pattern: str, row: Row) -> Iterator[str]:
-        """What passes through a module, and what is taken at an operator inside."""
+        """What passes through a module on its way to where it is taken."""
         if row.value in ARGUMENTS:
             yield ARGUMENTS[row.value]
         yield from SHOWS.get((pattern, row.side), ())
-        for operator in self.names.operators:
-            if operator.inside == pattern != "" and row.side == "output":
-                yield from (tap.hook_point for tap in operator.taps)
 
     def _inside(self, path: str) -> list[str]:
         """Those of a module and of its parts, in order."""
@@ -96,11 +97,12 @@ class Places:
             name for name in self.order if name == path or name.startswith(f"{path}.")
         ]
 
-    def _before(self, names: Iterable[str]) -> Iterator[str]:
-        """The last one before all of these: what a module is given."""
+    def _around(self, names: Iterable[str]) -> Iterator[str]:
+        """The last one before all of these, and the first of them."""
         known = [self.order.index(name) for name in names if name in self.order]
-        if known and min(known) > 0:
-            yield self.order[min(known) - 1]
+        if known:
+            first = min(known)
+            yield from self.order[max(first - 1, 0) : first + 1]
 
 
 def is_right(places: Iterable[str], at: Iterable[str]) -> bool:
@@ -109,3 +111,33 @@ def is_right(places: Iterable[str], at: Iterable[str]) -> bool:
     for name in at:
         wanted.update(UNSEEN.get(name, ()))
     return not wanted.isdisjoint(places)
+
+
+def is_edited(row: Row, classes: Iterable[str], mutant: Mutant, source: str) -> bool:
+    """Whether a row is of what the edited class returns or holds.
+
+    ``classes`` are those of the row's module, ``source`` is the file before the edit.
+    The tower is no such module: what it returns shows every bug.
+    """
+    owner = owner_of(source, mutant.old)
+    if owner is None or owner not in classes:
+        return False
+    if row.side == "input" or not row.module:
+        return False
+    numbers = {hook_points.number_of(name) for name in mutant.at}
+    if numbers <= {None}:
+        numbers.add(0)
+    return hook_points.number_of(row.module) in numbers
+
+
+def owner_of(source: str, text: str) -> str | None:
+    """The innermost class of a file that has ``text`` inside."""
+    start = source.index(text) + len(text) - len(text.lstrip())
+    first = source.count("\n", 0, start) + 1
+    owners = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+        and node.lineno <= first <= (node.end_lineno or 0)
+    ]
+    return max(owners, key=lambda node: node.lineno).name if owners else None

@@ -18,6 +18,8 @@ from mmparity.types import MmparityError
 PACKAGES = {"msprobe": (3, 10), "sglang": (3, 11)}
 """Package of each tool -> the oldest Python that it is for."""
 RANKS = "needs several ranks; the tools run on one here"
+NO_FORWARD = "raises an error before there is a forward"
+TOO_OLD = "needs a later Python"
 Judged = dict[str, dict[str, Found]]
 """Mutant -> tool -> what it found."""
 
@@ -66,10 +68,7 @@ def judged(mutants: Iterable[Mutant], outcomes: dict[str, Outcome]) -> Judged:
 def _of(outcome: Outcome | None, missing: Found | None) -> dict[str, Found]:
     known = {} if outcome is None else outcome.peers
     if missing is None:
-        error = outcome.reason if outcome else "no answer"
-        missing = Found(reason=f"raised before there was a forward: {error}")
-        if known:
-            missing = Found(reason="this Python is too old for it")
+        missing = Found(reason=TOO_OLD if known else NO_FORWARD)
     return {
         name: Found(**{**known[name], "places": tuple(known[name]["places"])})
         if name in known

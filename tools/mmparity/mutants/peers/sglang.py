@@ -128,4 +128,4 @@ def _flagged(record: dict[str, Any]) -> bool:
     return bool(wrong) or not diff.get("passed", False)
 
 
-PEER = Peer("SGLang 0.5.23", prepare, dump, compare)
+PEER = Peer(prepare, dump, compare)

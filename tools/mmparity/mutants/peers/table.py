@@ -44,7 +44,8 @@ def state(row: Scored, found: Found) -> str:
         return "cannot run"
     if not found.flagged:
         return "missed"
-    return "found" if is_right(found.places, row.mutant.at) else "elsewhere"
+    right = found.edited or is_right(found.places, row.mutant.at)
+    return "found" if right else "elsewhere"
 
 
 def tally(tool: str, result: Score, judged: Judged) -> Tally:

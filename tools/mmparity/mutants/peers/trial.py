@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,8 +19,9 @@ from mmparity import checkpoint, encoders
 from mmparity.dumps import Subject
 from mmparity.implementations import get
 from mmparity.inputs import read_inputs
+from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import msprobe, sglang
-from mmparity.mutants.peers.places import Places
+from mmparity.mutants.peers.places import Places, is_edited
 from mmparity.mutants.peers.types import Found, Peer, Row
 from mmparity.mutants.trial import UNCHANGED, Outcome, Trial, built, raised_in, text_of
 from mmparity.types import MmparityError
@@ -34,7 +35,7 @@ def prepare(names: tuple[str, ...]) -> None:
         PEERS[name].prepare()
 
 
-def tried(trial: Trial, runtime: encoders.Runtime) -> Outcome:
+def tried(mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime) -> Outcome:
     """What each tool says; the verdict is a pass where none flags anything.
 
     Without an edit it is done twice, and the second time is compared with the first.
@@ -42,19 +43,22 @@ def tried(trial: Trial, runtime: encoders.Runtime) -> Outcome:
     found = {}
     for name in trial.job.peers:
         if trial.name == UNCHANGED:
-            for case, error in _dumped(trial, runtime, name, UNCHANGED):
+            encoder = built(trial, runtime)
+            for case, error in _dumped(trial, encoder, name, UNCHANGED):
                 if error is not None:
                     raise MmparityError(f"{name}, {case}: {error}") from error
-        found[name] = _judged(trial, runtime, name)
+        found[name] = _judged(mutant, trial, built(trial, runtime), name)
     flagged = any(item.flagged for item in found.values())
     peers = {name: asdict(item) for name, item in found.items()}
     return trial.outcome("fail" if flagged else "pass", peers=peers)
 
 
-def _judged(trial: Trial, runtime: encoders.Runtime, name: str) -> Found:
+def _judged(
+    mutant: Mutant | None, trial: Trial, encoder: encoders.Encoder, name: str
+) -> Found:
     """Compares case after case, up to the first in which anything is flagged."""
     count = 0
-    for case, error in _dumped(trial, runtime, name, "new"):
+    for case, error in _dumped(trial, encoder, name, "new"):
         old = _folder(trial, name, case, UNCHANGED)
         new, out = (_folder(trial, name, case, kind) for kind in ("new", "table"))
         rows, failed = _compared(PEERS[name], old, new, out)
@@ -65,12 +69,36 @@ def _judged(trial: Trial, runtime: encoders.Runtime, name: str) -> Found:
         shutil.rmtree(new, ignore_errors=True)
         if first is None and error is None:
             continue
-        places = [] if first is None else _places(trial).of(first)
+        found = Found(True, rows=count)
+        if first is not None:
+            found = _placed(found, first, mutant, trial, encoder)
         if error is not None:
-            places.append(raised_in(error, trial.job.trees))
-        text = first.text if first else ""
-        return Found(True, text, tuple(places), count, error is not None)
+            place = raised_in(error, trial.job.trees)
+            found = replace(found, places=(*found.places, place))
+        return found
     return Found(rows=count)
+
+
+def _placed(
+    found: Found,
+    row: Row,
+    mutant: Mutant | None,
+    trial: Trial,
+    encoder: encoders.Encoder,
+) -> Found:
+    """With what the first flagged row shows."""
+    config = checkpoint.read_vision_config(
+        Path(trial.job.checkpoints[trial.workload.data])
+    )
+    places = Places(Subject(get(trial.job.implementation), config)).of(row)
+    kinds = type(encoder.model.get_submodule(row.module)).__mro__
+    edited = mutant is not None and is_edited(
+        row,
+        [kind.__name__ for kind in kinds],
+        mutant,
+        mutant.path(trial.job.trees).read_text(),
+    )
+    return replace(found, row=row.text, places=tuple(places), edited=edited)
 
 
 def _compared(peer: Peer, old: Path, new: Path, out: Path) -> tuple[list[Row], str]:
@@ -83,10 +111,9 @@ def _compared(peer: Peer, old: Path, new: Path, out: Path) -> tuple[list[Row], s
 
 
 def _dumped(
-    trial: Trial, runtime: encoders.Runtime, name: str, kind: str
+    trial: Trial, encoder: encoders.Encoder, name: str, kind: str
 ) -> Iterator[tuple[str, Exception | None]]:
     """Dumps case after case; with the error of a forward that raised one."""
-    encoder = built(trial, runtime)
     for case, file in trial.job.inputs[trial.workload.data].items():
         folder = _folder(trial, name, case, kind)
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,10 +134,3 @@ def _folder(trial: Trial, name: str, case: str, kind: str) -> Path:
     of = UNCHANGED if kind == UNCHANGED else None
     folder = trial.folder(case, of)
     return folder.with_name(f"{folder.name}.{name}.{kind}")
-
-
-def _places(trial: Trial) -> Places:
-    config = checkpoint.read_vision_config(
-        Path(trial.job.checkpoints[trial.workload.data])
-    )
-    return Places(Subject(get(trial.job.implementation), config))

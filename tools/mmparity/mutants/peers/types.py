@@ -44,18 +44,18 @@ class Found:
 
     Attributes:
         flagged: its verdict is not a pass, or the forward raised an error.
-        row: the first row that it flagged, in its own order.
+        row: the first row that it flagged, in its own order; '' where there is none.
         places: the hook points that this row shows.
+        edited: this row is of what the edited class returns or holds.
         rows: how many rows it judged.
-        raised: the forward raised an error, after what was compared.
         reason: why the tool could not run; '' where it ran.
     """
 
     flagged: bool = False
     row: str = ""
     places: tuple[str, ...] = ()
+    edited: bool = False
     rows: int = 0
-    raised: bool = False
     reason: str = ""
 
 
@@ -64,14 +64,12 @@ class Peer:
     """Another tool.
 
     Attributes:
-        title: its name and version.
         prepare: imports it; raises MmparityError where it is not installed.
         dump: dumps the forwards inside the ``with`` to a folder, in its own format.
         compare: its own comparison of two dumps: what was, what is, and a folder
             for its files; all rows in its order.
     """
 
-    title: str
     prepare: Callable[[], None]
     dump: Callable[[Encoder, Path], AbstractContextManager[None]]
     compare: Callable[[Path, Path, Path], list[Row]]

@@ -36,22 +36,22 @@ def test_planted_bugs_are_found_and_rewrites_are_not(tmp_path: Path) -> None:
     assert result.passes
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_other_tools_judge_planted_bugs(tmp_path: Path) -> None:
     try:
         tools = runnable()
     except MmparityError as error:
         pytest.skip(str(error))
-    names = ("tokens-left-in-image-order", "mlp-times-1.01", "sdpa-math-kernel")
+    names = ("scale-squared", "sdpa-math-kernel")
     chosen = [mutant for mutant in read_catalogue() if mutant.name in names]
     outcomes, judged = run_mutants(chosen, tmp_path, lambda text: None, tools)
     assert score(chosen, outcomes).passes
     for tool in tools:
-        order, factor, calm = (judged[name][tool] for name in names)
-        assert order.flagged
-        assert is_right(order.places, ["embeddings"])
-        assert not factor.flagged and factor.rows > 100
-        assert not calm.flagged and not calm.reason
+        bug, calm = (judged[name][tool] for name in names)
+        assert bug.flagged
+        assert is_right(bug.places, ["blocks.0.attn.context"])
+        assert not calm.flagged and not calm.reason and calm.rows > 100
         unchanged = judged["unchanged unified float float32"][tool]
-        assert not unchanged.flagged and unchanged.rows == calm.rows
+        assert not unchanged.flagged and unchanged.rows > 100
     assert not (tmp_path / "unified-peers").exists()

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 BUFFER_BYTES = 4 << 20
-BUFFERS = 6
+BUFFERS = 4
 PATIENCE_SECONDS = 0.1
 """So long a full set of buffers may wait for the disk before the page cache helps."""
 PIECE_BYTES = 1 << 18

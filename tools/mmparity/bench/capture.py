@@ -27,7 +27,7 @@ import torch
 from rich.console import Console
 
 from mmparity import checkpoint, encoders, models, provenance
-from mmparity.bench.capture_table import LEFT_OUT, markdown, rows, shown, write_docs
+from mmparity.bench.capture_table import markdown, rows, shown, write_docs
 from mmparity.bench.compared import against, meta_of, trace, write_old
 from mmparity.bench.peers import PEERS
 from mmparity.capture import capturing
@@ -88,7 +88,7 @@ MODES: dict[str, tuple[str, Recording]] = {
 PREPARED = {"against": write_old}
 """Mode -> what is made ready in the folder above before anything is measured."""
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "capture-cost.md"
-PACKAGES = ("torch", "transformers", "numba", "mindstudio-probe")
+PACKAGES = ("torch", "transformers", "numba", "mindstudio-probe", "sglang")
 
 
 class Peak:
@@ -213,7 +213,6 @@ def main(
     titles = {mode: title for mode, (title, _) in MODES.items()}
     figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
     Console().print(shown(figures))
-    click.echo(LEFT_OUT)
     if docs:
         write_docs(markdown(figures, given), DOCS)
 

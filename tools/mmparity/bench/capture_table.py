@@ -16,10 +16,6 @@ BEGIN, END = "<!-- capture-cost:begin -->", "<!-- capture-cost:end -->"
 HEAD = ("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "target")
 LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64), "against": (1.8, 64)}
 """Mode -> times the plain forward, and MiB, that it may take at most."""
-LEFT_OUT = (
-    "SGLang's dumper is not among them: its package (0.5.23) brings CUDA 13 and "
-    "another torch."
-)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def markdown(figures: Iterable[Row], given: Mapping[str, Any]) -> str:
         "|---" * len(HEAD) + "|",
     ]
     lines += ["| " + " | ".join((row.title, *row.cells)) + " |" for row in figures]
-    return "\n".join([*lines, "", LEFT_OUT, ""])
+    return "\n".join([*lines, ""])
 
 
 def write_docs(text: str, file: Path) -> None:

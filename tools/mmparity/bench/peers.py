@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmparity.encoders import Encoder
+from mmparity.mutants.peers import sglang
 from mmparity.serving.extras import import_extra
 
 
@@ -95,6 +96,14 @@ def msprobe(task: str, encoder: Encoder, folder: Path) -> Iterator[None]:
         debugger.step()
 
 
+@contextmanager
+def _sglang(encoder: Encoder, folder: Path) -> Iterator[None]:
+    """SGLang's dumper: modules' inputs and outputs."""
+    sglang.prepare()
+    with sglang.dump(encoder, folder):
+        yield
+
+
 PEERS: dict[str, tuple[str, Callable[[Encoder, Path], Any]]] = {
     "hooks-statistics": (
         "plain hooks: statistics of a tensor, float32",
@@ -110,5 +119,6 @@ PEERS: dict[str, tuple[str, Callable[[Encoder, Path], Any]]] = {
     ),
     "hooks-stream": ("plain hooks: a file for each output", _hooks_stream),
     "transformers": ("transformers' debugger: tensors to disk", _transformers),
+    "sglang": ("SGLang's dumper: tensors to disk", _sglang),
     "msprobe-tensor": ("msprobe L0: tensors to disk", partial(msprobe, "tensor")),
 }

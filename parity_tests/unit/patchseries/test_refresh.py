@@ -267,7 +267,7 @@ def test_a_patch_added_or_taken_out_since_stays_so(toy, work, tools, refused):
 
 
 def test_drop_refuses_what_is_not_there_or_still_is(toy, work, refused):
-    refused("no-patch", require_known, toy.project, ["third-nieghbour"])
+    refused("no-patch", require_known, toy.project, ["no-neighbour"])
     require_known(toy.project, ["third-neighbour"])
     before = files(toy)
     refused("not-dropped", refresh, toy.project, work, None, None, ["first-lines"])

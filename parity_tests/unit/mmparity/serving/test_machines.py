@@ -55,7 +55,7 @@ def test_two_alike_have_no_problem() -> None:
             "package vllm differs: 0.12.0 on 10.0.0.1, 0.11.0 on 10.0.0.2",
         ),
         (replace(node(2), python="3.10.1"), "Python differs: "),
-        (replace(node(2), paths={"/models/m": "abd"}), "content of /models/m differs"),
+        (replace(node(2), paths={"/models/m": "xyz"}), "content of /models/m differs"),
         (
             replace(node(2), paths={"/models/m": ""}),
             "10.0.0.2: /models/m is not there",

@@ -72,9 +72,12 @@ class Cache:
         entry = self.folder / digest_of(fields)
         shutil.rmtree(out, ignore_errors=True)
         try:
+            before = _identity(entry)
             if _read_key(entry) != _plain(fields):
                 return None
             _share(entry, out)
+            if _identity(entry) != before:  # dropped meanwhile: files may be missing
+                raise FileNotFoundError(errno.ENOENT, "no longer there", str(entry))
             os.utime(entry / KEY)
             captured = (out / MANIFEST).stat().st_mtime
         except OSError:
@@ -180,6 +183,12 @@ def _share(source: Path, target: Path) -> None:
             os.link(source / name, target / name, follow_symlinks=False)
         except OSError:
             shutil.copy2(source / name, target / name, follow_symlinks=False)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Of the folder that has this name now; renaming one changes its own."""
+    info = folder.stat()
+    return info.st_ino, info.st_ctime_ns
 
 
 def _plain(fields: Fields) -> Any:

@@ -119,8 +119,11 @@ def _array(rows_TD: torch.Tensor) -> Array:
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Machine code, kept beside the module or in the user's cache if one can write."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    options["fastmath"] = {"reassoc", "contract"}  # NaN and infinity stay what they are
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"reassoc", "contract"},  # NaN and infinity stay what they are
+    }
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no such place

@@ -68,8 +68,8 @@ class CaptureJob:
     @property
     def partial(self) -> bool:
         """Whether it makes something else than the free-running encoder's tensors."""
-        kept = self.statistics is not None or bool(self.only)
-        return kept or self.graft is not None
+        less = self.statistics is not None or bool(self.only)
+        return less or self.graft is not None
 
     def checkpoint_in(self, job: Job) -> str:
         """Its checkpoint: its own, or the job's."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmparity import checkpoint
-from mmparity.inputs import read_inputs
+from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.provenance import own_code
 from mmparity.types import MmparityError, TraceMeta
@@ -42,15 +42,19 @@ class Origins:
                 self._digests[name] = checkpoint.weights_digest(Path(path), config)
             digest = self._digests[name]
             self._bases[path] = base_meta(self.job, path, config, digest)
-        inputs = read_inputs(Path(item.inputs))
-        return replace(
-            self._bases[path],
-            case=item.case,
-            dtype=item.dtype,
-            model=item.model,
-            pixels_digest=inputs.pixels_digest,
-            grid_thw=inputs.grid_thw,
-        )
+        return meta_of(self._bases[path], item, read_inputs(Path(item.inputs)))
+
+
+def meta_of(base: TraceMeta, item: CaptureJob, inputs: Inputs) -> TraceMeta:
+    """What one of the captures of a ``base`` says before its forward."""
+    return replace(
+        base,
+        case=item.case,
+        dtype=item.dtype,
+        model=item.model,
+        pixels_digest=inputs.pixels_digest,
+        grid_thw=inputs.grid_thw,
+    )
 
 
 def config_of(path: str, job: Job) -> Any:

@@ -34,13 +34,16 @@ def reducible(tensor: torch.Tensor) -> bool:
 
 
 @lru_cache(maxsize=32)
-def projections(width: int, dtype: torch.dtype) -> torch.Tensor:
+def projections(
+    width: int, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """Normal vectors, [width, PROJECTIONS]: the same for every tensor of this width.
 
     numpy keeps what its RandomState draws the same in every version.
     """
     drawn = np.random.RandomState([SEED, width]).standard_normal((PROJECTIONS, width))
-    return torch.from_numpy(drawn.astype(np.float32)).to(dtype).t().contiguous()
+    vectors = torch.from_numpy(drawn.astype(np.float32)).to(dtype).t().contiguous()
+    return vectors.to(device)
 
 
 class Statistician:
@@ -60,7 +63,7 @@ class Statistician:
         given = tensor if half else tensor.cpu()
         wide = torch.float32 if half else torch.float64
         width = given.numel() // len(given)
-        vectors = projections(width, wide).to(given.device)
+        vectors = projections(width, wide, given.device)
         out = torch.empty(len(given), COLUMNS, device=given.device)
         step = max(1, TILE // width)
         for part, into in zip(given.split(step), out.split(step), strict=True):

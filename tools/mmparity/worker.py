@@ -33,7 +33,7 @@ from mmparity.graft import Graft
 from mmparity.implementations import Implementation, get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
-from mmparity.origin import Origins, base_meta, config_of
+from mmparity.origin import Origins, base_meta, config_of, meta_of
 from mmparity.partial_traces import writer_of
 from mmparity.ranks import run_ranks
 from mmparity.resume import without_finished
@@ -121,7 +121,6 @@ def run(job: Job, emit: Emit) -> None:
                 proof = prove_encoder(encoder, Path(path), config, ranks)
                 for item in items:
                     if item.dtype == name:
-                        meta = replace(meta, dtype=name, model=item.model)
                         with _graft_of(item, ranks) as graft, _attention_of(item):
                             record(encoder, item, meta, graft, proof)
                 del encoder
@@ -174,13 +173,8 @@ def _capture(
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
-    meta = replace(
-        meta,
-        case=item.case,
-        pixels_digest=inputs.pixels_digest,
-        grid_thw=inputs.grid_thw,
-        images=spread.images_of(inputs.grid_thw, ranks),
-    )
+    images = spread.images_of(inputs.grid_thw, ranks)
+    meta = replace(meta_of(meta, item, inputs), images=images)
     timed = graft is None and _cheap(encoder, inputs)
     seconds = _fastest(encoder, inputs, meta) if timed else None
     with writer_of(item, meta) as writer:

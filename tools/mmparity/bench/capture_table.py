@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mmparity.types import MmparityError
+from mmparity.marked import write_between
 
 BEGIN, END = "<!-- capture-cost:begin -->", "<!-- capture-cost:end -->"
 HEAD = ("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "target")
@@ -76,8 +76,4 @@ def markdown(figures: Iterable[Row], given: Mapping[str, Any]) -> str:
 
 def write_docs(text: str, file: Path) -> None:
     """Puts the text between the markers of ``file``."""
-    page = file.read_text()
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise MmparityError(f"{file} needs {BEGIN} and {END}, once each.")
-    before, _, rest = page.partition(BEGIN)
-    file.write_text(f"{before}{BEGIN}\n{text}{END}{rest.partition(END)[2]}")
+    write_between(file, BEGIN, END, text)

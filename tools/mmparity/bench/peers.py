@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmparity.encoders import Encoder
-from mmparity.mutants.peers import sglang
-from mmparity.serving.extras import import_extra
+from mmparity.mutants.peers import msprobe, sglang
 
 
 @contextmanager
@@ -80,30 +79,6 @@ def _transformers(encoder: Encoder, folder: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def msprobe(task: str, encoder: Encoder, folder: Path) -> Iterator[None]:
-    """msprobe's PrecisionDebugger at level L0: modules' inputs, outputs, parameters."""
-    debugger = import_extra("peers", "msprobe.pytorch").PrecisionDebugger(
-        task=task, level="L0", dump_path=str(folder)
-    )
-    # There is one for each process, and it keeps the first folder that it was given.
-    debugger.service.config.dump_path = str(folder)
-    debugger.start(model=encoder.model)
-    try:
-        yield
-    finally:
-        debugger.stop()
-        debugger.step()
-
-
-@contextmanager
-def _sglang(encoder: Encoder, folder: Path) -> Iterator[None]:
-    """SGLang's dumper: modules' inputs and outputs."""
-    sglang.prepare()
-    with sglang.dump(encoder, folder):
-        yield
-
-
 PEERS: dict[str, tuple[str, Callable[[Encoder, Path], Any]]] = {
     "hooks-statistics": (
         "plain hooks: statistics of a tensor, float32",
@@ -115,10 +90,10 @@ PEERS: dict[str, tuple[str, Callable[[Encoder, Path], Any]]] = {
     ),
     "msprobe-statistics": (
         "msprobe L0: statistics of a tensor",
-        partial(msprobe, "statistics"),
+        partial(msprobe.dump, "statistics"),
     ),
     "hooks-stream": ("plain hooks: a file for each output", _hooks_stream),
     "transformers": ("transformers' debugger: tensors to disk", _transformers),
-    "sglang": ("SGLang's dumper: tensors to disk", _sglang),
-    "msprobe-tensor": ("msprobe L0: tensors to disk", partial(msprobe, "tensor")),
+    "sglang": ("SGLang's dumper: tensors to disk", sglang.dump),
+    "msprobe-tensor": ("msprobe L0: tensors to disk", partial(msprobe.dump, "tensor")),
 }

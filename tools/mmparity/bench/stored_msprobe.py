@@ -17,7 +17,7 @@ import click
 import torch
 
 from mmparity.bench.capture import CHECKPOINTS, seconds_of, tower
-from mmparity.bench.peers import msprobe
+from mmparity.mutants.peers import msprobe
 from mmparity.seeded import seeded_checkpoint
 from mmparity.serving.extras import EXTRAS
 from mmparity.types import MmparityError
@@ -32,7 +32,7 @@ def make(folder: Path, depth: int | None, side: int) -> None:
     encoder, forward = tower(seeded_checkpoint(CHECKPOINTS, depth=depth), side)
     with torch.inference_mode():
         for name in SIDES:
-            with msprobe("tensor", encoder, folder / name):
+            with msprobe.dump("tensor", encoder, folder / name):
                 forward()
 
 

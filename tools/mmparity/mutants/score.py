@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmparity.marked import write_between
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.trial import Outcome
-from mmparity.types import MmparityError
 
 LEAST_DETECTED = 1.0
 LEAST_LOCATED = 0.95
@@ -71,6 +71,11 @@ class Score:
         return [row for row in self.rows if row.counts]
 
     @property
+    def rewrites(self) -> list[Scored]:
+        """Those that must pass."""
+        return [row for row in self.rows if row.mutant.kind == "rewrite"]
+
+    @property
     def detection(self) -> float:
         """Share of the bugs that were found; 0 where there are none."""
         return _share(row.detected for row in self.bugs)
@@ -96,7 +101,7 @@ class Score:
     def sentence(self) -> str:
         """The rates in one line."""
         bugs = self.bugs
-        rewrites = [row for row in self.rows if row.mutant.kind == "rewrite"]
+        rewrites = self.rewrites
         alarms = sum(row.detected for row in rewrites)
         sets = [row for row in self.rows if row.mutant.kind == "several"]
         apart = f"{sum(row.located for row in sets)} of {len(sets)} sets told apart"
@@ -150,17 +155,7 @@ def _several(result: Score) -> list[str]:
 
 def write_docs(result: Score, file: Path) -> None:
     """Puts the table between the markers of ``file``."""
-    write_between(file, BEGIN, END, table(result))
-
-
-def write_between(file: Path, begin: str, end: str, body: str) -> None:
-    """Puts ``body`` between two markers of ``file``."""
-    text = file.read_text()
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise MmparityError(f"{file} needs {begin} and {end}, once each.")
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
-    file.write_text(f"{before}{begin}\n\n{body}\n{end}{after}")
+    write_between(file, BEGIN, END, f"\n{table(result)}\n")
 
 
 def _bug_row(row: Scored) -> str:

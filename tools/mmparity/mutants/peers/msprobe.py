@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from mmparity.bench.peers import msprobe as dump
+from mmparity.encoders import Encoder
 from mmparity.msprobe import INDEX, find_dump
 from mmparity.mutants.peers.types import Peer, Row, Side
 from mmparity.serving.extras import import_extra
@@ -32,6 +34,22 @@ def prepare() -> None:
     """Imports what dumps and what compares."""
     import_extra("peers", "msprobe.pytorch")
     import_extra("peers", "msprobe.pytorch.compare.pt_compare")
+
+
+@contextmanager
+def dump(task: str, encoder: Encoder, folder: Path) -> Iterator[None]:
+    """msprobe's PrecisionDebugger at level L0: modules' inputs, outputs, parameters."""
+    debugger = import_extra("peers", "msprobe.pytorch").PrecisionDebugger(
+        task=task, level="L0", dump_path=str(folder)
+    )
+    # There is one for each process, and it keeps the first folder that it was given.
+    debugger.service.config.dump_path = str(folder)
+    debugger.start(model=encoder.model)
+    try:
+        yield
+    finally:
+        debugger.stop()
+        debugger.step()
 
 
 def compare(old: Path, new: Path, out: Path) -> list[Row]:

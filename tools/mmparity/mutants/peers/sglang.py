@@ -40,9 +40,13 @@ NOT_JUDGED = ("config", "summary", "log")
 
 def prepare() -> None:
     """Imports the dumper and the comparator."""
-    _stand_in()
     for name in ("dumper", "comparator.entrypoint"):
-        import_extra("peers", f"{_TOOLS}.{name}")
+        _tool(name)
+
+
+def _tool(name: str) -> Any:
+    _stand_in()
+    return import_extra("peers", f"{_TOOLS}.{name}")
 
 
 def _stand_in() -> None:
@@ -70,7 +74,7 @@ def _no_server(*args: object, **named: object) -> Any:
 @contextmanager
 def dump(encoder: Encoder, folder: Path) -> Iterator[None]:
     """All modules' inputs and outputs, by its hooks; the tower itself is one."""
-    tools = import_extra("peers", f"{_TOOLS}.dumper")
+    tools = _tool("dumper")
     config = tools.DumperConfig(
         enable=True,
         dir=str(folder.parent),
@@ -88,7 +92,7 @@ def dump(encoder: Encoder, folder: Path) -> Iterator[None]:
 
 def compare(old: Path, new: Path, out: Path) -> list[Row]:
     """The records of the report that its comparator writes, with its defaults."""
-    entrypoint = import_extra("peers", f"{_TOOLS}.comparator.entrypoint")
+    entrypoint = _tool("comparator.entrypoint")
     out.mkdir(parents=True, exist_ok=True)
     report = out / "report.jsonl"
     words = ["--baseline-path", old, "--target-path", new, "--output-format", "json"]

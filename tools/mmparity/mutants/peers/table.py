@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmparity.marked import write_between
 from mmparity.mutants.peers.places import is_right
 from mmparity.mutants.peers.run import PACKAGES, Judged
 from mmparity.mutants.peers.types import Found
-from mmparity.mutants.score import Score, Scored, write_between
+from mmparity.mutants.score import Score, Scored
 
 TITLES = {"msprobe": "msprobe 26.2.0", "sglang": "SGLang 0.5.23"}
 BEGIN, END = "<!-- mutants-peers:begin -->", "<!-- mutants-peers:end -->"
@@ -51,7 +52,7 @@ def state(row: Scored, found: Found) -> str:
 def tally(tool: str, result: Score, judged: Judged) -> Tally:
     """The counts of a tool; what it cannot run is in none of them."""
     states = Counter(state(row, judged[row.mutant.name][tool]) for row in result.bugs)
-    calm = [found[tool] for name, found in judged.items() if name in _calm(result)]
+    calm = [judged[row.mutant.name][tool] for row in result.rewrites]
     able = [found for found in calm if not found.reason]
     return Tally(
         sum(states.values()) - states["cannot run"],
@@ -66,8 +67,7 @@ def own_tally(result: Score, names: Iterable[str]) -> Tally:
     """The harness over the same bugs and rewrites."""
     chosen = set(names)
     bugs = [row for row in result.bugs if row.mutant.name in chosen]
-    calm = [row for row in result.rows if row.mutant.kind == "rewrite"]
-    calm = [row for row in calm if row.mutant.name in chosen]
+    calm = [row for row in result.rewrites if row.mutant.name in chosen]
     return Tally(
         len(bugs),
         sum(row.detected for row in bugs),
@@ -75,10 +75,6 @@ def own_tally(result: Score, names: Iterable[str]) -> Tally:
         len(calm),
         sum(row.detected for row in calm),
     )
-
-
-def _calm(result: Score) -> set[str]:
-    return {row.mutant.name for row in result.rows if row.mutant.kind == "rewrite"}
 
 
 def summary(result: Score, judged: Judged) -> list[str]:
@@ -145,4 +141,4 @@ def _reasons(result: Score, judged: Judged) -> list[str]:
 
 def write_peers(result: Score, judged: Judged, file: Path) -> None:
     """Puts the table between its markers of ``file``."""
-    write_between(file, BEGIN, END, table(result, judged))
+    write_between(file, BEGIN, END, f"\n{table(result, judged)}\n")

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """``mmparity capture --against``: new is compared with a stored old while it runs.
 
-Each tensor is measured where it lies, before the encoder goes on and may change it,
-by this thread and another one. Nothing is held but the row at hand: of a row within its
+Each tensor is measured where it lies, before the encoder goes on and may change it.
+Nothing is held but the row at hand and what old has next: of a row within its
 tolerance the metrics are written, of any other one the tensor.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
 import torch
 
+from mmparity.ahead import ReadAhead
 from mmparity.align import check_comparable, pair_of
 from mmparity.compare import Readers, judge_tensors, unusable
 from mmparity.jobs import Job
@@ -52,7 +52,8 @@ class ComparingWriter(TraceWriter):
                     "Capture it without --against."
                 )
         self.readers = Readers(old, old, oracle)
-        self._helper = ThreadPoolExecutor(1, thread_name_prefix="against")
+        self._old = ReadAhead(old)
+        self._oracle = ReadAhead(oracle) if oracle is not None else None
 
     def __exit__(
         self,
@@ -60,14 +61,14 @@ class ComparingWriter(TraceWriter):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._helper.shutdown()
+        for ahead in filter(None, (self._old, self._oracle)):
+            ahead.close()
         super().__exit__(kind, error, trace)
 
     def store(self, record: TensorRecord, stored: torch.Tensor) -> TensorRecord:
         """Writes the tensor only if its row does not pass; its record."""
-        digest = self._helper.submit(tensor_digest, stored)
         others = self._others(record)
-        record = replace(record, digest=digest.result())
+        record = replace(record, digest=tensor_digest(stored))
         row = self._measure(record, stored, others) if others else None
         if row is None:
             if record.error is None and non_finite(stored):
@@ -86,16 +87,17 @@ class ComparingWriter(TraceWriter):
         tolerance = tolerance_for(name, old.record(name).dtype, old.meta.dtype)
         if unusable(pair, self.readers, tolerance):
             return None
-        by_oracle = oracle if pair.oracle and not tolerance.exact else None
+        by_oracle = self._oracle if pair.oracle and not tolerance.exact else None
         exact = by_oracle.read(name) if by_oracle else None
-        return _Others(old.read(name), exact, tolerance)
+        return _Others(self._old.read(name), exact, tolerance)
 
     def _measure(
         self, record: TensorRecord, stored: torch.Tensor, others: _Others
     ) -> Measured | None:
         name = record.hook_point
+        equal = record.digest == self.readers.old.record(name).digest
         outcome = judge_tensors(
-            others.old, stored, others.oracle, others.tolerance, self._helper
+            others.old, stored, others.oracle, others.tolerance, equal
         )
         metrics = outcome.metrics
         if outcome.verdict != "pass" or metrics is None or not is_finite(metrics):

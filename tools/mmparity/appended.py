@@ -24,7 +24,8 @@ PATIENCE_SECONDS = 0.1
 """So long a full set of buffers may wait for the disk before the page cache helps."""
 PIECE_BYTES = 1 << 18
 """What is read twice, by a digest and by a copy, is in a cache the second time."""
-_DIRECT = getattr(os, "O_DIRECT", 0)
+DIRECT = getattr(os, "O_DIRECT", 0)
+"""Past the page cache, where there is such access."""
 
 
 def pieces(data: memoryview) -> Iterator[memoryview]:
@@ -40,7 +41,7 @@ class Appender:
     """
 
     def __init__(self, direct: bool) -> None:
-        self._flags = _DIRECT if direct else 0
+        self._flags = DIRECT if direct else 0
         self._free: queue.SimpleQueue[mmap.mmap] = queue.SimpleQueue()
         self._made = 0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="appended")
@@ -121,9 +122,9 @@ class Appender:
 
     def _cache(self) -> None:
         """Has the file that is open go through the page cache from here on."""
-        if _DIRECT:
+        if DIRECT:
             now = fcntl.fcntl(self._file, fcntl.F_GETFL)
-            fcntl.fcntl(self._file, fcntl.F_SETFL, now & ~_DIRECT)
+            fcntl.fcntl(self._file, fcntl.F_SETFL, now & ~DIRECT)
 
     def _close(self) -> None:
         if self._file >= 0:

@@ -8,7 +8,7 @@ everything else is a failed row with its reason, never a skipped one.
 from __future__ import annotations
 
 import os
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -182,11 +182,11 @@ def judge_tensors(
     new: torch.Tensor,
     oracle: torch.Tensor | None,
     tolerance: Tolerance,
-    threads: Executor | None = None,
+    equal: bool | None = None,
 ) -> Outcome:
     """A row of usable records, judged on its tensors."""
     try:
-        metrics = measure(old, new, oracle, threads)
+        metrics = measure(old, new, oracle, equal)
     except NotFinite:
         return _not_finite(old, new, oracle)
     outcome = judge_metrics(metrics, tolerance)

@@ -1,29 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums and maxima over tensors, compiled: each reads its tensors once.
 
-Everything is float64. Sums are of one row, in as many parts as the machine's vectors
-have lanes: the number of threads changes no digit, another machine the last ones. The
-threads may be Python's: the compiled code runs without the interpreter's lock.
+Sums are of one row. Elements of bfloat16 are exact in float32: a run of a row is
+summed in it, and the runs in float64. Of a row whose squares are too small or too
+large for that, and of every other dtype, all is float64. A sum has as many parts as
+the machine's vectors have lanes: another machine changes the last digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 import torch
-from numba.extending import overload
 
-Array = Any
-"""A C-contiguous array [T, D]: float32, float64, or uint16 for bfloat16's bits."""
-_T = TypeVar("_T")
+from mmparity.compiled import (
+    RUN,
+    Array,
+    as_array,
+    bits,
+    compiled,
+    number,
+    wide,
+)
+
 NATIVE = {torch.bfloat16, torch.float32, torch.float64}
-SPLIT_NUMEL = 1 << 15
-"""Smaller tensors are not worth a second thread."""
+LEAST, MOST = 1e-24, 1e30
+"""A row's sum of squares in between has no square that float32 cannot hold, or none
+that matters."""
 
 
 @dataclass(frozen=True)
@@ -57,51 +62,27 @@ def arrays(*tensors: torch.Tensor | None) -> list[Array]:
     wanted = torch.float64 if torch.float64 in dtypes else torch.float32
     if not native or oracle != wanted:
         rows = [None if row is None else row.double() for row in rows]
-    return [None if row is None else _array(row) for row in rows]
+    return [None if row is None else as_array(row) for row in rows]
 
 
-def squares(x_TD: Array, threads: Executor | None = None) -> tuple[Array, float]:
+def squares(x_TD: Array) -> tuple[Array, float]:
     """Sum of squares of each token, and the largest size of an element."""
     squares_T = np.empty(len(x_TD))
-    largest = _in_parts(x_TD, threads, lambda a, b: _squares(x_TD, a, b, squares_T))
-    return squares_T, max(largest)
+    return squares_T, _squares(x_TD, _zero(x_TD), squares_T)
 
 
-def difference(
-    old_TD: Array, new_TD: Array, rms: float, rtol: float, threads: Executor | None
-) -> Difference:
-    """New against old, where ``rms`` is old's root mean square."""
-    nn, on, dd, sizes = (np.empty(len(old_TD)) for _ in range(4))
-    parts = _in_parts(
-        old_TD,
-        threads,
-        lambda a, b: _pair(old_TD, new_TD, a, b, rms, rtol, nn, on, dd, sizes),
-    )
-    worst, place = max((part[:2] for part in parts), key=lambda part: part[0])
-    element, excess = (max(part[i] for part in parts) for i in (2, 3))
-    return Difference(nn, on, dd, sizes, worst, place, element, excess)
+def difference(old_TD: Array, new_TD: Array, oo_T: Array, rtol: float) -> Difference:
+    """New against old, whose sums of squares are known."""
+    rms = float(np.sqrt(oo_T.sum() / old_TD.size))
+    sums_4T = np.empty((4, len(old_TD)))
+    found = _pair(old_TD, new_TD, _zero(old_TD), oo_T, rms, rtol, sums_4T)
+    return Difference(*sums_4T, *found)
 
 
-def distance(
-    x_TD: Array, reference_TD: Array, threads: Executor | None = None
-) -> tuple[Array, float]:
+def distance(x_TD: Array, reference_TD: Array) -> tuple[Array, float]:
     """Of x - reference: each token's sum of squares, and the largest size."""
     squares_T = np.empty(len(x_TD))
-    largest = _in_parts(
-        x_TD, threads, lambda a, b: _distance(x_TD, reference_TD, a, b, squares_T)
-    )
-    return squares_T, max(largest)
-
-
-def _in_parts(
-    x_TD: Array, threads: Executor | None, part: Callable[[int, int], _T]
-) -> list[_T]:
-    """``part(start, stop)`` of all rows; of two halves, where there are threads."""
-    rows = len(x_TD)
-    if threads is None or rows < 2 or x_TD.size < SPLIT_NUMEL:
-        return [part(0, rows)]
-    later = threads.submit(part, rows // 2, rows)
-    return [part(0, rows // 2), later.result()]
+    return squares_T, _distance(x_TD, reference_TD, squares_T)
 
 
 def _rows(tensor: torch.Tensor) -> torch.Tensor:
@@ -112,122 +93,128 @@ def _rows(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(rows, -1).contiguous()
 
 
-def _array(rows_TD: torch.Tensor) -> Array:
-    bits = rows_TD.dtype == torch.bfloat16
-    return (rows_TD.view(torch.uint16) if bits else rows_TD).numpy()
+def _zero(x_TD: Array) -> Any:
+    """Of the dtype in which a run is summed."""
+    return np.float32(0) if x_TD.dtype == np.uint16 else np.float64(0)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Machine code, kept beside the module or in the user's cache if one can write."""
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"reassoc", "contract"},  # NaN and infinity stay what they are
-    }
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no such place
-        return numba.njit(**options)(function)
-
-
-def _wide(value: Any) -> float:
-    """An element as float64."""
-    raise NotImplementedError  # compiled code has one for each dtype
-
-
-@overload(_wide, inline="always", strict=False)  # type: ignore[misc]
-def _wide_of(value: Any) -> Callable[[Any], Any]:
-    if isinstance(value, numba.types.Integer):  # bfloat16: float32's upper half
-
-        def of_bits(value: Any) -> Any:
-            return np.float64(
-                np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
-            )
-
-        return of_bits
-    return lambda value: np.float64(value)
-
-
-@_compiled
-def _squares(x_TD: Array, start: int, stop: int, squares_T: Array) -> float:
-    largest = 0.0
-    for row in range(start, stop):
-        total = 0.0
-        for i in range(x_TD.shape[1]):
-            x = _wide(x_TD[row, i])
-            total += x * x
-            size = abs(x)
-            if size > largest:
-                largest = size
+@compiled
+def _squares(x_TD: Array, zero: Any, squares_T: Array) -> float:
+    most = 0.0
+    for row in range(len(x_TD)):
+        total, size = _row_squares(x_TD[row], zero)
+        if not LEAST < total < MOST:
+            total, size = _row_squares(x_TD[row], 0.0)
         squares_T[row] = total
-    return largest
+        most = max(most, size)
+    return most
 
 
-@_compiled
-def _distance(
-    x_TD: Array, reference_TD: Array, start: int, stop: int, squares_T: Array
-) -> float:
-    largest = 0.0
-    for row in range(start, stop):
-        total = 0.0
-        for i in range(x_TD.shape[1]):
-            apart = _wide(x_TD[row, i]) - _wide(reference_TD[row, i])
-            total += apart * apart
-            size = abs(apart)
-            if size > largest:
-                largest = size
-        squares_T[row] = total
-    return largest
+@compiled
+def _row_squares(x_D: Array, zero: Any) -> tuple[float, float]:
+    total, largest = 0.0, bits(zero)
+    for start in range(0, len(x_D), RUN):
+        run, x_R = zero, x_D[start : start + RUN]
+        for i in range(len(x_R)):
+            x = wide(x_R[i], zero)
+            run += x * x
+            largest = max(largest, bits(abs(x)))
+        total += run
+    return total, number(largest)
 
 
-@_compiled
+@compiled
+def _distance(x_TD: Array, reference_TD: Array, squares_T: Array) -> float:
+    most = 0.0
+    for row in range(len(x_TD)):
+        squares_T[row], size = _row_distance(x_TD[row], reference_TD[row])
+        most = max(most, size)
+    return most
+
+
+@compiled
+def _row_distance(x_D: Array, reference_D: Array) -> tuple[float, float]:
+    total, largest = 0.0, bits(0.0)
+    for i in range(len(x_D)):
+        apart = wide(x_D[i], 0.0) - wide(reference_D[i], 0.0)
+        total += apart * apart
+        largest = max(largest, bits(abs(apart)))
+    return total, number(largest)
+
+
+@compiled
+def _pair(
+    old_TD: Array,
+    new_TD: Array,
+    zero: Any,
+    oo_T: Array,
+    rms: float,
+    rtol: float,
+    sums_4T: Array,
+) -> tuple[float, int, float, float]:
+    """The worst difference, its place, the largest element's and the excess."""
+    worst, place, element, excess = -1.0, 0, 0.0, 0.0
+    for row in range(len(old_TD)):
+        old_D, new_D = old_TD[row], new_TD[row]
+        sums = _row_pair(old_D, new_D, zero, rms, rtol, element)
+        if not (LEAST < sums[0] < MOST and LEAST < oo_T[row] < MOST):
+            sums = _row_pair(old_D, new_D, 0.0, rms, rtol, element)
+        nn, on, dd, sizes, largest, over, past = sums
+        sums_4T[:, row] = nn, on, dd, sizes
+        excess = max(excess, over)
+        if past:  # few rows: no division for the others
+            element = _largest_element(old_D, new_D, rms, element)
+        if largest > worst:
+            size, column = _first_worst(old_D, new_D)
+            if size > worst:
+                worst, place = size, row * len(old_D) + column
+    return worst, place, element, excess
+
+
+@compiled
+def _row_pair(
+    old_D: Array, new_D: Array, zero: Any, rms: float, rtol: float, element: float
+) -> tuple[float, float, float, float, float, float, bool]:
+    """new², old * new, d², d for d = |new - old|; its largest; excess; past element."""
+    nn = on = dd = sizes = 0.0
+    largest = excess = bits(zero)
+    past = False
+    mean, slack, known = wide(rms, zero), wide(rtol, zero), wide(element, zero)
+    for start in range(0, len(old_D), RUN):
+        old_R, new_R = old_D[start : start + RUN], new_D[start : start + RUN]
+        run_nn = run_on = run_dd = run_sizes = zero
+        for i in range(len(old_R)):
+            old, new = wide(old_R[i], zero), wide(new_R[i], zero)
+            size, apart = abs(old), abs(new - old)
+            run_nn += new * new
+            run_on += old * new
+            run_dd += apart * apart
+            run_sizes += apart
+            largest = max(largest, bits(apart))
+            excess = max(excess, bits(apart - slack * size))
+            past |= apart > known * (size + mean)
+        nn += run_nn
+        on += run_on
+        dd += run_dd
+        sizes += run_sizes
+    return nn, on, dd, sizes, number(largest), number(excess), past
+
+
+@compiled
 def _largest_element(old_D: Array, new_D: Array, rms: float, known: float) -> float:
     for i in range(len(old_D)):
-        old = _wide(old_D[i])
-        relative = abs(_wide(new_D[i]) - old) / (abs(old) + rms)
+        old = wide(old_D[i], 0.0)
+        relative = abs(wide(new_D[i], 0.0) - old) / (abs(old) + rms)
         if relative > known:  # 0/0 is NaN, which is not greater
             known = relative
     return known
 
 
-@_compiled
-def _pair(
-    old_TD: Array,
-    new_TD: Array,
-    start: int,
-    stop: int,
-    rms: float,
-    rtol: float,
-    new_squares_T: Array,
-    products_T: Array,
-    squares_T: Array,
-    sizes_T: Array,
-) -> tuple[float, int, float, float]:
-    width = old_TD.shape[1]
-    worst, place, element, excess = -1.0, 0, 0.0, 0.0
-    for row in range(start, stop):
-        nn = on = dd = sizes = 0.0
-        largest, past = -1.0, 0
-        for i in range(width):
-            old = _wide(old_TD[row, i])
-            new = _wide(new_TD[row, i])
-            size = abs(old)
-            apart = abs(new - old)
-            nn += new * new
-            on += old * new
-            dd += apart * apart
-            sizes += apart
-            largest = max(largest, apart)
-            excess = max(excess, apart - rtol * size)
-            past |= apart > element * (size + rms)
-        new_squares_T[row], products_T[row] = nn, on
-        squares_T[row], sizes_T[row] = dd, sizes
-        if past:  # few rows: no division for the others
-            element = _largest_element(old_TD[row], new_TD[row], rms, element)
-        if largest > worst:
-            worst = largest
-            for i in range(width):
-                if abs(_wide(new_TD[row, i]) - _wide(old_TD[row, i])) == largest:
-                    place = row * width + i
-                    break
-    return worst, place, element, excess
+@compiled
+def _first_worst(old_D: Array, new_D: Array) -> tuple[float, int]:
+    worst, place = -1.0, 0
+    for i in range(len(old_D)):
+        apart = abs(wide(new_D[i], 0.0) - wide(old_D[i], 0.0))
+        if apart > worst:
+            worst, place = apart, i
+    return worst, place

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two tensors of one shape, and the oracle's -> Metrics. No thresholds, no names.
 
-All arithmetic is float64. Formulas (o old, n new, r oracle, i a token):
+Sums are float64, of bfloat16 in runs of float32 (``mmparity.fused``). Formulas (o old,
+n new, r oracle, i a token):
 
 - normalized_l2_error    |n - o| / |o| over the whole tensor
 - max_token_error        max_i |n_i - o_i| / max(|o_i|, TOKEN_FLOOR * rms token norm)
@@ -15,14 +16,14 @@ tensor of fewer than two dimensions is one token.
 from __future__ import annotations
 
 import math
-from concurrent.futures import Executor
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from mmparity import fused
-from mmparity.fused import Array, Difference
+from mmparity.compiled import Array
+from mmparity.fused import Difference
 from mmparity.types import Metrics
 
 TORCH_DEFAULTS = {
@@ -66,23 +67,23 @@ def measure(
     old: torch.Tensor,
     new: torch.Tensor,
     oracle: torch.Tensor | None = None,
-    threads: Executor | None = None,
+    equal: bool | None = None,
 ) -> Metrics:
     """All metrics of non-empty tensors of one shape, in two passes over them.
 
-    With ``threads``, one of them takes half of the tokens. Raises NotFinite.
+    ``equal``: whether they are equal in their bits, where one knows. Raises NotFinite.
     """
     assert old.shape == new.shape and old.numel() > 0, (old.shape, new.shape)
     assert oracle is None or oracle.shape == old.shape, (oracle, old.shape)
-    equal = bit_equal(old, new)
+    if equal is None:
+        equal = bit_equal(old, new)
     old_TD, new_TD, oracle_TD = fused.arrays(old, new, oracle)
-    oo_T, old_max_abs = fused.squares(old_TD, threads)
+    oo_T, old_max_abs = fused.squares(old_TD)
     rtol, atol = TORCH_DEFAULTS.get(old.dtype, (0.0, 0.0))
-    rms = math.sqrt(oo_T.sum() / old.numel())
     if equal:
         found = _no_difference(oo_T)
     else:
-        found = fused.difference(old_TD, new_TD, rms, rtol, threads)
+        found = fused.difference(old_TD, new_TD, oo_T, rtol)
     _check_finite((oo_T, old), (found.new_squares_T, new))
     metrics = replace(
         _metrics(old, new, oo_T, found),
@@ -92,10 +93,10 @@ def measure(
     )
     if oracle is None:
         return metrics
-    reference_T = fused.squares(oracle_TD, threads)[0]
+    reference_T = fused.squares(oracle_TD)[0]
     _check_finite((reference_T, oracle))
-    of_old = _distance(old_TD, oracle_TD, reference_T, threads)
-    of_new = of_old if equal else _distance(new_TD, oracle_TD, reference_T, threads)
+    of_old = _distance(old_TD, oracle_TD, reference_T)
+    of_new = of_old if equal else _distance(new_TD, oracle_TD, reference_T)
     return _with_oracle(metrics, of_old, of_new)
 
 
@@ -148,10 +149,10 @@ def _metrics(
 
 
 def _distance(
-    x_TD: Array, oracle_TD: Array, reference_T: Array, threads: Executor | None
+    x_TD: Array, oracle_TD: Array, reference_T: Array
 ) -> tuple[float, float, float]:
     """Whole-tensor error, worst token's error, largest difference."""
-    squares_T, largest = fused.distance(x_TD, oracle_TD, threads)
+    squares_T, largest = fused.distance(x_TD, oracle_TD)
     whole = _ratio(math.sqrt(squares_T.sum()), math.sqrt(reference_T.sum()))
     return whole, _token_errors(squares_T, reference_T).max().item(), largest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tensor's statistics per token, by the threads that its encoder computes with.
+"""A tensor's statistics per token, in one pass on the CPU and in four on a device.
 
 For each row of the first dimension: norm, minimum, maximum, and its products with a
 few fixed random vectors. Such a sketch is linear: the sketch of new minus that of old
@@ -9,9 +9,21 @@ is the sketch of their difference, whose size is an estimate of the difference's
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+
+from mmparity.compiled import (
+    RUN,
+    Array,
+    as_array,
+    bits,
+    compiled,
+    magnitude,
+    number,
+    wide,
+)
 
 PROJECTIONS = 8
 SEED = 2026
@@ -24,6 +36,8 @@ are projections, whatever the difference, because the vectors are normal."""
 TILE = 1 << 19
 """Elements that are widened at a time: they stay in the caches of a core or two."""
 HALVES = (torch.bfloat16, torch.float16)
+COMPILED = (torch.bfloat16, torch.float32, torch.float64)
+"""What the compiled pass reads as it is."""
 
 
 def reducible(tensor: torch.Tensor) -> bool:
@@ -42,8 +56,8 @@ def projections(
     numpy keeps what its RandomState draws the same in every version.
     """
     drawn = np.random.RandomState([SEED, width]).standard_normal((PROJECTIONS, width))
-    vectors = torch.from_numpy(drawn.astype(np.float32)).to(dtype).t().contiguous()
-    return vectors.to(device)
+    vectors = torch.from_numpy(drawn.astype(np.float32)).to(device, dtype)
+    return vectors.t()
 
 
 class Statistician:
@@ -61,26 +75,89 @@ class Statistician:
         """float32 [tokens, COLUMNS]; the tensor is free to change afterwards."""
         half = tensor.dtype in HALVES
         given = tensor if half else tensor.cpu()
-        wide = torch.float32 if half else torch.float64
+        dtype = torch.float32 if half else torch.float64
         width = given.numel() // len(given)
-        vectors = projections(width, wide, given.device)
+        vectors = projections(width, dtype, given.device)
         out = torch.empty(len(given), COLUMNS, device=given.device)
-        step = max(1, TILE // width)
+        cpu = given.device.type == "cpu"
+        as_it_is = cpu and given.is_contiguous() and given.dtype in COMPILED
+        step = len(given) if as_it_is else max(1, TILE // width)
         for part, into in zip(given.split(step), out.split(step), strict=True):
-            x_TD = self._widened(part, wide).view(len(part), width)
-            into[:, 0] = torch.linalg.vector_norm(x_TD, dim=1)
-            into[:, 1] = x_TD.amin(1)
-            into[:, 2] = x_TD.amax(1)
-            into[:, 3:] = x_TD @ vectors
+            x_TD = part if as_it_is else self._widened(part, dtype)
+            (_pass if cpu else _passes)(x_TD.view(len(part), width), vectors, into)
         return out.cpu()
 
-    def _widened(self, part: torch.Tensor, wide: torch.dtype) -> torch.Tensor:
+    def _widened(self, part: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """The values in contiguous memory of the wide dtype.
 
         Not `part.float()`: an oracle may run with casts to float32 turned off.
         """
-        kind, numel = (wide, part.device), part.numel()
+        kind, numel = (dtype, part.device), part.numel()
         if kind not in self._room or self._room[kind].numel() < numel:
-            room = torch.empty(max(TILE, numel), dtype=wide, device=part.device)
+            room = torch.empty(max(TILE, numel), dtype=dtype, device=part.device)
             self._room[kind] = room
         return self._room[kind][:numel].view(part.shape).copy_(part)
+
+
+def _passes(x_TD: torch.Tensor, vectors: torch.Tensor, out: torch.Tensor) -> None:
+    """Statistics of x to ``out``, [T, COLUMNS], on any device."""
+    out[:, 0] = torch.linalg.vector_norm(x_TD, dim=1)
+    out[:, 1] = x_TD.amin(1)
+    out[:, 2] = x_TD.amax(1)
+    out[:, 3:] = x_TD @ vectors
+
+
+def _pass(x_TD: torch.Tensor, vectors: torch.Tensor, out: torch.Tensor) -> None:
+    """The same on the CPU; of ``vectors``' dtype are the sums of runs of a row."""
+    array = as_array(x_TD)
+    vectors_PD = vectors.t().numpy()
+    _statistics(array, vectors_PD, vectors_PD.dtype.type(0), out.numpy())
+
+
+@compiled
+def _statistics(x_TD: Array, vectors_PD: Array, zero: Any, out: Array) -> None:
+    for row in range(len(x_TD)):
+        _row_statistics(x_TD[row], vectors_PD, zero, out[row])
+
+
+@compiled
+def _row_statistics(x_D: Array, vectors_PD: Array, zero: Any, out: Array) -> None:
+    total = p0 = p1 = p2 = p3 = p4 = p5 = p6 = p7 = 0.0
+    first = wide(x_D[0], zero)
+    most, low, high = bits(first), magnitude(first), magnitude(first)
+    for start in range(0, len(x_D), RUN):
+        end = start + RUN
+        x_R = x_D[start:end]
+        v0, v1 = vectors_PD[0][start:end], vectors_PD[1][start:end]
+        v2, v3 = vectors_PD[2][start:end], vectors_PD[3][start:end]
+        v4, v5 = vectors_PD[4][start:end], vectors_PD[5][start:end]
+        v6, v7 = vectors_PD[6][start:end], vectors_PD[7][start:end]
+        squares = r0 = r1 = r2 = r3 = r4 = r5 = r6 = r7 = zero
+        for i in range(len(x_R)):
+            x = wide(x_R[i], zero)
+            squares += x * x
+            most = max(most, bits(x))
+            low = min(low, magnitude(x))
+            high = max(high, magnitude(x))
+            r0 += x * v0[i]
+            r1 += x * v1[i]
+            r2 += x * v2[i]
+            r3 += x * v3[i]
+            r4 += x * v4[i]
+            r5 += x * v5[i]
+            r6 += x * v6[i]
+            r7 += x * v7[i]
+        total += squares
+        p0 += r0
+        p1 += r1
+        p2 += r2
+        p3 += r3
+        p4 += r4
+        p5 += r5
+        p6 += r6
+        p7 += r7
+    out[0] = np.sqrt(total)
+    out[1] = number(high) if number(high) < 0 else number(low)
+    out[2] = number(most) if most >= 0 else number(low)
+    for k, p in enumerate((p0, p1, p2, p3, p4, p5, p6, p7)):
+        out[3 + k] = p

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -50,6 +51,7 @@ STORED_AS = {
     torch.bool: "BOOL",
 }
 """torch's dtype -> its name in a safetensors file."""
+DTYPES = {name: dtype for dtype, name in STORED_AS.items()}
 TENSOR_FILE_LIMIT = 8 << 30
 """Far above one block of the largest image; a sparse file can claim any size."""
 KEEP_FLOAT64_NUMEL = 1 << 16
@@ -241,8 +243,10 @@ class TraceReader:
         """The record of a hook point that is in this trace."""
         return self._by_name[hook_point]
 
-    def read(self, hook_point: str) -> torch.Tensor:
-        """The tensor, checked against its record and its digest."""
+    def read(
+        self, hook_point: str, by: Callable[[TensorRecord], torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """The tensor, read as it is or ``by``, checked against record and digest."""
         record = self._by_name[hook_point]
         if hook_point in self.measured:
             raise MmparityError(
@@ -252,10 +256,8 @@ class TraceReader:
         where = f"{self.directory / record.file}: {hook_point!r}"
         try:
             self._check_size(record.file)
-            # Opened for each tensor: what is mapped of a file counts as memory.
-            file = safe_open(self.directory / record.file, framework="pt")
-            tensor = file.get_tensor(hook_point)
-        except (OSError, SafetensorError) as error:
+            tensor = (by or self._stored)(record)
+        except (OSError, EOFError, KeyError, ValueError, SafetensorError) as error:
             raise MmparityError(f"{where} cannot be read: {error}") from error
         if (_dtype_name(tensor), tuple(tensor.shape)) != (record.dtype, record.shape):
             raise MmparityError(
@@ -265,6 +267,11 @@ class TraceReader:
         if tensor_digest(tensor, self._version) != record.digest:
             raise MmparityError(f"{where} does not have the digest of {MANIFEST}.")
         return tensor
+
+    def _stored(self, record: TensorRecord) -> torch.Tensor:
+        # Opened for each tensor: what is mapped of a file counts as memory.
+        file = safe_open(self.directory / record.file, framework="pt")
+        return file.get_tensor(record.hook_point)
 
     def _check_manifest(self) -> None:
         for name in self._files:

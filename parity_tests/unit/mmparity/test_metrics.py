@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmparity import fused
 from mmparity.metrics import bit_equal, measure, non_finite
 
 SHAPES = st.sampled_from([(7,), (3, 4), (5, 2, 3), (1, 9), (6, 1), (130, 5)])
@@ -19,17 +17,15 @@ DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float64, torch.in
 
 
 @settings(max_examples=60, deadline=None)
-@given(SHAPES, DTYPES, st.integers(0, 2**31), st.booleans())
-def test_equals_plain_formulas_in_one_thread_or_two(
-    shape: tuple[int, ...], dtype: torch.dtype, seed: int, split: bool
+@given(SHAPES, DTYPES, st.integers(0, 2**31))
+def test_equals_plain_formulas(
+    shape: tuple[int, ...], dtype: torch.dtype, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     old, new, oracle = (
         (3 * torch.randn(shape, generator=generator)).to(dtype) for _ in range(3)
     )
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
-        patch.setattr(fused, "SPLIT_NUMEL", 2)
-        got = measure(old, new, oracle, pool if split else None)
+    got = measure(old, new, oracle)
     o, n, r = (x.double() for x in (old, new, oracle))
     rows = (1, -1) if len(shape) == 1 else (shape[0], -1)
     od, nd, rd = (x.reshape(rows) for x in (o, n, r))
@@ -46,7 +42,8 @@ def test_equals_plain_formulas_in_one_thread_or_two(
         value = part.norm(dim=1) / whole.norm(dim=1).clamp(min=float(floor))
         return torch.nan_to_num(value, posinf=math.inf)
 
-    close = {"rel": 1e-9, "abs": 1e-12}
+    single = dtype == torch.bfloat16  # summed in float32, a run of a row at a time
+    close = {"rel": 1e-6, "abs": 1e-6} if single else {"rel": 1e-9, "abs": 1e-12}
     assert got.max_abs_diff == pytest.approx(float(diff.max()), **close)
     assert got.mean_abs_diff == pytest.approx(float(diff.mean()), **close)
     assert got.normalized_l2_error == pytest.approx(relative(n - o, o), **close)

@@ -54,7 +54,7 @@ def test_statistics_are_those_of_float64(
 def test_a_tensor_of_several_tiles_has_the_same_statistics(
     statistician: Statistician, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tensor = drawn(77, 300).to(dtype)
+    tensor = drawn(77, 300).to(dtype).repeat(1, 2)[:, ::2]
     monkeypatch.setattr(sketch, "TILE", 2000)
     found, wanted = statistician.of(tensor), expected(tensor)
     assert ((found - wanted).abs() / wanted[:, :1]).max() < 3e-6

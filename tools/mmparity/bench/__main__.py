@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -35,6 +36,9 @@ PAIRS = (
 GROWING = ("vllm-0.12.0", "unified")
 Say = Callable[[str], None]
 CHECKPOINTS = Path("build/parity/checkpoints")
+LOADS = 2
+SECONDS = 20.0
+"""So long at least the same questions are asked in turn."""
 
 
 class Side:
@@ -86,9 +90,14 @@ def started(settings: dict[str, Any], folder: Path) -> Iterator[Side]:
 def interleaved(
     sides: Sequence[Side], asked: Sequence[dict[str, Any]], repeats: int
 ) -> list[float]:
-    """Minimum of the seconds of each question, asked in turn."""
+    """Minimum of the seconds of each question, asked in turn.
+
+    What is short is asked more often: a machine's moods last for some seconds.
+    """
     best = [float("inf")] * len(asked)
-    for _ in range(repeats):
+    end = time.monotonic() + SECONDS
+    while repeats > 0 or time.monotonic() < end:
+        repeats -= 1
         for number, (side, question) in enumerate(zip(sides, asked, strict=True)):
             best[number] = min(best[number], side.ask(**question)["seconds"])
     return best
@@ -99,11 +108,9 @@ def measure_pair(
 ) -> dict[str, Any]:
     """Everything about two loaded encoders, in one run and in turn."""
     loads = [side.ask(ask="load") for side in (old, new)]
-    more = [side.ask(ask="load")["seconds"] for side in (old, new)]
+    load = {"ask": "load"}
     result: dict[str, Any] = {
-        "load_seconds": [
-            min(one["seconds"], two) for one, two in zip(loads, more, strict=True)
-        ],
+        "load_seconds": interleaved((old, new), [load, load], LOADS),
         "load_bytes": [one["bytes"] for one in loads],
         "inputs": [],
     }
@@ -131,7 +138,9 @@ def measure_pair(
 @click.command(context_settings={"max_content_width": 88})
 @click.option("--dtype", "dtypes", multiple=True, default=("bfloat16", "float32"))
 @click.option("--depth", default=8, show_default=True, help="Blocks.")
-@click.option("--repeats", default=7, show_default=True, help="Minimum of so many.")
+@click.option(
+    "--repeats", default=7, show_default=True, help="Minimum of at least so many."
+)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--only", default="", help="Pairs old:new with this in their names.")
 @click.option("--sizes", default=1000, show_default=True, help="Image sizes kept?")

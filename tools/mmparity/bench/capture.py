@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m mmparity.bench.capture``: what recording a forward costs, beside peers.
 
-Each mode has its own process: transformers' tower in bfloat16, warmed up; then the
-plain and the recorded forward in turn. What counts is the ratio of the minima, and
-the most resident memory above that of the warmed-up model.
+Each mode has its own process: transformers' tower in bfloat16 and the recorder, both
+warmed up; then the plain and the recorded forward in turn. What counts is the ratio of
+the minima, and the most resident memory above that before a recorded forward.
 """
 
 from __future__ import annotations
@@ -137,6 +137,11 @@ def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, 
             forward()
         if mode in PREPARED:
             PREPARED[mode](encoder, forward, Path(room))
+        with (
+            tempfile.TemporaryDirectory(dir=room) as folder,
+            recording(encoder, Path(folder) / "out"),
+        ):
+            forward()
         for _ in range(repeats):
             seconds["plain"].append(seconds_of(forward))
             with (

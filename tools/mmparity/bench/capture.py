@@ -93,10 +93,17 @@ PACKAGES = ("torch", "transformers", "numba", "mindstudio-probe", "sglang")
 
 
 class Peak:
-    """The most resident memory inside the ``with``."""
+    """The most resident memory inside the ``with``, above that at its start.
+
+    ``before``: bytes resident when they should be counted from, where that is earlier.
+    """
+
+    def __init__(self, before: int | None = None) -> None:
+        self._before = before
 
     def __enter__(self) -> Peak:
         self.most = _resident()
+        self.before = self.most if self._before is None else self._before
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -105,6 +112,11 @@ class Peak:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
+
+    @property
+    def extra(self) -> int:
+        """Bytes."""
+        return self.most - self.before
 
     def _watch(self) -> None:
         while not self._end.wait(0.005):
@@ -139,7 +151,7 @@ def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, 
             seconds["plain"].append(seconds_of(forward))
             with (
                 tempfile.TemporaryDirectory(dir=room) as folder,
-                Peak() as peak,
+                Peak(before) as peak,
             ):
 
                 def recorded(folder: str = folder) -> None:
@@ -149,7 +161,7 @@ def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, 
                 seconds["recorded"].append(seconds_of(recorded))
                 files = [f for f in Path(folder).rglob("*") if f.is_file()]
                 written = sum(file.stat().st_size for file in files)
-            extra = max(extra, peak.most - before)
+            extra = max(extra, peak.extra)
     return {"seconds": seconds, "extra_bytes": extra, "written_bytes": written}
 
 

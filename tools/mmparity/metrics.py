@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two tensors of one shape, and the oracle's -> Metrics. No thresholds, no names.
 
-Sums are float64, of bfloat16 in runs of float32 (``mmparity.fused``). Formulas (o old,
+Sums are float64, of bfloat16 in runs of float32 (``mmparity.passes``). Formulas (o old,
 n new, r oracle, i a token):
 
 - normalized_l2_error    |n - o| / |o| over the whole tensor
@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from mmparity import fused
-from mmparity.compiled import Array
 from mmparity.fused import Difference
+from mmparity.passes import Array
 from mmparity.types import Metrics
 
 TORCH_DEFAULTS = {

@@ -9,21 +9,11 @@ is the sketch of their difference, whose size is an estimate of the difference's
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 
-from mmparity.compiled import (
-    RUN,
-    Array,
-    as_array,
-    bits,
-    compiled,
-    magnitude,
-    number,
-    wide,
-)
+from mmparity import passes
 
 PROJECTIONS = 8
 SEED = 2026
@@ -84,7 +74,7 @@ class Statistician:
         step = len(given) if as_it_is else max(1, TILE // width)
         for part, into in zip(given.split(step), out.split(step), strict=True):
             x_TD = part if as_it_is else self._widened(part, dtype)
-            (_pass if cpu else _passes)(x_TD.view(len(part), width), vectors, into)
+            (_by_pass if cpu else _by_torch)(x_TD.view(len(part), width), vectors, into)
         return out.cpu()
 
     def _widened(self, part: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -99,7 +89,7 @@ class Statistician:
         return self._room[kind][:numel].view(part.shape).copy_(part)
 
 
-def _passes(x_TD: torch.Tensor, vectors: torch.Tensor, out: torch.Tensor) -> None:
+def _by_torch(x_TD: torch.Tensor, vectors: torch.Tensor, out: torch.Tensor) -> None:
     """Statistics of x to ``out``, [T, COLUMNS], on any device."""
     out[:, 0] = torch.linalg.vector_norm(x_TD, dim=1)
     out[:, 1] = x_TD.amin(1)
@@ -107,57 +97,8 @@ def _passes(x_TD: torch.Tensor, vectors: torch.Tensor, out: torch.Tensor) -> Non
     out[:, 3:] = x_TD @ vectors
 
 
-def _pass(x_TD: torch.Tensor, vectors: torch.Tensor, out: torch.Tensor) -> None:
+def _by_pass(x_TD: torch.Tensor, vectors: torch.Tensor, out: torch.Tensor) -> None:
     """The same on the CPU; of ``vectors``' dtype are the sums of runs of a row."""
-    array = as_array(x_TD)
+    array = passes.as_array(x_TD)
     vectors_PD = vectors.t().numpy()
-    _statistics(array, vectors_PD, vectors_PD.dtype.type(0), out.numpy())
-
-
-@compiled
-def _statistics(x_TD: Array, vectors_PD: Array, zero: Any, out: Array) -> None:
-    for row in range(len(x_TD)):
-        _row_statistics(x_TD[row], vectors_PD, zero, out[row])
-
-
-@compiled
-def _row_statistics(x_D: Array, vectors_PD: Array, zero: Any, out: Array) -> None:
-    total = p0 = p1 = p2 = p3 = p4 = p5 = p6 = p7 = 0.0
-    first = wide(x_D[0], zero)
-    most, low, high = bits(first), magnitude(first), magnitude(first)
-    for start in range(0, len(x_D), RUN):
-        end = start + RUN
-        x_R = x_D[start:end]
-        v0, v1 = vectors_PD[0][start:end], vectors_PD[1][start:end]
-        v2, v3 = vectors_PD[2][start:end], vectors_PD[3][start:end]
-        v4, v5 = vectors_PD[4][start:end], vectors_PD[5][start:end]
-        v6, v7 = vectors_PD[6][start:end], vectors_PD[7][start:end]
-        squares = r0 = r1 = r2 = r3 = r4 = r5 = r6 = r7 = zero
-        for i in range(len(x_R)):
-            x = wide(x_R[i], zero)
-            squares += x * x
-            most = max(most, bits(x))
-            low = min(low, magnitude(x))
-            high = max(high, magnitude(x))
-            r0 += x * v0[i]
-            r1 += x * v1[i]
-            r2 += x * v2[i]
-            r3 += x * v3[i]
-            r4 += x * v4[i]
-            r5 += x * v5[i]
-            r6 += x * v6[i]
-            r7 += x * v7[i]
-        total += squares
-        p0 += r0
-        p1 += r1
-        p2 += r2
-        p3 += r3
-        p4 += r4
-        p5 += r5
-        p6 += r6
-        p7 += r7
-    out[0] = np.sqrt(total)
-    out[1] = number(high) if number(high) < 0 else number(low)
-    out[2] = number(most) if most >= 0 else number(low)
-    for k, p in enumerate((p0, p1, p2, p3, p4, p5, p6, p7)):
-        out[3 + k] = p
+    passes.statistics(array, vectors_PD, vectors_PD.dtype.type(0), out.numpy())

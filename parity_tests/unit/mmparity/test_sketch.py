@@ -113,3 +113,16 @@ def test_norms_and_ends_bound_the_difference_from_below() -> None:
     new = old.clone()
     new[0, 0], new[1, 2] = 2.0, 5.0  # a sketch that cancels, but a norm and a maximum
     assert size_of_difference(old, new).tolist() == [2.0, 5.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_devices_passes_give_the_statistics_of_the_compiled_one(
+    dtype: torch.dtype,
+) -> None:
+    tensor = drawn(37, 2500).to(dtype)
+    by_torch, by_pass = (torch.empty(37, sketch.COLUMNS) for _ in range(2))
+    vectors = projections(2500, dtype)
+    sketch._by_torch(tensor, vectors, by_torch)
+    sketch._by_pass(tensor, vectors, by_pass)
+    assert torch.equal(by_torch[:, 1:3], by_pass[:, 1:3])
+    assert ((by_torch - by_pass).abs() / by_torch[:, :1]).max() < 3e-6

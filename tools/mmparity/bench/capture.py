@@ -229,7 +229,7 @@ def main(
             json_file.write_text(json.dumps({**given, "modes": found}, indent=1) + "\n")
     titles = {mode: title for mode, (title, _) in MODES.items()}
     figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
-    Console().print(shown(figures))
+    Console(width=None if sys.stdout.isatty() else 120).print(shown(figures))
     if docs:
         write_docs(markdown(figures, given), DOCS)
 

@@ -101,7 +101,7 @@ def main(
     click.echo(stored_msprobe.TITLE, err=True)
     said = _run("--side", str(side), *cut, module=stored_msprobe.__name__)
     peer = json.loads(said.splitlines()[-1])
-    Console().print(table(found, peer))
+    Console(width=None if sys.stdout.isatty() else 120).print(table(found, peer))
     if json_file:
         content = {**found, "msprobe": peer}
         json_file.write_text(json.dumps(content, indent=1) + "\n")

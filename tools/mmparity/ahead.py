@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tensors of a trace, read by a thread while an encoder computes their partners.
 
-The thread waits for the disk and does nothing else: at work, it would take a core from
-the encoder's threads, which wait at work for each other.
+The thread waits for the disk and leaves digests to its reader: at work, it would take a
+core from the encoder's threads, which wait at work for each other.
 """
 
 from __future__ import annotations

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 
 from mmparity import passes
-from mmparity.passes import Array, as_array
-
-NATIVE = {torch.bfloat16, torch.float32, torch.float64}
+from mmparity.passes import NATIVE, Array, as_array
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from numba.extending import overload
 
 Array = Any
 """A C-contiguous array [T, D]: float32, float64, or uint16 for bfloat16's bits."""
+NATIVE = {torch.bfloat16, torch.float32, torch.float64}
+"""What is read as it is."""
 RUN = 1024
 """Elements of a row that are summed before their sum becomes float64."""
 LEAST, MOST = 1e-24, 1e30
@@ -46,7 +48,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def as_array(rows_TD: torch.Tensor) -> Array:
-    """Contiguous rows of a dtype that the compiled code has; no copy."""
+    """Contiguous rows of a native dtype; no copy."""
     bits = rows_TD.dtype == torch.bfloat16
     return (rows_TD.view(torch.uint16) if bits else rows_TD).numpy()
 

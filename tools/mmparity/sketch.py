@@ -26,8 +26,6 @@ are projections, whatever the difference, because the vectors are normal."""
 TILE = 1 << 19
 """Elements that are widened at a time: they stay in the caches of a core or two."""
 HALVES = (torch.bfloat16, torch.float16)
-COMPILED = (torch.bfloat16, torch.float32, torch.float64)
-"""What the compiled pass reads as it is."""
 
 
 def reducible(tensor: torch.Tensor) -> bool:
@@ -70,7 +68,7 @@ class Statistician:
         vectors = projections(width, dtype, given.device)
         out = torch.empty(len(given), COLUMNS, device=given.device)
         cpu = given.device.type == "cpu"
-        as_it_is = cpu and given.is_contiguous() and given.dtype in COMPILED
+        as_it_is = cpu and given.is_contiguous() and given.dtype in passes.NATIVE
         step = len(given) if as_it_is else max(1, TILE // width)
         for part, into in zip(given.split(step), out.split(step), strict=True):
             x_TD = part if as_it_is else self._widened(part, dtype)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from mmparity.bench import console
 from mmparity.bench.targets import WINDOWS, Target, ratio, targets
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.plan import find_trees
@@ -37,6 +37,7 @@ GROWING = ("vllm-0.12.0", "unified")
 Say = Callable[[str], None]
 CHECKPOINTS = Path("build/parity/checkpoints")
 LOADS = 2
+"""So often at least an encoder is loaded again, for the time that it takes."""
 SECONDS = 20.0
 """So long at least the same questions are asked in turn."""
 
@@ -162,23 +163,23 @@ def main(
     emulated operators, so only what is around them can be compared. A figure over
     its target is said, and is no error.
     """
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    screen = console()
     weights = seeded_checkpoint(CHECKPOINTS, depth=depth)
     pairs = [pair for pair in PAIRS if only in ":".join(pair)]
     measured, growth = [], None
     with tempfile.TemporaryDirectory(prefix="mmparity-bench-") as folder:
         for old, new in pairs:
             for dtype in dtypes:
-                console.print(f"{new} over {old}, {dtype}")
+                screen.print(f"{new} over {old}, {dtype}")
                 with _sides((old, new), dtype, weights, threads, Path(folder)) as sides:
                     titles = list(GRIDS) if (old, new) == GROWING else [WINDOWS]
-                    found = measure_pair(*sides, titles, repeats, console.print)
+                    found = measure_pair(*sides, titles, repeats, screen.print)
                     measured.append({"old": old, "new": new, "dtype": dtype, **found})
                     if (old, new) == GROWING and growth is None and sizes:
                         growth = _growth(sides, sizes, forwards)
     wanted = targets(measured, growth)
     for table in (_table(measured), _target_table(wanted)):
-        console.print(table)
+        screen.print(table)
     if json_file:
         content = {"measured": measured, "growth": growth}
         json_file.write_text(json.dumps(content, indent=1) + "\n")

@@ -24,9 +24,9 @@ from typing import Any
 
 import click
 import torch
-from rich.console import Console
 
 from mmparity import checkpoint, encoders, metrics, models, provenance
+from mmparity.bench import console
 from mmparity.bench.capture_table import markdown, rows, shown, write_docs
 from mmparity.bench.compared import against, meta_of, trace, write_old
 from mmparity.bench.peers import PEERS
@@ -229,7 +229,7 @@ def main(
             json_file.write_text(json.dumps({**given, "modes": found}, indent=1) + "\n")
     titles = {mode: title for mode, (title, _) in MODES.items()}
     figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
-    Console(width=None if sys.stdout.isatty() else 120).print(shown(figures))
+    console().print(shown(figures))
     if docs:
         write_docs(markdown(figures, given), DOCS)
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import click
 import torch
-from rich.console import Console
 from rich.table import Table
 
-from mmparity.bench import stored_msprobe
+from mmparity.bench import console, stored_msprobe
 from mmparity.bench.capture import CHECKPOINTS, Peak, seconds_of, tower
 from mmparity.bench.compared import OLD, trace, write_old
 from mmparity.compare import compare_traces
@@ -101,7 +100,7 @@ def main(
     click.echo(stored_msprobe.TITLE, err=True)
     said = _run("--side", str(side), *cut, module=stored_msprobe.__name__)
     peer = json.loads(said.splitlines()[-1])
-    Console(width=None if sys.stdout.isatty() else 120).print(table(found, peer))
+    console().print(table(found, peer))
     if json_file:
         content = {**found, "msprobe": peer}
         json_file.write_text(json.dumps(content, indent=1) + "\n")

@@ -56,6 +56,18 @@ def test_another_schema_in_the_wheel_is_seen(tmp_path: Path) -> None:
     assert found != SCHEMAS
 
 
+def test_how_long_an_operator_ran_is_noted() -> None:
+    code = (
+        "import time, torch; from mmparity import npu_emulation as npu\n"
+        "gelu = npu.operators.npu_fast_gelu\n"
+        "npu.operators.npu_fast_gelu = lambda x: (time.sleep(0.1), gelu(x))[1]\n"
+        "npu.install().npu_fast_gelu(torch.zeros(2))\n"
+        "print([(k, v >= 0.1) for k, v in npu.seconds.items()], npu.running)"
+    )
+    done = run_python(code)
+    assert done.stdout == "[('npu_fast_gelu', True)] []\n", done.stderr
+
+
 def test_every_schema_has_its_operator() -> None:
     for name, schema in SCHEMAS.items():
         operator = getattr(operators, name.split("::")[1])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -18,23 +17,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
-from mmparity import checkpoint, encoders, metrics, models, provenance
+from mmparity import checkpoint, encoders, metrics, models
 from mmparity.bench import console
 from mmparity.bench.capture_table import markdown, rows, shown, write_docs
 from mmparity.bench.compared import against, meta_of, trace, write_old
+from mmparity.bench.conditions import conditions
 from mmparity.bench.peers import PEERS
 from mmparity.capture import capturing
 from mmparity.encoders import Encoder
 from mmparity.implementations import get
 from mmparity.seeded import seeded_checkpoint
-from mmparity.serving.extras import EXTRAS
 from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
 from mmparity.types import MmparityError
@@ -220,7 +218,8 @@ def main(
             figures_here = {"missing": str(error)}
         click.echo(json.dumps(figures_here))
         return
-    given = provenance_of(repeats, threads)
+    options = {"repeats": repeats, "threads": threads}
+    given = conditions("mmparity.bench.capture", PACKAGES, **options)
     found = _measured_before(json_file, given)
     for mode in modes or MODES:
         click.echo(MODES[mode][0], err=True)
@@ -264,25 +263,6 @@ def _in_own_process(
         raise click.ClickException(f"{mode} ended with exit status {done.returncode}.")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
-
-
-def provenance_of(repeats: int, threads: int) -> dict[str, Any]:
-    """What figures are worth nothing without."""
-    path = [*sys.path, str(EXTRAS / "peers")]
-    found = {
-        name: dist.version
-        for name in PACKAGES
-        for dist in metadata.distributions(name=name, path=path)
-    }
-    words = ["python", "-m", "mmparity.bench.capture", *sys.argv[1:]]
-    return {
-        "command": shlex.join(words),
-        "created": provenance.now(),
-        "machine": provenance.machine(),
-        "versions": found,
-        "repeats": repeats,
-        "threads": threads,
-    }
 
 
 if __name__ == "__main__":

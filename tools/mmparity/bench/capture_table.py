@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from mmparity.bench.conditions import markdown_table, sentence
 from mmparity.marked import write_between
 
 BEGIN, END = "<!-- capture-cost:begin -->", "<!-- capture-cost:end -->"
@@ -59,18 +60,12 @@ def shown(figures: Iterable[Row]) -> Table:
 
 def markdown(figures: Iterable[Row], given: Mapping[str, Any]) -> str:
     """For a page, with what it was measured on, with what, and when."""
-    machine = given["machine"]
-    versions = ", ".join(f"{name} {v}" for name, v in given["versions"].items())
     lines = [
-        f"`{given['command']}`, {given['created'][:10]}, {machine['cpus']} cores of "
-        f"{machine['processor']}, {machine['memory_bytes'] / 2**30:.0f} GiB, "
-        f"{given['threads']} threads; {versions}. Least of {given['repeats']} forwards "
-        "each, plain and recorded in turn.",
+        f"{sentence(given)} Least of {given['repeats']} forwards each, plain and "
+        "recorded in turn.",
         "",
-        "| " + " | ".join(HEAD) + " |",
-        "|---" * len(HEAD) + "|",
+        *markdown_table(HEAD, ((row.title, *row.cells) for row in figures)),
     ]
-    lines += ["| " + " | ".join((row.title, *row.cells)) + " |" for row in figures]
     return "\n".join([*lines, ""])
 
 

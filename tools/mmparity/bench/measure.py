@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice, product
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmparity import npu_emulation
 from mmparity.counting import counted
 
 Forward = Callable[[], None]
@@ -100,6 +102,44 @@ def matrix_products(model: nn.Module, forward: Forward) -> Forward:
                 F.linear(x, matrix)
 
     return products
+
+
+class BetweenProjections:
+    """Seconds in attention layers outside their linear layers, since ``restart``.
+
+    That is rotary embedding, attention and the copies around them. Emulated
+    operators are left out: how long they take says nothing of an NPU.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.seconds = 0.0
+        for block in _list(model):
+            attention = block.attn
+            assert isinstance(attention, nn.Module)
+            self._count(attention, 1)
+            for child in attention.children():
+                if "weight" in child._parameters:
+                    self._count(child, -1)
+
+    def restart(self) -> None:
+        """Counts from nothing."""
+        self.seconds = 0.0
+
+    def _count(self, module: nn.Module, sign: int) -> None:
+        forward = module.forward
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started, emulated = time.perf_counter(), _emulated_seconds()
+            result = forward(*args, **kwargs)
+            own = time.perf_counter() - started - (_emulated_seconds() - emulated)
+            self.seconds += sign * own
+            return result
+
+        module.forward = timed
+
+
+def _emulated_seconds() -> float:
+    return sum(npu_emulation.seconds.values())
 
 
 def growth(

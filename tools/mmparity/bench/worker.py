@@ -46,12 +46,16 @@ class Worker:
         weights = checkpoint.vision_weights(self.path, self.config)
         self.encoder = self.runtime.build(self.config, self.dtype, weights)
         seconds = time.perf_counter() - started
+        self.attention = measure.BetweenProjections(self.encoder.model)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return {"seconds": seconds, "bytes": peak - before}
 
     def time(self, grid: list[list[int]]) -> dict[str, Any]:
-        """Seconds of one forward."""
-        return {"seconds": _seconds(self._forward(grid))}
+        """Seconds of one forward, and those of its attention beside linear layers."""
+        forward = self._forward(grid)
+        self.attention.restart()
+        seconds = _seconds(forward)
+        return {"seconds": seconds, "attention": self.attention.seconds}
 
     def gemms(self, grid: list[list[int]]) -> dict[str, Any]:
         """Seconds of the forward's matrix products alone, with the same weights."""

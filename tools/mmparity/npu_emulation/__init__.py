@@ -13,7 +13,9 @@ import functools
 import importlib.machinery
 import importlib.util
 import sys
+import time
 import types
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -31,6 +33,9 @@ called: set[str] = set()
 
 running: list[str] = []
 """Those that are running now, the innermost last."""
+
+seconds: defaultdict[str, float] = defaultdict(float)
+"""How long those ran that no other one called."""
 
 _MODULES = (
     "torch_npu._C",
@@ -119,10 +124,13 @@ def _noted(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         called.add(name)
         running.append(name)
+        started = time.perf_counter()
         try:
             return kernel(*args, **kwargs)
         finally:
             running.pop()
+            if not running:
+                seconds[name] += time.perf_counter() - started
 
     return call
 

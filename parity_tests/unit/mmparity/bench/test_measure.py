@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import time
+from collections import OrderedDict, defaultdict
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmparity.bench.measure import count, growth, matrix_products
+from mmparity import npu_emulation
+from mmparity.bench.measure import (
+    BetweenProjections,
+    count,
+    growth,
+    matrix_products,
+)
 
 
 class Block(nn.Module):
@@ -84,3 +94,57 @@ def test_growth_sees_what_is_kept_by_size_and_by_call() -> None:
     assert tidy["bytes"] == sum(2 * width * 4 for width in range(4, 22, 2))
     assert len(kept) == 51
     assert leaking["objects"] >= 50 > abs(tidy["objects"])
+
+
+def test_attention_is_timed_without_its_linear_layers_and_without_the_rest() -> None:
+    class Slow(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.2)
+            return super().forward(x)
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv, self.inner = Slow(4, 4), nn.Softmax(-1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.02)
+            return self.inner(self.qkv(x))
+
+    blocks = nn.ModuleList(
+        nn.Sequential(OrderedDict(attn=Attention(), mlp=Slow(4, 4))) for _ in range(2)
+    )
+    tower = nn.Module()
+    tower.blocks = blocks
+    timer = BetweenProjections(tower)
+    x = torch.zeros(1, 4)
+    for block in blocks:
+        block(x)
+    assert 0.04 <= timer.seconds < 0.15
+    timer.restart()
+    assert timer.seconds == 0
+
+
+def test_emulated_operators_are_not_attention(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.proj = nn.Linear(1, 1)
+            self.proj.forward = self.emulated  # as a quantised one
+
+        def emulated(self, x: torch.Tensor) -> torch.Tensor:
+            npu_emulation.seconds["npu_something"] += 100
+            return x
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.emulated(self.proj(x))
+
+    monkeypatch.setattr(npu_emulation, "seconds", defaultdict(float))
+    tower = nn.Module()
+    tower.blocks = nn.ModuleList([nn.Sequential(OrderedDict(attn=Attention()))])
+    timer = BetweenProjections(tower)
+    tower.blocks[0](torch.zeros(1))
+    # The clock stood still while 200 s were emulated, 100 of them in a projection.
+    assert timer.seconds == pytest.approx(-100, abs=1)

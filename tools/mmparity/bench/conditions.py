@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What figures are worth nothing without: machine, versions, options, the command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any
+
+from mmparity import provenance
+from mmparity.serving.extras import EXTRAS
+
+
+def conditions(module: str, packages: Iterable[str], **options: int) -> dict[str, Any]:
+    """Of a measurement that starts now, by ``python -m module``."""
+    path = [*sys.path, str(EXTRAS / "peers")]
+    versions = {
+        name: dist.version
+        for name in packages
+        for dist in metadata.distributions(name=name, path=path)
+    }
+    return {
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
+        "created": provenance.now(),
+        "machine": provenance.machine(),
+        "versions": versions,
+        **options,
+    }
+
+
+def sentence(of: Mapping[str, Any]) -> str:
+    """The same in words, as it stands above a table."""
+    machine = of["machine"]
+    versions = ", ".join(f"{name} {v}" for name, v in of["versions"].items())
+    return (
+        f"`{of['command']}`, {of['created'][:10]}, {machine['cpus']} cores of "
+        f"{machine['processor']}, {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{of['threads']} threads; {versions}."
+    )
+
+
+def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """The lines of a table on a page."""
+    names = list(head)
+    return [
+        "| " + " | ".join(names) + " |",
+        "|---" * len(names) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]

@@ -21,8 +21,12 @@ def conditions(module: str, packages: Iterable[str], **options: int) -> dict[str
         for name in packages
         for dist in metadata.distributions(name=name, path=path)
     }
+    words = sys.argv[1:]
+    if "--json" in words:  # where one writes it is of no interest to others
+        at = words.index("--json")
+        del words[at : at + 2]
     return {
-        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", module, *words]),
         "created": provenance.now(),
         "machine": provenance.machine(),
         "versions": versions,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 
 from mmparity.bench import pairs
+from mmparity.bench.conditions import conditions
+from mmparity.bench.pair_table import markdown
 from mmparity.bench.pairs import WINDOWS, measure_growth, measure_pair
 from mmparity.bench.sides import Setting
+from mmparity.bench.targets import Target
 
 PAIR = ("old-encoder", "new-encoder")
 SETTING = Setting("bfloat16", Path("checkpoint"), 2, Path("folder"))
@@ -107,3 +111,19 @@ def test_growth_is_that_of_encoders_that_are_loaded(
     assert found["sizes"] == 5 and found["forwards"] == 6
     assert found["old"]["bytes"] == 7 and found["new"]["bytes"] == 1
     assert [ask for _, ask in asked] == ["load", "growth"] * 2
+
+
+def test_the_page_has_figures_and_targets_with_their_origin(
+    asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["bench", "--repeats", "7", "--json", "/home/somebody/figures.json"]
+    monkeypatch.setattr(sys, "argv", words)
+    found = measure_pair(PAIR, SETTING, 7, 3, lambda line: None)
+    given = conditions("mmparity.bench", ["torch"], repeats=7, processes=3, threads=2)
+    text = markdown([found], [Target("time", 0.8, 0.9), Target("reads", 2, 0)], given)
+    assert text.startswith("`python -m mmparity.bench --repeats 7`, 20")
+    assert "3 pairs of processes" in text
+    assert "somebody" not in text
+    assert f"| {WINDOWS} | 1.000 | 0.800 | 0.800 (0.53 to 0.80) | 1.00 | 1.60 |" in text
+    assert "Targets, 1 of 2 met:" in text
+    assert "| reads | 2 | 0 | missed |" in text

@@ -47,18 +47,12 @@ class Worker:
         job.write(job_file)
         log.parent.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
-        with log.open("w") as stderr:
-            self.process = subprocess.Popen(
-                [*command, str(job_file.resolve())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                errors="replace",
-                cwd=TOOLS,
-                env={**os.environ, **(environment or {}), "PYTHONPATH": path},
-                start_new_session=True,
-            )
+        self.process = started(
+            [*command, str(job_file.resolve())],
+            log,
+            {**os.environ, **(environment or {}), "PYTHONPATH": path},
+            cwd=TOOLS,
+        )
 
     def __enter__(self) -> Worker:
         return self
@@ -96,6 +90,28 @@ def run_worker(
         worker.finish(on_event)
 
 
+def started(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    stdin: int = subprocess.PIPE,
+    cwd: Path | None = None,
+) -> subprocess.Popen[str]:
+    """A group of its own that answers line by line, its standard error in ``log``."""
+    with log.open("w") as stderr:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+        )
+
+
 def end_group(process: subprocess.Popen[str]) -> None:
     """Ends the whole group: a worker's children can outlive it."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -126,6 +142,10 @@ def _failure(name: str, status: int, last: Event | None, log: Path) -> str:
     else:
         step = f"after {last.event!r}" if last else "before it said anything"
         text = f"{name} ended {step} with exit status {status}"
-    tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-    lines = "\n".join(f"  | {line}" for line in tail)
-    return f"{text}\nThe last lines of {log}:\n{lines}"
+    return f"{text}\nThe last lines of {log}:\n{tail_of(log)}"
+
+
+def tail_of(log: Path, lines: int = TAIL_LINES) -> str:
+    """The end of a log, as messages quote it."""
+    tail = log.read_text(errors="replace").splitlines()[-lines:]
+    return "\n".join(f"  | {line}" for line in tail)

@@ -21,10 +21,9 @@ from pathlib import Path
 
 from mmparity.gather import gather_traces
 from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import WORKER
+from mmparity.launch import WORKER, tail_of
 from mmparity.types import MmparityError
 
-TAIL_LINES = 15
 LATE_SECONDS = 3.0
 """So long are the other ranks heard after one failed: it may be their victim."""
 
@@ -181,5 +180,4 @@ def _message(failed: list[_Rank], hung: list[_Rank], silence: float, count: int)
             text = f"rank {rank.number} of {count} was ended by {name}"
         else:
             text = f"rank {rank.number} of {count} ended with exit status {status}"
-    tail = rank.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-    return "\n".join([f"{text}. Its log ends:", *(f"  | {line}" for line in tail)])
+    return f"{text}. Its log ends:\n{tail_of(rank.log)}"

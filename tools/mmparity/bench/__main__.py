@@ -21,7 +21,6 @@ from mmparity.bench.pair_table import (
     met,
     ratio_text,
     rows,
-    shown,
     target_rows,
 )
 from mmparity.bench.pairs import (
@@ -31,6 +30,7 @@ from mmparity.bench.pairs import (
     measure_pair,
 )
 from mmparity.bench.sides import Setting
+from mmparity.bench.tables import shown
 from mmparity.bench.targets import targets
 from mmparity.marked import write_between
 from mmparity.seeded import seeded_checkpoint

@@ -25,10 +25,11 @@ import torch
 
 from mmparity import checkpoint, encoders, metrics, models
 from mmparity.bench import console
-from mmparity.bench.capture_table import markdown, rows, shown, write_docs
+from mmparity.bench.capture_table import HEAD, markdown, rows, write_docs
 from mmparity.bench.compared import against, meta_of, trace, write_old
 from mmparity.bench.conditions import conditions
 from mmparity.bench.peers import PEERS
+from mmparity.bench.tables import shown
 from mmparity.capture import capturing
 from mmparity.encoders import Encoder
 from mmparity.implementations import get
@@ -228,7 +229,7 @@ def main(
             json_file.write_text(json.dumps({**given, "modes": found}, indent=1) + "\n")
     titles = {mode: title for mode, (title, _) in MODES.items()}
     figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
-    console().print(shown(figures))
+    console().print(shown(HEAD, (row.line for row in figures)))
     if docs:
         write_docs(markdown(figures, given), DOCS)
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
-from mmparity.bench.conditions import markdown_table, sentence
+from mmparity.bench.conditions import sentence
+from mmparity.bench.tables import Cells, markdown_table
 from mmparity.marked import write_between
 
 BEGIN, END = "<!-- capture-cost:begin -->", "<!-- capture-cost:end -->"
@@ -24,7 +23,12 @@ class Row:
     """One mode; ``cells`` has no figure where it could not be measured."""
 
     title: str
-    cells: tuple[str, ...]
+    cells: Cells
+
+    @property
+    def line(self) -> Cells:
+        """All that the table has of it."""
+        return self.title, *self.cells
 
 
 def rows(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> list[Row]:
@@ -32,7 +36,7 @@ def rows(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> list
     return [Row(titles[mode], _cells(mode, one)) for mode, one in found.items()]
 
 
-def _cells(mode: str, one: dict[str, Any]) -> tuple[str, ...]:
+def _cells(mode: str, one: dict[str, Any]) -> Cells:
     if "missing" in one:
         return ("", "", "", "", "", one["missing"])
     plain, recorded = (min(one["seconds"][key]) for key in ("plain", "recorded"))
@@ -50,21 +54,13 @@ def _cells(mode: str, one: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def shown(figures: Iterable[Row]) -> Table:
-    """For a terminal."""
-    table = Table(*HEAD)
-    for row in figures:
-        table.add_row(row.title, *row.cells)
-    return table
-
-
 def markdown(figures: Iterable[Row], given: Mapping[str, Any]) -> str:
     """For a page, with what it was measured on, with what, and when."""
     lines = [
         f"{sentence(given)} Least of {given['repeats']} forwards each, plain and "
         "recorded in turn.",
         "",
-        *markdown_table(HEAD, ((row.title, *row.cells) for row in figures)),
+        *markdown_table(HEAD, (row.line for row in figures)),
     ]
     return "\n".join([*lines, ""])
 

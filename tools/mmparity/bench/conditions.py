@@ -43,13 +43,3 @@ def sentence(of: Mapping[str, Any]) -> str:
         f"{machine['processor']}, {machine['memory_bytes'] / 2**30:.0f} GiB, "
         f"{of['threads']} threads; {versions}."
     )
-
-
-def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """The lines of a table on a page."""
-    names = list(head)
-    return [
-        "| " + " | ".join(names) + " |",
-        "|---" * len(names) + "|",
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]

@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
-from mmparity.bench.conditions import markdown_table, sentence
+from mmparity.bench.conditions import sentence
+from mmparity.bench.tables import Cells, markdown_table
 from mmparity.bench.targets import Target, ratio
 
 BEGIN, END = "<!-- encoder-cost:begin -->", "<!-- encoder-cost:end -->"
@@ -17,7 +16,6 @@ HEAD = (
     *("over GEMMs", "dispatches", "peak MiB", "per block: reads, pads, cats"),
 )
 TARGET_HEAD = ("target", "value", "at most", "")
-Cells = tuple[str, ...]
 
 
 def ratio_text(item: Mapping[str, Any]) -> str:
@@ -56,14 +54,6 @@ def target_rows(wanted: Iterable[Target]) -> Iterator[Cells]:
     for target in wanted:
         word = "met" if target.met else "missed"
         yield target.what, f"{target.value:.4g}", f"{target.limit:g}", word
-
-
-def shown(head: Sequence[str], cells: Iterable[Cells], title: str = "") -> Table:
-    """For a terminal."""
-    table = Table(*head, title=title)
-    for row in cells:
-        table.add_row(*row)
-    return table
 
 
 def met(wanted: Sequence[Target]) -> str:

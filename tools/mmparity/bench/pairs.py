@@ -63,7 +63,7 @@ def measure_growth(setting: Setting, sizes: int, forwards: int) -> dict[str, Any
 
 
 def interleaved(
-    sides: Sequence[Side], asked: Sequence[dict[str, Any]], repeats: int
+    asked: Sequence[tuple[Side, dict[str, Any]]], repeats: int
 ) -> list[dict[str, float]]:
     """Minima of the figures that each question is answered with, asked in turn.
 
@@ -73,7 +73,7 @@ def interleaved(
     end = time.monotonic() + SECONDS
     while repeats > 0 or time.monotonic() < end:
         repeats -= 1
-        for least, side, question in zip(best, sides, asked, strict=True):
+        for least, (side, question) in zip(best, asked, strict=True):
             answer = side.ask(**question)
             least |= {k: min(v, least.get(k, v)) for k, v in answer.items()}
     return best
@@ -88,14 +88,14 @@ def time_pair(
     """
     load = {"ask": "load"}
     loads = [side.ask(**load)["bytes"] for side in (old, new)]
-    again = interleaved((old, new), [load, load], 1)
+    again = interleaved([(old, load), (new, load)], 1)
     found = {"load": {"bytes": loads, "seconds": [one["seconds"] for one in again]}}
     for title in titles:
         timed = {"ask": "time", "grid": GRIDS[title]}
-        gemms = [{**timed, "ask": "gemms"}] if title == WINDOWS else []
-        least = interleaved(
-            (old, new, new)[: 2 + len(gemms)], [timed, timed, *gemms], repeats
-        )
+        asked = [(old, timed), (new, timed)]
+        if title == WINDOWS:
+            asked.append((new, {**timed, "ask": "gemms"}))
+        least = interleaved(asked, repeats)
         found[title] = {
             "seconds": [one["seconds"] for one in least[:2]],
             "attention_seconds": [one["attention"] for one in least[:2]],

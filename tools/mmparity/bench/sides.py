@@ -16,12 +16,13 @@ from typing import Any
 import click
 
 from mmparity.implementations import IMPLEMENTATIONS
+from mmparity.launch import end_group, started, tail_of
 from mmparity.plan import find_trees
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 """Environment of workers: memory that is freed stays with them, as it does with the
 TCMalloc of vLLM's CPU images and on a device. How much of it glibc gives back, only to
-have it mapped anew, is another draw in each process: up to a tenth of a forward."""
+have it mapped anew, is another draw in each process: up to a seventh of a forward."""
 
 
 class Side:
@@ -42,33 +43,23 @@ class Side:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            tail = "".join(self.log.read_text().splitlines(True)[-15:])
-            raise click.ClickException(f"{self.name} ended early:\n{tail}")
+            raise click.ClickException(f"{self.name} ended early:\n{tail_of(self.log)}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 @contextmanager
-def started(settings: dict[str, Any], folder: Path) -> Iterator[Side]:
+def side(settings: dict[str, Any], folder: Path) -> Iterator[Side]:
     """A worker that is ready, ended at the end of the ``with``."""
     name = settings["implementation"]
     job, log = folder / f"{name}.json", folder / f"{name}.log"
     job.write_text(json.dumps(settings))
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mmparity.bench.worker", str(job)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env=os.environ | ALLOCATOR,
-        )
-    side = Side(process, name, log)
+    command = [sys.executable, "-m", "mmparity.bench.worker", str(job)]
+    process = started(command, log, os.environ | ALLOCATOR)
     try:
-        yield side
+        yield Side(process, name, log)
     finally:
-        process.kill()
-        process.wait()
+        end_group(process)
 
 
 @dataclass(frozen=True)
@@ -85,19 +76,11 @@ class Setting:
 def sides(names: Sequence[str], setting: Setting) -> Iterator[list[Side]]:
     """A worker for each of the implementations, started in this order."""
     trees = find_trees(names, (), IMPLEMENTATIONS)
+    common = {
+        "checkpoint": str(setting.checkpoint.resolve()),
+        "dtype": setting.dtype,
+        "threads": setting.threads,
+    }
+    each = [{**common, "implementation": n, "trees": trees[n]} for n in names]
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                started(
-                    {
-                        "implementation": name,
-                        "trees": trees[name],
-                        "checkpoint": str(setting.checkpoint.resolve()),
-                        "dtype": setting.dtype,
-                        "threads": setting.threads,
-                    },
-                    setting.folder,
-                )
-            )
-            for name in names
-        ]
+        yield [stack.enter_context(side(one, setting.folder)) for one in each]

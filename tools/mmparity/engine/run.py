@@ -23,7 +23,7 @@ from mmparity.engine.scenarios import ENGINES
 from mmparity.engine.sides import Side
 from mmparity.engine_types import EngineMemory, EngineResult, EngineRow
 from mmparity.implementations import IMPLEMENTATIONS
-from mmparity.launch import end_group
+from mmparity.launch import end_group, started, tail_of
 from mmparity.trees import ROOT, find_trees
 from mmparity.types import MmparityError
 
@@ -167,25 +167,20 @@ def _run_side(
     folder = Path(job.out)
     job_file, log = folder / f"{name}.job.json", folder / f"{name}.log"
     job.write(job_file)
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mmparity.engine.worker", str(job_file)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            cwd=folder,
-            env={**overlay.environment(side, overlay_folder), **environment},
-            start_new_session=True,
-        )
+    process = started(
+        [sys.executable, "-m", "mmparity.engine.worker", str(job_file)],
+        log,
+        {**overlay.environment(side, overlay_folder), **environment},
+        stdin=subprocess.DEVNULL,
+        cwd=folder,
+    )
     try:
         hung = _follow(process, lambda text: say(f"{side.name}  {text}"))
     finally:
         end_group(process)
     if hung or process.returncode:
         why = "hung" if hung else f"ended with exit status {process.returncode}"
-        tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        shown = "\n".join(f"  | {line}" for line in tail)
+        shown = tail_of(log, TAIL_LINES)
         errors.append(f"{name} {why}\nThe last lines of {log}:\n{shown}")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmparity.engine import overlay, sides
 from mmparity.implementations import IMPLEMENTATIONS
-from mmparity.launch import TAIL_LINES, TOOLS, end_group
+from mmparity.launch import TOOLS, end_group, tail_of
 from mmparity.serving.extras import EXTRAS
 from mmparity.trees import find_trees
 from mmparity.types import MmparityError
@@ -123,5 +123,4 @@ def start(
 
 def tail(log: Path) -> str:
     """The end of a log, and where it is."""
-    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-    return "\n".join([*(f"  | {line}" for line in lines), f"Its log: {log}"])
+    return f"{tail_of(log)}\nIts log: {log}"

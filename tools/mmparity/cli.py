@@ -22,11 +22,11 @@ from mmparity.serving.command import accuracy, serve, serve_compare
 from mmparity.serving.demo_command import demo
 from mmparity.serving.machines_command import machines
 from mmparity.types import ComparisonResult, MmparityError
+from mmparity.verdicts import EXIT_CODES
 
 if TYPE_CHECKING:
     from mmparity.plan import Options
 
-EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
 FORMATS = ("html", "markdown", "junit", "text")
 DEFAULT_OUT = Path("build/parity")
 EPILOG = "Exit codes: 0 the same / done, 1 differences, 2 bad input or could not run."

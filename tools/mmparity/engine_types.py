@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mmparity.verdicts import Verdict
+
 EngineVerdict = Literal["pass", "fail", "error", "cannot run"]
 
 
@@ -146,7 +148,7 @@ class EngineResult:
         speed: where it was measured.
     """
 
-    verdict: Literal["pass", "fail", "error"]
+    verdict: Verdict
     summary: EngineSummary
     rows: tuple[EngineRow, ...]
     memory: tuple[EngineMemory, ...]

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmparity.verdicts import EXIT_CODES
+
 if TYPE_CHECKING:
     from mmparity.types import ComparisonResult
 
 PATH = click.Path(path_type=Path)
-EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
 
 
 @click.command(epilog="Exit codes: 0 the same, 1 differences, 2 bad input.")

@@ -19,7 +19,7 @@ from mmparity.compare import case_verdict, failure_text
 from mmparity.floors import Floors, floor_of, margin
 from mmparity.grafted import with_faults
 from mmparity.identity import qualified
-from mmparity.result import build_result
+from mmparity.result import with_cases
 from mmparity.tolerances import first_exceeded, tolerance_for
 from mmparity.types import (
     CaseComparison,
@@ -105,7 +105,7 @@ def rejudge(
         ]
     if floors:
         provenance["null_floors"] = list(floors.sources)
-    return replace(build_result(cases, provenance), reuse=result.reuse)
+    return with_cases(replace(result, provenance=provenance), cases)
 
 
 def _rule(entry: dict[str, Any], file: Path) -> Rule:

@@ -25,6 +25,7 @@ from mmparity.types import (
     Summary,
     Verdict,
 )
+from mmparity.verdicts import worst
 
 FILE_NAME = "comparison.json"
 ENGINE_FILE = "engine.json"
@@ -36,15 +37,21 @@ def build_result(
     """Verdict, counts and first divergence of all cases."""
     ascend = any(case.new.startswith("unified-ascend") for case in cases)
     replaced, patches = replaced_code() if ascend else ((), ())
-    return ComparisonResult(
-        verdict=_verdict(cases),
+    empty = ComparisonResult("error", Summary(0, 0, 0, 0), None, (), provenance)
+    return with_cases(replace(empty, replaced=replaced, patches=patches), cases)
+
+
+def with_cases(
+    result: ComparisonResult, cases: Sequence[CaseComparison]
+) -> ComparisonResult:
+    """The result with other cases and all that follows from them; the rest is kept."""
+    return replace(
+        result,
+        verdict=_verdict(cases, result.engine),
         summary=summarise(cases),
         first_divergence=first_divergence(cases),
         cases=tuple(cases),
-        provenance=provenance,
         precision=precision_verdicts(cases),
-        replaced=replaced,
-        patches=patches,
     )
 
 
@@ -80,9 +87,7 @@ def with_engine(result: ComparisonResult, directory: Path) -> ComparisonResult:
         raise MmparityError(f"{file} is no result of `mmparity engine`: {error}") from (
             error
         )
-    order: tuple[Verdict, ...] = ("pass", "fail", "error")
-    verdict = max(_verdict(result.cases), engine.verdict, key=order.index)
-    return replace(result, engine=engine, verdict=verdict)
+    return replace(result, engine=engine, verdict=_verdict(result.cases, engine))
 
 
 def with_engine_beside(result: ComparisonResult, directory: Path) -> ComparisonResult:
@@ -161,12 +166,12 @@ def _writer(raw: Any) -> str:
     )
 
 
-def _verdict(cases: Sequence[CaseComparison]) -> Verdict:
-    """A case that could not be judged outweighs one that differs."""
-    verdicts = {case.verdict for case in cases}
-    if not cases or "error" in verdicts:
-        return "error"
-    return "fail" if "fail" in verdicts else "pass"
+def _verdict(
+    cases: Sequence[CaseComparison], engine: EngineResult | None = None
+) -> Verdict:
+    """Of all cases, and of the engine where it ran; it alone is no comparison."""
+    layers = worst(case.verdict for case in cases)
+    return worst((layers, engine.verdict)) if engine else layers
 
 
 def _divergence(case: CaseComparison, layer: LayerComparison) -> FirstDivergence:

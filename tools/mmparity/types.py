@@ -21,11 +21,9 @@ from mmparity.trace_types import Side as Side
 from mmparity.trace_types import TensorRecord as TensorRecord
 from mmparity.trace_types import TraceMeta as TraceMeta
 from mmparity.trace_types import Unmatched as Unmatched
+from mmparity.verdicts import Verdict as Verdict
 
 SCHEMA_VERSION = 2
-
-Verdict = Literal["pass", "fail", "error"]
-"""pass: the same; fail: different; error: could not be judged (never a pass)."""
 
 PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "unknown"]
 

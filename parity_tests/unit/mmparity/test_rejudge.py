@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from mmparity.compare import compare_traces
-from mmparity.engine_types import EngineResult, EngineSummary
+from mmparity.engine.result import build
+from mmparity.engine_types import EngineResult, EngineRow, EngineSummary
 from mmparity.floors import Floors, margin, measure_floors, read_floors, write_floors
 from mmparity.judging_commands import diff, floors, rejudge
 from mmparity.rejudge import OVERRIDES, Rule, read_rules
@@ -24,7 +25,10 @@ from mmparity.types import (
     ComparisonResult,
     LayerComparison,
     MmparityError,
+    PatchText,
+    Reuse,
     StructuralDifference,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +65,20 @@ def row(result: ComparisonResult, name: str = POINT) -> LayerComparison:
 def test_without_rules_nothing_changes(failing: ComparisonResult) -> None:
     assert failing.verdict == "fail"
     assert to_json(judge(failing)) == to_json(failing)
+
+
+@pytest.mark.parametrize("engine", ["fail", "error"])
+@pytest.mark.parametrize("floors", [None, Floors({}, ("x",))])
+def test_what_is_not_judged_again_is_kept_and_counts(
+    null: ComparisonResult, engine: Verdict, floors: Floors | None
+) -> None:
+    row = EngineRow("qwen2-vl", "one image", "old", "new", engine)
+    served = build([row], [], {}, (), {})
+    reuse, patch = Reuse(captured=3), PatchText("slug", "vllm-0.12.0", "title", "diff")
+    stored = replace(null, verdict=engine, engine=served, reuse=reuse, patches=(patch,))
+    judged = judge(stored, floors=floors)
+    assert judged.verdict == engine
+    assert (judged.engine, judged.reuse, judged.patches) == (served, reuse, (patch,))
 
 
 def test_a_rule_lets_its_rows_pass_and_is_shown(failing: ComparisonResult) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from mmparity.verdicts import EXIT_CODES
+
 EPILOG = """Examples:
 
 \b
@@ -18,7 +20,6 @@ EPILOG = """Examples:
   mmparity engine --scenario "one image" --tree unified:vllm=../my-vllm
 
 Exit codes: 0 the same, 1 differences, 2 bad input or could not run."""
-EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
 
 
 @click.command(epilog=EPILOG)

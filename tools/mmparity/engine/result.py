@@ -18,7 +18,8 @@ from mmparity.engine_types import (
     EngineSummary,
 )
 from mmparity.result import ENGINE_FILE, strict
-from mmparity.types import MmparityError, Verdict
+from mmparity.types import MmparityError
+from mmparity.verdicts import worst
 
 SCHEMA_VERSION = 1
 FLAT = "unified"
@@ -33,33 +34,29 @@ def build(
     provenance: dict[str, Any],
 ) -> EngineResult:
     """Counts and the verdict: an error outweighs a difference."""
-    verdicts = [row.verdict for row in rows]
-    summary = EngineSummary(
-        passed=verdicts.count("pass"),
-        failed=verdicts.count("fail"),
-        errors=verdicts.count("error"),
-        cannot_run=verdicts.count("cannot run"),
-        total=len(rows),
-    )
-    judged = {*verdicts, *(item.verdict for item in memory)}
-    verdict: Verdict = "pass"
-    if (
-        errors
-        or "error" in judged
-        or (rows and not summary.passed + summary.failed)
-        or not (rows or memory)
-    ):
-        verdict = "error"
-    elif "fail" in judged:
-        verdict = "fail"
+    answers = [row.verdict for row in rows if row.verdict != "cannot run"]
+    held = [item.verdict for item in memory if item.verdict != "shown"]
+    unjudged = errors or (rows and not answers)
     return EngineResult(
-        verdict,
-        summary,
+        worst([*answers, *held, *(["error"] if unjudged else [])]),
+        summarise(rows),
         tuple(rows),
         tuple(memory),
         runs,
         tuple(errors),
         provenance,
+    )
+
+
+def summarise(rows: Sequence[EngineRow]) -> EngineSummary:
+    """Counts rows by verdict."""
+    verdicts = [row.verdict for row in rows]
+    return EngineSummary(
+        passed=verdicts.count("pass"),
+        failed=verdicts.count("fail"),
+        errors=verdicts.count("error"),
+        cannot_run=verdicts.count("cannot run"),
+        total=len(rows),
     )
 
 

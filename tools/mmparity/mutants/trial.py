@@ -32,6 +32,7 @@ from mmparity.mutants.workload import Workload
 from mmparity.tolerances import tolerance_for
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import CaseComparison, TraceMeta
+from mmparity.verdicts import worst
 from mmparity.worker import DTYPES
 
 UNCHANGED = "unchanged"
@@ -160,7 +161,7 @@ def try_alone(trial: Trial, runtime: encoders.Runtime) -> Outcome:
 def try_several(trial: Trial, runtime: encoders.Runtime) -> Outcome:
     """A trial that names every independent fault, by grafting."""
     faults: dict[str, None] = {}
-    verdict, reason = "pass", ""
+    verdicts, reason = ["pass"], ""
     free = dict(_captures(trial, runtime, trial.folder))
     fed = dict(_captures(trial, runtime, lambda c: _fed_folder(trial, c), graft=True))
     for error in (*free.values(), *fed.values()):
@@ -173,9 +174,12 @@ def try_several(trial: Trial, runtime: encoders.Runtime) -> Outcome:
         grafted = TraceReader(_fed_folder(trial, case))
         judged = with_grafted(compared, old, grafted, oracle)
         if judged.verdict != "pass":
-            verdict, reason = judged.verdict, judged.reason
+            verdicts.append(judged.verdict)
+            reason = reason or judged.reason
         faults.update(dict.fromkeys(fault.pattern for fault in judged.faults))
-    return trial.outcome(verdict, place=", ".join(sorted(faults)), reason=reason)
+    return trial.outcome(
+        worst(verdicts), place=", ".join(sorted(faults)), reason=reason
+    )
 
 
 def _fed_folder(trial: Trial, case: str) -> Path:

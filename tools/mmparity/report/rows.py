@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mmparity.report import labels
 from mmparity.types import LayerComparison, Metrics, Tolerance, Verdict
+from mmparity.verdicts import worst
 
 Pick = Callable[[Metrics], "float | None"]
 
@@ -126,21 +127,16 @@ def groups(
 def _group(
     name: str, layers: list[LayerComparison], row_anchors: list[str]
 ) -> GroupView:
-    failed = [layer for layer in layers if layer.verdict != "pass"]
-    verdict: Verdict = "pass"
-    if failed:
-        erred = any(layer.verdict == "error" for layer in failed)
-        verdict = "error" if erred else "fail"
-    worst = max(range(len(layers)), key=lambda i: _rank(layers[i]))
+    first = max(range(len(layers)), key=lambda i: _rank(layers[i]))
     metrics = [layer.metrics for layer in layers if layer.metrics]
     return GroupView(
         name=name,
-        verdict=verdict,
+        verdict=worst(layer.verdict for layer in layers),
         rows=len(layers),
-        failed=len(failed),
+        failed=sum(layer.verdict != "pass" for layer in layers),
         bit_equal=sum(m.bit_equal for m in metrics),
-        worst_hook_point=labels.clean(layers[worst].hook_point),
-        worst_anchor=row_anchors[worst],
+        worst_hook_point=labels.clean(layers[first].hook_point),
+        worst_anchor=row_anchors[first],
         cells=tuple(labels.scientific(largest(metrics, c.pick)) for c in COLUMNS),
     )
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-EXIT_CODES = {"pass": 0, "fail": 1, "error": 2}
+from mmparity.verdicts import EXIT_CODES
+
 EPILOG = """\b
 Examples:
   mmparity serve-compare --old http://127.0.0.1:8000 --new http://127.0.0.1:8001 \\

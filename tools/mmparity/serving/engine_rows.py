@@ -4,30 +4,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
+from mmparity.engine.result import summarise
 from mmparity.engine_types import EngineResult, EngineRow, EngineSpeed
-
-_ORDER = ("pass", "fail", "error")
+from mmparity.verdicts import worst
 
 
 def with_serving(result: EngineResult, data: dict[str, Any]) -> EngineResult:
     """The engine's result with what `serve.json` holds; the worse verdict counts."""
     rows = (*result.rows, *rows_of(data))
-    verdicts = [row.verdict for row in rows]
-    summary = replace(
-        result.summary,
-        passed=verdicts.count("pass"),
-        failed=verdicts.count("fail"),
-        errors=verdicts.count("error"),
-        cannot_run=verdicts.count("cannot run"),
-        total=len(rows),
+    return replace(
+        result,
+        verdict=worst((result.verdict, data["verdict"])),
+        summary=summarise(rows),
+        rows=rows,
+        speed=(*result.speed, *speed_of(data)),
     )
-    verdict: Literal["pass", "fail", "error"] = max(
-        result.verdict, data["verdict"], key=_ORDER.index
-    )
-    speed = (*result.speed, *speed_of(data))
-    return replace(result, verdict=verdict, summary=summary, rows=rows, speed=speed)
 
 
 def rows_of(data: dict[str, Any]) -> list[EngineRow]:

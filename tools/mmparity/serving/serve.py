@@ -29,6 +29,7 @@ from mmparity.serving.types import (
 )
 from mmparity.trees import ROOT
 from mmparity.types import MmparityError
+from mmparity.verdicts import worst
 
 FILE, PAGE = "serve.json", "serve.md"
 SMALL_MODEL = "qwen2.5-vl"
@@ -127,19 +128,19 @@ def serve_small(out: Path, requests: int, say: Say) -> dict[str, Any]:
 
 
 def verdict_of(data: dict[str, Any]) -> tuple[str, str]:
-    """The worst of its parts."""
+    """The worst of its parts, and that part's reason; all reasons where they pass."""
     parts = dict(data["runs"])
     for side, part in data["streamed against not"].items():
         parts[f"{side}, streamed against not"] = part
     if "bench" in data:
         parts["vllm bench serve"] = data["bench"]
-    for verdict in ("fail", "error"):
-        for name, part in parts.items():
-            if part["verdict"] == verdict:
-                return verdict, f"{name}: {part['reason']}"
-    return "pass", "; ".join(
-        f"{name}: {part['reason']}" for name, part in parts.items()
-    )
+    verdict = worst(part["verdict"] for part in parts.values())
+    reasons = [
+        f"{name}: {part['reason']}"
+        for name, part in parts.items()
+        if part["verdict"] == verdict
+    ]
+    return verdict, "; ".join(reasons if verdict == "pass" else reasons[:1])
 
 
 def markdown(data: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import click
 
 from mmparity import judging_commands
 from mmparity.engine.command import engine
+from mmparity.holding import held
 from mmparity.listing import list_names
 from mmparity.mutants.command import mutants
 from mmparity.plan import CACHE_GIB
@@ -185,18 +186,20 @@ def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) 
         )
     floors = read_floors(floors_file) if floors_file else None
     plans = make_plans(_options(given), _implementations())
-    with ExitStack() as stack:
-        crew = None
-        if ray is not None:
-            from mmparity.rayrun import connected
+    out = plans[0].options.out
+    with held(out):
+        with ExitStack() as stack:
+            crew = None
+            if ray is not None:
+                from mmparity.rayrun import connected
 
-            crew = stack.enter_context(connected(ray)).workers
-        display = stack.enter_context(ProgressDisplay(steps_of(plans)))
-        result = execute(plans, display, crew=crew)
-    if floors is not None:
-        result = rejudge(result, floors=floors)
-        write_result(result, plans[0].options.out)
-    _finish(result, plans[0].options.out, as_json)
+                crew = stack.enter_context(connected(ray)).workers
+            display = stack.enter_context(ProgressDisplay(steps_of(plans)))
+            result = execute(plans, display, crew=crew)
+        if floors is not None:
+            result = rejudge(result, floors=floors)
+            write_result(result, out)
+        _finish(result, out, as_json)
 
 
 @main.command(epilog=EPILOG)
@@ -252,7 +255,7 @@ def capture(
         raise MmparityError("--oracle needs --against OLD; `compare` takes it later.")
     plan = make_capture_plan(_options(given), implementation, _implementations())
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
-    with ProgressDisplay(steps) as display:
+    with held(plan.options.out), ProgressDisplay(steps) as display:
         subjects = prepare((plan,))
         others = {"against": against, "oracle": oracle}
         capture_one(subjects, implementation, display, again=again, **others)
@@ -298,13 +301,14 @@ def compare(
     from mmparity.offline import DumpOptions, compare_folders
     from mmparity.sketched import compare_statistics, holds_statistics
 
-    if holds_statistics(old) or holds_statistics(new):
-        sys.exit(compare_statistics(old, new, oracle, out, as_json))
-    result = compare_folders(old, new, oracle, out, DumpOptions(**given))
-    for case in result.cases:
-        if case.description:
-            click.echo(f"{case.name}: {case.description}", err=True)
-    _finish(result, out, as_json)
+    with held(out):
+        if holds_statistics(old) or holds_statistics(new):
+            sys.exit(compare_statistics(old, new, oracle, out, as_json))
+        result = compare_folders(old, new, oracle, out, DumpOptions(**given))
+        for case in result.cases:
+            if case.description:
+                click.echo(f"{case.name}: {case.description}", err=True)
+        _finish(result, out, as_json)
 
 
 @main.command(epilog=EPILOG)

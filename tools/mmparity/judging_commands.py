@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmparity.holding import held
 from mmparity.verdicts import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def rejudge(
     rules = read_rules(tolerances) if tolerances else ()
     floors = read_floors(floors_file) if floors_file else None
     judged = judge(result, rules, floors, source=str(tolerances or ""))
-    write_result(judged, out)
-    paths = write_reports(judged, out, ["html", "markdown", "junit"])
+    with held(out):
+        write_result(judged, out)
+        paths = write_reports(judged, out, ["html", "markdown", "junit"])
     click.echo(terminal_summary(judged))
     click.echo(f"Report: {paths['html']}")
     sys.exit(EXIT_CODES[judged.verdict])
@@ -125,7 +127,7 @@ def _null_pairs(
     options = Options(out=work, keep_traces=False, **given)
     plan = make_capture_plan(options, implementation, IMPLEMENTATIONS)
     steps = 4 * len(plan.cases) * len(plan.dtypes)
-    with ProgressDisplay(steps) as display:
+    with held(work), ProgressDisplay(steps) as display:
         return measure_null_pairs(
             plan, implementation, lambda event: display.event(implementation, event)
         )

@@ -195,4 +195,4 @@ def test_unwritable_folder_is_one_message(sides: Sides) -> None:
     (sides.root / "out").write_text("a file")
     result = invoke("compare", old, new, "--out", sides.root / "out")
     assert result.exit_code == 2
-    assert "Is the disk full or read-only?" in result.stderr
+    assert "out cannot be written to: File exists. Name another" in result.stderr

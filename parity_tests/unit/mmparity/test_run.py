@@ -216,16 +216,6 @@ def _runs(pid: int) -> bool:
 
 
 def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
-    script = (
-        "import signal, sys; sys.path.insert(0, sys.argv[1])\n"
-        # A shell's background job, as the tests may be, ignores it.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from mmparity import launch, cli, implementations, run\n"
-        "import test_run\n"
-        "run.execute.__defaults__ = (test_run.COMMAND,)\n"
-        "implementations.IMPLEMENTATIONS.update(test_run.IMPLEMENTATIONS)\n"
-        "cli.main(sys.argv[2:])\n"
-    )
     out, pids = checkpoint.parent / "out", checkpoint.parent / "pids"
     arguments = ["run", "--old", "hangs", "--new", "new", "--dtype", "float32"]
     arguments += [
@@ -239,7 +229,7 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
     tools = Path(plan_module.__file__).parents[1]
     here = Path(__file__).parent
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(here), *arguments],
+        [sys.executable, str(here / "fake_mmparity.py"), *arguments],
         env={**os.environ, "PYTHONPATH": str(tools), "FAKE_WORKER_PIDS": str(pids)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from mmparity.holding import held
 from mmparity.verdicts import EXIT_CODES
 
 EPILOG = """Examples:
@@ -68,10 +69,12 @@ def engine(as_json: bool, served: int, **given: Any) -> None:
         click.echo(f"{spent // 60:02}:{spent % 60:02}  {text}", err=True)
 
     options = EngineOptions(**given)
-    result = execute(options, say)
-    if served:
-        result = with_serving(result, serve_small(options.out / "serve", served, say))
-    files = [write_result(result, options.out), *attach(options.out)]
+    with held(options.out):
+        result = execute(options, say)
+        if served:
+            found = serve_small(options.out / "serve", served, say)
+            result = with_serving(result, found)
+        files = [write_result(result, options.out), *attach(options.out)]
     click.echo(to_json(result) if as_json else summary(result), nl=False)
     if not as_json:
         click.echo("\n".join(f"Written: {file}" for file in files))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mmparity.holding import held
+
 if TYPE_CHECKING:
     from mmparity.mutants.score import Score
 
@@ -57,9 +59,10 @@ def mutants(
         raise click.UsageError("--docs needs the whole catalogue")
     tools = runnable() if peers else ()
     started = time.monotonic()
-    outcomes, judged = run_mutants(
-        chosen, out.resolve(), lambda text: click.echo(text, err=True), tools
-    )
+    with held(out):
+        outcomes, judged = run_mutants(
+            chosen, out.resolve(), lambda text: click.echo(text, err=True), tools
+        )
     result = score(chosen, outcomes)
     _print(result, time.monotonic() - started)
     if peers:

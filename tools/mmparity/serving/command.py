@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from mmparity.holding import held
 from mmparity.verdicts import EXIT_CODES
 
 EPILOG = """\b
@@ -85,7 +86,8 @@ def serve(
     order = Order(**given)
     settings = Settings(requests, concurrency, max_tokens=max_tokens)
     errors = Console(stderr=True, highlight=False)
-    data = run(order, settings, lambda text: errors.print(text, markup=False))
+    with held(order.out):
+        data = run(order, settings, lambda text: errors.print(text, markup=False))
     if as_json:
         click.echo(json.dumps(data, indent=1, ensure_ascii=False))
     else:
@@ -136,7 +138,8 @@ def accuracy(old: str, new: str, as_json: bool, **given: Any) -> None:
     if not (old or new or installed()):
         old = "vllm-0.12.0"
     order = Order(old, new or installed() or "unified", **given)
-    data = measure(order, lambda text: click.echo(text, err=True))
+    with held(order.out):
+        data = measure(order, lambda text: click.echo(text, err=True))
     click.echo(json.dumps(data, indent=1) if as_json else markdown(data))
     click.echo(f"Written: {order.out / FILE}, {order.out / PAGE}", err=True)
     sys.exit(EXIT_CODES[data["verdict"]])
@@ -213,11 +216,12 @@ def serve_compare(
 
     settings = Settings(**given)
     asked = questions(images, prompts, settings.requests)
-    data = result.as_data(
-        compare((old, new), asked, settings, models=(old_model, new_model))
-    )
-    path = result.write(data, out)
-    page = report.write(data, out)
+    with held(out):
+        data = result.as_data(
+            compare((old, new), asked, settings, models=(old_model, new_model))
+        )
+        path = result.write(data, out)
+        page = report.write(data, out)
     if as_json:
         click.echo(json.dumps(data, indent=1, ensure_ascii=False))
     else:

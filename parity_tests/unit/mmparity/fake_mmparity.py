@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line as it is, on the implementations and the worker of test_run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+# A shell's background job, as the tests may be, ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, str(Path(__file__).parent))
+
+import test_run  # noqa: E402
+
+from mmparity import cli, implementations, run  # noqa: E402
+
+implementations.IMPLEMENTATIONS.update(test_run.IMPLEMENTATIONS)
+run.execute.__defaults__ = (test_run.COMMAND,)
+run.WORKER = test_run.COMMAND
+
+if __name__ == "__main__":
+    cli.main()

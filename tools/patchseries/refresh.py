@@ -53,6 +53,7 @@ def refresh(
                 "not-git", f"{path} has no git of its own", "edit in vllm_src/patched/"
             )
         recover(target)
+        target.require_no_session()
         _require_committed(target)
         name = name or _recognise(project, target)
         start = find_base(project, target, name, base)

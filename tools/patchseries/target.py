@@ -22,6 +22,7 @@ _SESSIONS = {
     "MERGE_HEAD": "a merge",
     "CHERRY_PICK_HEAD": "a cherry-pick",
     "REVERT_HEAD": "a revert",
+    "sequencer": "a cherry-pick or revert of several commits",
     "BISECT_LOG": "a bisection",
 }
 LOCK_MARK = b"patchseries\n"
@@ -148,7 +149,7 @@ class GitTarget(Target):
         """Committed blobs are read through the scratch's alternates."""
 
     def require_ready(self, before: Snapshot, after: Mapping[str, State]) -> None:
-        self._require_no_session()
+        self.require_no_session()
         if not self.git.ok("diff-index", "--cached", "--quiet", "HEAD", "--"):
             names = self.git("diff-index", "--cached", "--name-only", "HEAD", "--")
             raise PatchseriesError(
@@ -161,7 +162,8 @@ class GitTarget(Target):
         self._require_clean(tracked)
         super().require_ready(before, after)
 
-    def _require_no_session(self) -> None:
+    def require_no_session(self) -> None:
+        """Refuse while git itself is in the middle of something, or was cut off."""
         for name, shown in _SESSIONS.items():
             if (self.git_dir / name).exists():
                 raise PatchseriesError(

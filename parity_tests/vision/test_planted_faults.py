@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mmparity.compare import compare_traces
-from mmparity.jobs import CaptureJob, Job
 from mmparity.tracefile import TraceReader
 
 if TYPE_CHECKING:
@@ -120,33 +118,3 @@ def test_a_planted_fault_shows_first_where_it_is(
     assert place == fault.shows_at
     assert fault.error in error
     assert bool(fault.error) == bool(error)
-
-
-def test_comparing_while_it_runs_gives_the_same_rows_and_keeps_the_faults_tensors(
-    captures: Captures, tmp_path: Path
-) -> None:
-    fault = FAULTS["result-left-in-window-order"]
-    name = fault.implementation
-    old, oracle = captures("ascend-0.11.0", "float32"), captures("hf", "float64")
-    trees = captures.trees(name)
-    trees[fault.source] = with_fault(trees[fault.source], fault, tmp_path / "tree")
-    folders = {"against": str(old.directory), "oracle": str(oracle.directory)}
-    items = tuple(
-        CaptureJob("grids", captures.inputs, "float32", str(tmp_path / kind), **given)
-        for kind, given in (("stored", {}), ("running", folders))
-    )
-    job = Job(name, trees, captures.checkpoint, items, depth=captures.depth)
-    captures.work(job, tmp_path)
-    stored, running = (TraceReader(tmp_path / kind) for kind in ("stored", "running"))
-    expected = compare_traces(old, stored, oracle)
-    found = compare_traces(old, running, oracle)
-    assert [asdict(row) for row in found.layers] == [
-        asdict(row) for row in expected.layers
-    ]
-    assert found.token_maps == expected.token_maps
-    assert found.coverage == expected.coverage
-    failing = [row.hook_point for row in found.layers if row.verdict != "pass"]
-    assert failing == [fault.shows_at]
-    kept = {record.hook_point for record in running.records if record.file}
-    assert kept == {fault.shows_at}
-    assert any(not row.metrics.bit_equal for row in running.measured.values())

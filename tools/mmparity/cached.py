@@ -202,7 +202,7 @@ class CachedCrew(LocalCrew):
 
 def _unfit(job: Job, item: CaptureJob, meta: TraceMeta) -> str | None:
     """Why a capture is no matter for a cache; None where it is."""
-    if item.partial or item.against or item.attention:
+    if item.partial or item.attention:
         return "it is not all that the encoder computes by itself"
     if job.implementation in ADDED:
         return "its code is in a file of --encoder"

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -26,7 +26,6 @@ from mmparity import hook_points
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
 from mmparity.graft import Graft
-from mmparity.joined import Joined
 from mmparity.layout import Geometry, LayoutError, execute, plan
 
 _MISSING = object()
@@ -98,11 +97,22 @@ class _Call:
 class _Gathered:
     """A hook point that several calls make, with the pieces so far."""
 
-    pieces: Joined
+    dim: int
     path: str
     transforms: tuple[str, ...]
+    pieces: list[torch.Tensor] = field(default_factory=list)
     error: str | None = None
     count: int = 0
+
+    def add(self, piece: torch.Tensor) -> None:
+        """Takes a copy of a piece, for the next call may change it."""
+        self.count += 1
+        first = self.pieces[0] if self.pieces else piece
+        if _around(piece, self.dim) != _around(first, self.dim):
+            shape = list(piece.shape)
+            self.error = self.error or f"a piece {shape} does not fit its neighbours"
+            return
+        self.pieces.append(piece.detach().clone())
 
 
 class _Recorder:
@@ -118,7 +128,6 @@ class _Recorder:
         self._stack: list[str] = []
         self._recorded: set[str] = set()
         self._gathered: dict[str, _Gathered] = {}
-        self._joined: dict[str, Joined] = {}
         self._noted: set[str] = set()
         self._known: dict[str, tuple[Tap, ...]] = {}
 
@@ -288,15 +297,11 @@ class _Recorder:
     ) -> None:
         dim = tap.join if tap.part else 0
         if name not in self._gathered:
-            pieces = self._joined.setdefault(tap.hook_point, Joined(dim))
-            if pieces.length:  # another block's, which is not complete
-                pieces = Joined(dim)
-            self._gathered[name] = _Gathered(pieces, path, transforms)
+            self._gathered[name] = _Gathered(dim, path, transforms)
         whole = self._gathered[name]
-        misfit = whole.pieces.append(piece, tap.part[1] if tap.part else 1)
+        whole.add(piece)
         whole.transforms = transforms
-        whole.error = whole.error or error or misfit
-        whole.count += 1
+        whole.error = whole.error or error
         if tap.part and whole.count == tap.part[1]:
             del self._gathered[name]
             self._flush()
@@ -310,8 +315,8 @@ class _Recorder:
 
     def _end(self, name: str, whole: _Gathered, how: str) -> None:
         transforms = (*whole.transforms, how)
-        self._write(name, whole.pieces.whole(), whole.path, transforms, whole.error)
-        whole.pieces.clear()
+        tensor = torch.cat(whole.pieces, dim=whole.dim)
+        self._write(name, tensor, whole.path, transforms, whole.error)
 
     def _write(
         self,
@@ -326,6 +331,13 @@ class _Recorder:
             return
         self._recorded.add(name)
         self.sink.add(name, tensor, path or "(encoder)", transforms, error)
+
+
+def _around(piece: torch.Tensor, dim: int) -> tuple[Any, ...]:
+    """What pieces that are put side by side along a dimension have in common."""
+    shape = list(piece.shape)
+    del shape[dim]
+    return shape, piece.dtype, piece.device
 
 
 def _pick(call: _Call, kind: str, steps: list[str]) -> Any:

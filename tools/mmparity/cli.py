@@ -212,24 +212,7 @@ def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) 
     help="Keep each token's norm, ends and a sketch instead of tensors: costs little.",
 )
 @click.option("--only", default="", help="Keep these hook points; with commas.")
-@click.option(
-    "--against",
-    type=click.Path(path_type=Path),
-    metavar="OLD",
-    help="Compare with OLD's traces while it runs; keep tensors of failing rows only.",
-)
-@click.option(
-    "--oracle",
-    type=click.Path(path_type=Path),
-    help="With --against: float64 traces to compare with too.",
-)
-def capture(
-    implementation: str,
-    again: bool,
-    against: Path | None,
-    oracle: Path | None,
-    **given: Any,
-) -> None:
+def capture(implementation: str, again: bool, **given: Any) -> None:
     """Capture one implementation's traces, to compare here or elsewhere.
 
     After an interruption the same command goes on: whole traces of the same weights,
@@ -238,27 +221,17 @@ def capture(
     \b
       mmparity capture unified --fast --statistics --out build/new
       mmparity capture unified --fast --only blocks.0,blocks.0.norm1 --out build/some
-
-    With old captured once, new needs no room for its tensors:
-
-    \b
-      mmparity capture ascend-0.11.0 --out build/old
-      mmparity capture unified-ascend --against build/old --out build/new
-      mmparity compare build/old build/new
     """
     from mmparity.plan import make_capture_plan
     from mmparity.progress import ProgressDisplay
     from mmparity.run import capture as capture_one
     from mmparity.subjects import prepare
 
-    if oracle is not None and against is None:
-        raise MmparityError("--oracle needs --against OLD; `compare` takes it later.")
     plan = make_capture_plan(_options(given), implementation, _implementations())
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
     with held(plan.options.out), ProgressDisplay(steps) as display:
         subjects = prepare((plan,))
-        others = {"against": against, "oracle": oracle}
-        capture_one(subjects, implementation, display, again=again, **others)
+        capture_one(subjects, implementation, display, again=again)
     click.echo(str(plan.options.out / "traces" / implementation))
 
 

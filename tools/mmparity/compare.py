@@ -17,7 +17,6 @@ from mmparity.align import Pair, align, check_comparable
 from mmparity.coverage import coverage
 from mmparity.descent import first_failing
 from mmparity.hook_points import block_number
-from mmparity.measured import check_measured, metrics_for
 from mmparity.metrics import NotFinite, measure, non_finite
 from mmparity.structure import differences, without_structure
 from mmparity.token_maps import token_maps
@@ -77,7 +76,6 @@ def compare_traces(
     check_comparable(old.meta, new.meta)
     if oracle is not None:
         check_comparable(old.meta, oracle.meta, what="oracle")
-    check_measured(old, new, oracle)
     alignment = align(old, new, oracle)
     layers = _layers(alignment.pairs, Readers(old, new, oracle))
     covered = coverage(old, new, alignment)
@@ -162,13 +160,10 @@ def _layer(pair: Pair, order: int, readers: Readers) -> LayerComparison:
 
 
 def judge(pair: Pair, readers: Readers, tolerance: Tolerance) -> Outcome:
-    """One hook point, judged on its tensors or on what was measured of them."""
+    """One hook point, judged on its tensors."""
     reason = unusable(pair, readers, tolerance)
     if reason:
         return Outcome("fail", reason)
-    measured = readers.new.measured.get(pair.hook_point)
-    if measured is not None:
-        return judge_metrics(metrics_for(measured, readers.oracle), tolerance)
     old, new = readers.old.read(pair.hook_point), readers.new.read(pair.hook_point)
     oracle = None
     if pair.oracle is not None and not tolerance.exact:
@@ -182,11 +177,10 @@ def judge_tensors(
     new: torch.Tensor,
     oracle: torch.Tensor | None,
     tolerance: Tolerance,
-    equal: bool | None = None,
 ) -> Outcome:
     """A row of usable records, judged on its tensors."""
     try:
-        metrics = measure(old, new, oracle, equal)
+        metrics = measure(old, new, oracle)
     except NotFinite:
         return _not_finite(old, new, oracle)
     outcome = judge_metrics(metrics, tolerance)

@@ -56,10 +56,6 @@ class CaptureJob:
     """Statistics are kept, not tensors; the command that captures this case again."""
     only: str = ""
     """Hook points that are kept, with commas; all where empty."""
-    against: str | None = None
-    """Folder of the trace that it is compared with while it runs."""
-    oracle: str | None = None
-    """And of the oracle's, if that is looked at too."""
     kept: bool = False
     """Nobody reads the trace at once: it need not fill the page cache."""
     counted: bool = False

@@ -9,15 +9,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from mmparity.measured import Measured
 from mmparity.trace_types import Statistics
 from mmparity.types import TRACE_VERSION, MmparityError, TensorRecord, TraceMeta
 
 MANIFEST = "trace.json"
 MANIFEST_LIMIT = 64 << 20
-MEASURED_VERSION = 3
-"""Of a trace that has numbers in place of tensors."""
-READABLE_VERSIONS = (1, TRACE_VERSION, MEASURED_VERSION)
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,6 @@ class Manifest:
     """Name -> size in bytes."""
     statistics: Statistics | None = None
     """Of a trace whose tensors are statistics of what was captured."""
-    measured: tuple[Measured, ...] = ()
-    """Rows without a tensor, of a trace that was compared while it ran."""
 
 
 _ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
@@ -64,10 +58,9 @@ def read_manifest(file: Path) -> Manifest:
     except (OSError, ValueError, RecursionError) as error:
         raise MmparityError(f"{file} cannot be read: {error}") from error
     version = raw.get("trace_version") if isinstance(raw, dict) else None
-    if version not in READABLE_VERSIONS:
-        allowed = ", ".join(map(str, READABLE_VERSIONS))
+    if version != TRACE_VERSION:
         raise MmparityError(
-            f"{file} has trace_version {version!r}; this tool reads {allowed}. "
+            f"{file} has trace_version {version!r}; this tool reads {TRACE_VERSION}. "
             "Capture again with this version."
         )
     try:

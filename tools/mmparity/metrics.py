@@ -67,16 +67,14 @@ def measure(
     old: torch.Tensor,
     new: torch.Tensor,
     oracle: torch.Tensor | None = None,
-    equal: bool | None = None,
 ) -> Metrics:
     """All metrics of non-empty tensors of one shape, in two passes over them.
 
-    ``equal``: whether they are equal in their bits, where one knows. Raises NotFinite.
+    Raises NotFinite.
     """
     assert old.shape == new.shape and old.numel() > 0, (old.shape, new.shape)
     assert oracle is None or oracle.shape == old.shape, (oracle, old.shape)
-    if equal is None:
-        equal = bit_equal(old, new)
+    equal = bit_equal(old, new)
     old_TD, new_TD, oracle_TD = fused.arrays(old, new, oracle)
     oo_T, old_max_abs = fused.squares(old_TD)
     rtol, atol = TORCH_DEFAULTS.get(old.dtype, (0.0, 0.0))

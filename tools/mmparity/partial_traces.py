@@ -15,7 +15,7 @@ import torch
 
 from mmparity.jobs import CaptureJob
 from mmparity.trace_types import TraceMeta
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.tracefile import TraceWriter
 from mmparity.types import MmparityError
 
 LEFT_OUT = "left out: only some hook points were asked for"
@@ -30,11 +30,6 @@ def writer_of(item: CaptureJob, meta: TraceMeta) -> TraceWriter:
         return StatisticsWriter(folder, meta, item.statistics)
     if item.only:
         return ChosenWriter(folder, meta, item.only.split(","))
-    if item.against is not None:
-        from mmparity.against import ComparingWriter
-
-        exact = TraceReader(Path(item.oracle)) if item.oracle else None
-        return ComparingWriter(folder, meta, TraceReader(Path(item.against)), exact)
     return TraceWriter(folder, meta, item.kept)
 
 

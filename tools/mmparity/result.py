@@ -12,7 +12,6 @@ from typing import Any
 
 from mmparity.descent import between, descent, first_failing
 from mmparity.engine_types import EngineResult
-from mmparity.older import upgraded
 from mmparity.precision import precision_verdicts
 from mmparity.replaced import replaced_code
 from mmparity.types import (
@@ -138,12 +137,10 @@ def read_result(file: Path) -> ComparisonResult:
         raw = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
         raise MmparityError(f"{file} cannot be read: {error}") from error
-    raw = upgraded(raw) if isinstance(raw, dict) else raw
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise MmparityError(
-            f"{file} has schema_version {version!r}; this tool reads "
-            f"1 to {SCHEMA_VERSION}. "
+            f"{file} has schema_version {version!r}; this tool reads {SCHEMA_VERSION}. "
             f"{_writer(raw)}"
         )
     try:

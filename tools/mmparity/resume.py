@@ -14,7 +14,6 @@ from typing import Any
 
 from mmparity.jobs import CaptureJob, Job
 from mmparity.manifest import MANIFEST
-from mmparity.measured import check_measured
 from mmparity.origin import MODIFIED, UNVERSIONED
 from mmparity.partial_traces import is_whole
 from mmparity.tracefile import TraceReader
@@ -74,11 +73,10 @@ def why_not(item: CaptureJob, meta: TraceMeta) -> str | None:
         if reason or not is_whole(other.reason for other in trace.unmatched):
             return f"other {reason}" if reason else "it leaves hook points out"
         for record in trace.records:
-            if record.hook_point not in trace.measured:
-                trace.read(record.hook_point)
+            trace.read(record.hook_point)
         if item.counted and trace.meta.counts is None:
             return "its calls were not counted"
-        return None if _fits(item, trace) else "it has no tensors"
+        return None
     except MmparityError as error:
         return f"damaged: {error}"
 
@@ -99,12 +97,3 @@ def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str |
         keys = [key for key in {**value, **other} if value.get(key) != other.get(key)]
         return f"{name}: {', '.join(keys)}"
     return None
-
-
-def _fits(item: CaptureJob, trace: TraceReader) -> bool:
-    """Whether what it has no tensors of was measured against what is asked for."""
-    if item.against is None:
-        return not trace.measured
-    exact = TraceReader(Path(item.oracle)) if item.oracle else None
-    check_measured(TraceReader(Path(item.against)), trace, exact)
-    return True

@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity import provenance
@@ -91,22 +90,12 @@ def capture(
     watcher: Watcher,
     *,
     again: bool,
-    against: Path | None = None,
-    oracle: Path | None = None,
 ) -> None:
-    """Captures one implementation; what an interrupted capture has done is kept.
-
-    With ``against``, it is compared with the traces there while it runs.
-    """
+    """Captures one implementation; what an interrupted capture has done is kept."""
 
     def adapt(job: Job) -> Job:
         kept = tuple(replace(item, kept=True) for item in job.captures)
-        job = replace(job, resume=not again, captures=kept)
-        if against is None:
-            return job
-        from mmparity.against import with_against
-
-        return with_against(job, against, oracle)
+        return replace(job, resume=not again, captures=kept)
 
     with LocalCrew(batch, 0, WORKER, adapt) as workers:
         workers.capture(implementation, None, RunState(), watcher)

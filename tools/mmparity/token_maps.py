@@ -38,7 +38,6 @@ def token_maps(
         and layer.metrics is not None
         and not is_integral(layer.old_dtype)
         and len(layer.shape) > 1
-        and layer.hook_point not in new.measured
     ]
     return tuple(_map(layer, old, new) for layer in failing[:MOST_ROWS])
 

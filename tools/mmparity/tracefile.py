@@ -8,10 +8,8 @@ in the folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,8 +21,7 @@ from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 
 from mmparity.appended import Appender, pieces
-from mmparity.manifest import MANIFEST, MEASURED_VERSION, Declared, read_manifest
-from mmparity.measured import Measured, problem_of
+from mmparity.manifest import MANIFEST, Declared, read_manifest
 from mmparity.trace_types import Statistics, unprintable
 from mmparity.types import (
     TRACE_VERSION,
@@ -107,7 +104,6 @@ class TraceWriter:
         self._records: list[TensorRecord] = []
         self._unmatched: list[Declared] = []
         self._names: set[str] = set()
-        self.measured: list[Measured] = []
         self._files: dict[str, int] = {}
         self._file: _File | None = None
         self._appender = Appender(direct=kept)
@@ -159,7 +155,7 @@ class TraceWriter:
     def store(self, record: TensorRecord, stored: torch.Tensor) -> TensorRecord:
         """Writes the tensor; its record, with file and digest."""
         file = self._file_for(record.hook_point, stored)
-        digest = _begun(stored, TRACE_VERSION)
+        digest = _begun(stored)
         for piece in pieces(_bytes(stored)):
             digest.update(piece)
             self._appender.append(piece)
@@ -180,12 +176,11 @@ class TraceWriter:
                 return
             self._end_file()
         manifest = {
-            "trace_version": MEASURED_VERSION if self.measured else TRACE_VERSION,
+            "trace_version": TRACE_VERSION,
             "meta": asdict(self.meta),
             "records": [asdict(record) for record in self._records],
             "unmatched": [asdict(item) for item in self._unmatched],
             "files": self._files,
-            **({"measured": list(map(asdict, self.measured))} if self.measured else {}),
         }
         if self.statistics is not None:
             manifest["statistics"] = asdict(self.statistics)
@@ -226,14 +221,11 @@ class TraceReader:
         manifest = read_manifest(self.directory / MANIFEST)
         _check_kind(manifest.statistics, statistics, self.directory)
         self.meta = manifest.meta
-        self._version = manifest.trace_version
         self.records = manifest.records
         self.unmatched = manifest.unmatched
         self.statistics = manifest.statistics
-        self.measured = {row.hook_point: row for row in manifest.measured}
         self._by_name = {record.hook_point: record for record in manifest.records}
         self._files = manifest.files
-        self._check_measured(len(manifest.measured))
         self._check_manifest()
 
     def __contains__(self, hook_point: str) -> bool:
@@ -243,20 +235,15 @@ class TraceReader:
         """The record of a hook point that is in this trace."""
         return self._by_name[hook_point]
 
-    def read(
-        self, hook_point: str, by: Callable[[TensorRecord], torch.Tensor] | None = None
-    ) -> torch.Tensor:
-        """The tensor, read as it is or ``by``, checked against record and digest."""
+    def read(self, hook_point: str) -> torch.Tensor:
+        """The tensor, checked against its record and digest."""
         record = self._by_name[hook_point]
-        if hook_point in self.measured:
-            raise MmparityError(
-                f"{self.directory} has no tensor of {hook_point}: it was measured "
-                "while it ran, and passed. Capture without --against."
-            )
         where = f"{self.directory / record.file}: {hook_point!r}"
         try:
             self._check_size(record.file)
-            tensor = (by or self._stored)(record)
+            # Opened for each tensor: what is mapped of a file counts as memory.
+            file = safe_open(self.directory / record.file, framework="pt")
+            tensor = file.get_tensor(hook_point)
         except (OSError, EOFError, KeyError, ValueError, SafetensorError) as error:
             raise MmparityError(f"{where} cannot be read: {error}") from error
         if (_dtype_name(tensor), tuple(tensor.shape)) != (record.dtype, record.shape):
@@ -264,14 +251,9 @@ class TraceReader:
                 f"{where} is {_dtype_name(tensor)} {tuple(tensor.shape)}, but "
                 f"{MANIFEST} says {record.dtype} {record.shape}."
             )
-        if tensor_digest(tensor, self._version) != record.digest:
+        if tensor_digest(tensor) != record.digest:
             raise MmparityError(f"{where} does not have the digest of {MANIFEST}.")
         return tensor
-
-    def _stored(self, record: TensorRecord) -> torch.Tensor:
-        # Opened for each tensor: what is mapped of a file counts as memory.
-        file = safe_open(self.directory / record.file, framework="pt")
-        return file.get_tensor(record.hook_point)
 
     def _check_manifest(self) -> None:
         for name in self._files:
@@ -288,28 +270,11 @@ class TraceReader:
         if bad is not None:
             raise MmparityError(f"{self.directory / MANIFEST}: {bad!r} is no name.")
         for record in self.records:
-            if (
-                record.file not in self._files
-                and record.hook_point not in self.measured
-            ):
+            if record.file not in self._files:
                 raise MmparityError(
                     f"{self.directory / MANIFEST}: {record.hook_point!r} is in "
                     f"{record.file!r}, which is not in the list of files."
                 )
-
-    def _check_measured(self, rows: int) -> None:
-        manifest = self.directory / MANIFEST
-        if (
-            rows != len(self.measured)
-            or not self.measured.keys() <= self._by_name.keys()
-        ):
-            raise MmparityError(f"{manifest}: measured rows and records do not fit.")
-        if self.measured and self._version != MEASURED_VERSION:
-            raise MmparityError(f"{manifest}: measured rows in another version.")
-        for name, row in self.measured.items():
-            problem = problem_of(row, self._by_name[name])
-            if problem is not None:
-                raise MmparityError(f"{manifest}: measured, {name!r}: {problem}.")
 
     def _check_size(self, name: str) -> None:
         file = self.directory / name
@@ -336,17 +301,17 @@ def _check_kind(found: Statistics | None, wanted: bool, directory: Path) -> None
     )
 
 
-def tensor_digest(tensor: torch.Tensor, version: int = TRACE_VERSION) -> str:
-    """blake3 over dtype, shape and bytes; sha256 in the first version of traces."""
-    digest = _begun(tensor, version)
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """blake3 over dtype, shape and bytes."""
+    digest = _begun(tensor)
     digest.update(_bytes(tensor))
     found: str = digest.hexdigest()
     return found
 
 
-def _begun(tensor: torch.Tensor, version: int) -> Any:
+def _begun(tensor: torch.Tensor) -> Any:
     """A digest of what is said before a tensor's bytes."""
-    digest: Any = hashlib.sha256() if version == 1 else blake3()
+    digest: Any = blake3()
     digest.update(f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode())
     return digest
 

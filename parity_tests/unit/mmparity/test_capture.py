@@ -185,6 +185,23 @@ def test_segments_and_parts_are_joined_and_come_in_order() -> None:
     assert 0 < report.seconds < 5
 
 
+class Uneven(nn.Module):
+    """Runs its second piece in another dtype than the first."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, *rest = x.split(3)
+        pieces = [first, *(piece.double() for piece in rest)]
+        return torch.cat([kernels.attend(piece, scale=0.5) for piece in pieces]).float()
+
+
+def test_pieces_that_do_not_fit_each_other_are_an_error() -> None:
+    tower = Tower()
+    tower.blocks[0].attn = Uneven()
+    sink, _ = capture(encoder(tower), X.clone())
+    assert "does not fit its neighbours" in sink.errors["blocks.0.attn.q"]
+    assert "blocks.1.attn.q" not in sink.errors
+
+
 def test_a_shared_module_is_named_by_the_block_that_runs_it() -> None:
     sink, _ = capture(encoder(Tower()), X.clone())
     assert sink.paths["blocks.1.mlp.act_fn"] == "blocks.1.act"

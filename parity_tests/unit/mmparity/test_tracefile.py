@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -278,26 +277,6 @@ def test_oracle_without_casts_to_float32_is_still_stored_small(
     with NoCasts(), TraceWriter(tmp_path / "t", sides.old_meta) as writer:
         writer.add("large", torch.rand(11, dtype=torch.float64), "x")
     assert TraceReader(tmp_path / "t").read("large").dtype == torch.float32
-
-
-def test_a_trace_of_the_first_version_can_still_be_read(
-    sides: Sides, trace: Path
-) -> None:
-    def to_version_1(manifest: dict[str, Any]) -> None:
-        manifest["trace_version"] = 1
-        for record in manifest["records"]:
-            tensor = sides.old[record["hook_point"]]
-            head = f"{record['dtype']} {tuple(tensor.shape)}\n".encode()
-            content = head + tensor.numpy().tobytes()
-            record["digest"] = hashlib.sha256(content).hexdigest()
-
-    edit(trace, to_version_1)
-    reader = TraceReader(trace)
-    for name, tensor in sides.old.items():
-        assert torch.equal(reader.read(name), tensor)
-    _flip_a_bit(trace)
-    with pytest.raises(MmparityError, match="does not have the digest"):
-        TraceReader(trace).read(reader.records[0].hook_point)
 
 
 def test_a_tensor_that_would_not_be_aligned_gets_a_file_of_its_own(

@@ -26,7 +26,6 @@ import torch
 from mmparity import checkpoint, encoders, metrics, models
 from mmparity.bench import console
 from mmparity.bench.capture_table import HEAD, markdown, rows, write_docs
-from mmparity.bench.compared import against, meta_of, trace, write_old
 from mmparity.bench.conditions import conditions
 from mmparity.bench.peers import PEERS
 from mmparity.bench.tables import shown
@@ -36,7 +35,8 @@ from mmparity.implementations import get
 from mmparity.seeded import seeded_checkpoint
 from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
-from mmparity.types import MmparityError
+from mmparity.tracefile import TraceWriter
+from mmparity.types import MmparityError, TraceMeta
 
 CHECKPOINTS = Path("build/parity/checkpoints")
 WARM_UP = 2
@@ -68,6 +68,23 @@ def tower(path: Path, side: int) -> tuple[Encoder, Callable[[], None]]:
     return encoder, lambda: encoder.forward(pixels, grid)
 
 
+def meta_of(encoder: Encoder) -> TraceMeta:
+    """Of a trace of the tower at hand."""
+    depth = len(encoder.model.blocks)  # type: ignore[arg-type]
+    return TraceMeta("hf", "bench", "bfloat16", "cpu", "", "", (), depth)
+
+
+@contextmanager
+def trace(encoder: Encoder, folder: Path) -> Iterator[None]:
+    """A trace of all hook points, as ``mmparity capture`` writes it."""
+    meta = meta_of(encoder)
+    with (
+        TraceWriter(folder, meta, kept=True) as writer,
+        capturing(encoder, meta.depth, writer),
+    ):
+        yield
+
+
 @contextmanager
 def _statistics(encoder: Encoder, folder: Path) -> Iterator[None]:
     """Statistics of all hook points, as ``mmparity capture --statistics`` writes."""
@@ -82,11 +99,8 @@ def _statistics(encoder: Encoder, folder: Path) -> Iterator[None]:
 MODES: dict[str, tuple[str, Recording]] = {
     "statistics": ("mmparity: statistics of every token", _statistics),
     "trace": ("mmparity: every hook point to disk", trace),
-    "against": ("mmparity: compared while it runs", against),
     **PEERS,
 }
-PREPARED = {"against": write_old}
-"""Mode -> what is made ready in the folder above before anything is measured."""
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "capture-cost.md"
 PACKAGES = ("torch", "transformers", "numba", "mindstudio-probe", "sglang")
 
@@ -142,8 +156,6 @@ def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, 
     ):
         for _ in range(WARM_UP):
             forward()
-        if mode in PREPARED:
-            PREPARED[mode](encoder, forward, Path(room))
         load_passes()
         before = _resident()
         for _ in range(repeats):

@@ -14,7 +14,7 @@ from mmparity.marked import write_between
 
 BEGIN, END = "<!-- capture-cost:begin -->", "<!-- capture-cost:end -->"
 HEAD = ("", "plain s", "recorded s", "ratio", "extra MiB", "MiB written", "target")
-LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64), "against": (1.8, 64)}
+LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64)}
 """Mode -> times the plain forward, and MiB, that it may take at most."""
 
 

@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 SPDX = "# SPDX-License-Identifier: Apache-2.0"
 MAX_LINES = 400
@@ -73,6 +75,25 @@ def test_modules_stay_within_the_budget() -> None:
     sizes = {f: len(f.read_text().splitlines()) for f in python_files()}
     tools = {f: n for f, n in sizes.items() if f.is_relative_to(ROOT / "tools")}
     assert {str(f): n for f, n in tools.items() if n > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize("setting", ["autocrlf=true", "attributesFile"])
+def test_a_clone_has_our_bytes_whatever_its_line_ends(tmp_path, setting) -> None:
+    """A patch with other line ends is another patch."""
+    (tmp_path / "attributes").write_text("* text eol=crlf\n")
+    if setting == "attributesFile":
+        setting += f"={tmp_path / 'attributes'}"
+    clone = tmp_path / "clone"
+    options = ["-q", "--shared", "--no-checkout", "-c", f"core.{setting}"]
+    subprocess.run(["git", "clone", *options, ROOT, clone], check=True)
+    (clone / ".gitattributes").write_bytes((ROOT / ".gitattributes").read_bytes())
+    files = ["patches", "Makefile", "parity_tests/golden"]
+    checkout = ["git", "-C", clone, "checkout", "-q", "HEAD", "--", *files]
+    subprocess.run(checkout, check=True)
+    written = [file for file in clone.rglob("*") if file.is_file()]
+    written = [file for file in written if ".git" not in file.relative_to(clone).parts]
+    assert any(file.suffix == ".patch" for file in written)
+    assert [str(f) for f in written if b"\r\n" in f.read_bytes()] == []
 
 
 def test_tracked_files_are_small() -> None:

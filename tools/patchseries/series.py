@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,12 @@ def parse_patch(slug: str, data: bytes) -> Patch:
     Raises:
         PatchseriesError: not of that form, or it does what a series may not.
     """
+    if data.partition(b"\n")[0].endswith(b"\r"):
+        raise PatchseriesError(
+            "bad-patch",
+            f"{slug}.patch has line ends that its clone converted (core.autocrlf?)",
+            "in this project: `rm -r patches && git checkout HEAD -- patches`",
+        )
     head, blank, rest = data.partition(b"\n\n")
     headers = BytesHeaderParser().parsebytes(head.partition(b"\n")[2] + b"\n\n")
     if not blank or not head.startswith(b"From ") or "Subject" not in headers:
@@ -165,7 +172,10 @@ def parse_patch(slug: str, data: bytes) -> Patch:
     subject = str(make_header(decode_header(headers["Subject"])))
     subject = re.sub(r"\n[ \t]", " ", subject.replace("\r", ""))
     body, separator, diff = (b"\n" + rest).partition(b"\ndiff --git ")
-    text = body.partition(b"\n---\n")[0].decode().strip("\n")
+    try:
+        text = body.partition(b"\n---\n")[0].decode().strip("\n")
+    except UnicodeDecodeError as error:
+        raise _malformed(slug, f"has a message that is not UTF-8 ({error})") from None
     message = f"{subject}\n\n{text}\n" if text else f"{subject}\n"
     changes = tuple(_parse_diff(slug, separator[1:] + diff))
     if not changes:
@@ -251,7 +261,7 @@ def _parse_file(slug: str, lines: list[bytes]) -> FileChange:
 
 
 def _path_of(slug: str, line: bytes) -> str:
-    text = line.removeprefix(b"diff --git ").decode()
+    text = os.fsdecode(line.removeprefix(b"diff --git "))
     path = text[2 : 2 + (len(text) - 5) // 2]
     parts = path.split("/")
     if (

@@ -75,6 +75,11 @@ def test_refused(data, refused):
     refused("bad-patch", parse_patch, "x", data)
 
 
+def test_converted_line_ends_are_told_from_bad_form(refused):
+    data = one_file().replace(b"\n", b"\r\n")
+    assert "core.autocrlf" in str(refused("bad-patch", parse_patch, "x", data))
+
+
 def test_a_patch_that_does_not_follow_is_refused(toy, refused):
     from patchseries.folder import read_series
 

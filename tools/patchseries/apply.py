@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -265,7 +266,7 @@ def build_commits(git: Git, base: str, result: Classification, signer: str = "")
         lines += [] if parts else [f"from {base}"]
         for path, state in verdict.after.items():
             lines.append(f"M {state[0]} {state[1]} {path}" if state else f"D {path}")
-        parts.append("\n".join([*lines, ""]).encode())
+        parts.append(os.fsencode("\n".join([*lines, ""])))
     if not parts:
         return base
     git.fast_import(b"".join(parts))

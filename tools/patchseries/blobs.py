@@ -47,8 +47,7 @@ class Blobs:
         """Store what is new, so that git can read it."""
         if not self._new:
             return
-        parts = [b"blob\ndata %d\n%b\n" % (len(c), c) for c in self._new.values()]
-        self._git.fast_import(b"".join(parts))
+        self._git.add_blobs(self._new.values())
         self._new = {}
 
 

@@ -14,7 +14,7 @@ from patchseries.classify import Classification, classify
 from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, export
 from patchseries.fetch import require_pristine
-from patchseries.folder import read_lines, read_series, series_names
+from patchseries.folder import read_lines, read_series, read_utf8, series_names
 from patchseries.gates import Say, check_gates
 from patchseries.git import Git, scratch
 from patchseries.independence import check_independence
@@ -84,7 +84,7 @@ def check_tables(project: Project) -> list[Finding]:
     return [
         Finding(path.parent.name, str(path.relative_to(project.root)), "table", "stale")
         for path, text in expected_files(project).items()
-        if not path.exists() or path.read_text() != text
+        if not path.exists() or read_utf8(path) != text
     ]
 
 

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from patchseries.errors import PatchseriesError
+from patchseries.errors import PatchseriesError, as_refusal
 from patchseries.project import Project
 from patchseries.sources import read_sources, select
 
@@ -24,13 +26,18 @@ def _say(text: str) -> None:
 
 
 class _Commands(click.Group):
-    """Turns what the user can mend into one message and exit status 2."""
+    """Ends whatever goes wrong in one message and exit status 2."""
 
     def invoke(self, ctx: click.Context) -> object:
+        if isinstance(sys.stdout, TextIOWrapper):  # names of files are bytes
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
-        except PatchseriesError as error:
-            click.echo(f"patchseries: {error}", err=True)
+        except BrokenPipeError:  # whoever reads it has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(2)
+        except (PatchseriesError, OSError, UnicodeError, KeyboardInterrupt) as error:
+            click.echo(f"patchseries: {as_refusal(error)}", err=True)
             sys.exit(2)
 
 

@@ -84,7 +84,7 @@ def _same_name(target: Target, change: FileChange) -> str:
     """Where a moved file may be now."""
     name = PurePosixPath(change.path).name
     if isinstance(target, GitTarget):
-        listed = target.git("ls-tree", "-r", "--name-only", target.head).splitlines()
+        listed = target.git.records("ls-tree", "-r", "-z", "--name-only", target.head)
         hits = [path for path in listed if PurePosixPath(path).name == name]
     else:
         hits = [str(p.relative_to(target.root)) for p in target.root.rglob(name)]

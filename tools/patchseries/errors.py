@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two ways in which a command ends other than well."""
+"""The ways in which a command ends other than well."""
 
 from __future__ import annotations
+
+import errno
 
 
 class PatchseriesError(Exception):
@@ -30,3 +32,28 @@ class GitError(PatchseriesError):
         reason = stderr.strip() or f"exit status {returncode}"
         super().__init__("git-failed", f"`{shown}` failed: {reason}")
         self.stderr = stderr
+
+
+def as_refusal(error: BaseException) -> PatchseriesError:
+    """What a command says of an error that nothing nearer to it could explain."""
+    if isinstance(error, PatchseriesError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        advice = "run it again; what was left half-way is finished or undone first"
+        return PatchseriesError("interrupted", "stopped by you", advice)
+    if isinstance(error, UnicodeError):
+        message = f"text in another encoding: {error}"
+        return PatchseriesError("not-utf8", message, "give it in UTF-8")
+    code = _SYSTEM_CODES.get(getattr(error, "errno", None) or 0, "system-error")
+    advice = "mend that, then run it again"
+    return PatchseriesError(code, str(error), advice)
+
+
+_SYSTEM_CODES = {
+    errno.ENOSPC: "disk-full",
+    errno.EDQUOT: "disk-full",
+    errno.EACCES: "no-permission",
+    errno.EPERM: "no-permission",
+    errno.EROFS: "read-only",
+    errno.ENAMETOOLONG: "name-too-long",
+}

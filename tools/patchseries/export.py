@@ -41,8 +41,9 @@ def commits_after(git: Git, base: str, tip: str) -> list[Commit]:
     )  # fmt: skip
     commits, parent = [], base
     for record in filter(None, raw.split(b"\0")):
-        head, _, message = record.decode().partition("\n")
-        commit_id, tree, *parents = head.split()
+        head, _, raw_message = record.partition(b"\n")
+        commit_id, tree, *parents = head.decode().split()
+        message = _text(commit_id, raw_message)
         title = message.partition("\n")[0]
         if parents != [parent]:
             raise PatchseriesError(
@@ -59,6 +60,18 @@ def commits_after(git: Git, base: str, tip: str) -> list[Commit]:
         commits.append(Commit(commit_id, tree, message))
         parent = commit_id
     return commits
+
+
+def _text(commit: str, message: bytes) -> str:
+    try:
+        return message.decode()
+    except UnicodeDecodeError as error:
+        raise PatchseriesError(
+            "not-utf8",
+            f"the message of commit {commit[:12]} is not UTF-8: {error}",
+            "write it again: `git rebase -i`, reword; `git config i18n.commitEncoding`"
+            " says what git takes it for",
+        ) from None
 
 
 def export(git: Git, base: str, commits: Sequence[Commit]) -> list[bytes]:

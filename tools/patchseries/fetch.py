@@ -53,15 +53,11 @@ def differences(tree: Path, archive: Archive) -> list[str]:
     found = git.maybe("rev-parse", "--verify", "-q", "HEAD^{tree}")
     if found != archive.tree:
         return [f"its commit holds tree {found}, pinned is {archive.tree}"]
-    status = git.output(
+    status = git.records(
         "status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching"
     )
     # Python writes its byte code beside the sources that it imports.
-    return [
-        line
-        for line in filter(None, status.decode(errors="replace").split("\0"))
-        if "__pycache__/" not in line
-    ]
+    return [line for line in status if "__pycache__/" not in line]
 
 
 def require_pristine(project: Project, source: Source) -> Path:

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -115,7 +115,16 @@ class Git:
         return done.stdout
 
     def __call__(self, *args: str, stdin: bytes | None = None) -> str:
-        return self.output(*args, stdin=stdin).decode().strip()
+        return os.fsdecode(self.output(*args, stdin=stdin)).strip()
+
+    def records(self, *args: str, stdin: bytes | None = None) -> list[str]:
+        """What a command lists with `-z`: every byte kept, also those at the ends."""
+        output = os.fsdecode(self.output(*args, stdin=stdin))
+        return [record for record in output.split("\0") if record]
+
+    def path(self, *args: str) -> Path:
+        """The path that a command prints, whatever characters it has."""
+        return Path(os.fsdecode(self.output(*args).removesuffix(b"\n")))
 
     def ok(self, *args: str, stdin: bytes | None = None) -> bool:
         """Whether a git command ends with status 0."""
@@ -124,21 +133,21 @@ class Git:
     def maybe(self, *args: str) -> str | None:
         """Standard output, or None when the command fails."""
         done = self.raw(*args)
-        return None if done.returncode else done.stdout.decode().strip()
+        return None if done.returncode else os.fsdecode(done.stdout).strip()
 
     def states(self, tree: str, paths: Sequence[str]) -> dict[str, State]:
         """What `tree` holds at each of `paths`."""
         found: dict[str, State] = dict.fromkeys(paths)
         if not paths:
             return found
-        listing = self.output(
+        listing = self.records(
             "--literal-pathspecs", "ls-tree", "-z", "--full-tree", tree, "--", *paths
         )
-        for record in filter(None, listing.split(b"\0")):
-            meta, _, path = record.partition(b"\t")
-            mode, _, object_id = meta.decode().split()
-            if path.decode() in found:
-                found[path.decode()] = (mode, object_id)
+        for record in listing:
+            meta, _, path = record.partition("\t")
+            mode, _, object_id = meta.split()
+            if path in found:
+                found[path] = (mode, object_id)
         return found
 
     def set_index(self, states: Mapping[str, State]) -> None:
@@ -148,20 +157,22 @@ class Git:
             for path, state in states.items()
             for mode, object_id in [state or ("0", "0" * 40)]
         ]
-        self("update-index", "-z", "--index-info", stdin="".join(lines).encode())
+        self("update-index", "-z", "--index-info", stdin=os.fsencode("".join(lines)))
 
     def index(self) -> dict[str, State]:
         """Every merged entry of the index."""
         entries: dict[str, State] = {}
-        for record in filter(None, self.output("ls-files", "-sz").split(b"\0")):
-            meta, _, path = record.partition(b"\t")
-            mode, object_id, _ = meta.decode().split()
-            entries[path.decode()] = (mode, object_id)
+        for record in self.records("ls-files", "-sz"):
+            meta, _, path = record.partition("\t")
+            mode, object_id, _ = meta.split()
+            entries[path] = (mode, object_id)
         return entries
 
-    def add_blob(self, content: bytes) -> str:
-        """Store a blob."""
-        return self("hash-object", "-w", "--stdin", "--no-filters", stdin=content)
+    def add_blobs(self, contents: Iterable[bytes]) -> None:
+        """Store many blobs as one pack."""
+        self.fast_import(
+            b"".join(b"blob\ndata %d\n%b\n" % (len(c), c) for c in contents)
+        )
 
     def fast_import(self, stream: bytes) -> None:
         """Write objects and commits in one go, as one pack."""
@@ -215,12 +226,22 @@ def scratch(*alternates: Path) -> Iterator[Git]:
     try:
         git = Git(folder, {"GIT_DIR": str(folder)})
         git("init", "-q", "--bare", "--template=")
-        lines = [f"{path}\n" for path in alternates if path.is_dir()]
         (folder / "objects/info").mkdir(exist_ok=True)
-        (folder / "objects/info/alternates").write_text("".join(lines))
+        write_alternates(folder / "objects", alternates)
         yield git
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_alternates(objects: Path, others: Iterable[Path]) -> None:
+    """Have an object folder read from others, whatever characters their paths have."""
+    special = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
+    lines = [
+        '"' + "".join(special.get(c, c) for c in str(path)) + '"\n'
+        for path in others
+        if path.is_dir()
+    ]
+    (objects / "info/alternates").write_bytes(os.fsencode("".join(lines)))
 
 
 def user_git(folder: Path) -> Git:
@@ -249,4 +270,4 @@ def read_user_config(folder: Path, key: str) -> list[str]:
         )
     except FileNotFoundError:
         return []
-    return [value for value in done.stdout.decode().split("\0") if value]
+    return [value for value in os.fsdecode(done.stdout).split("\0") if value]

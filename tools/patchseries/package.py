@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from patchseries.series import Patch, Series
@@ -20,7 +21,7 @@ def in_scope(series: Series, target: Target) -> Series:
 def _only(patch: Patch, prefix: str) -> Patch:
     changes = tuple(c for c in patch.changes if c.path.startswith(prefix))
     head, *sections = patch.data.split(b"\ndiff --git ")
-    kept = [s for s in sections if s.startswith(b"a/" + prefix.encode())]
+    kept = [s for s in sections if s.startswith(os.fsencode(f"a/{prefix}"))]
     ends = [s if s.endswith(b"\n") else s + b"\n" for s in kept]
     data = head + b"".join(b"\ndiff --git " + s.removesuffix(b"\n") for s in ends)
     return replace(patch, data=data + b"\n", changes=changes)

@@ -215,14 +215,15 @@ def _describe(git: Git, old: Sequence[Patch], new: Sequence[Patch]) -> list[str]
 
 
 def _require_committed(target: GitTarget) -> None:
-    status = target.git(
-        "status", "--porcelain", "--untracked-files=all", "--ignore-submodules=all"
-    )
+    status = target.git.records(
+        "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all",
+        "--ignore-submodules=all",
+    )  # fmt: skip
     if status:
         raise PatchseriesError(
             "uncommitted",
             f"{target.root} has changes that are in no commit:\n     "
-            + "\n     ".join(status.splitlines()[:6]),
+            + "\n     ".join(status[:6]),
             "commit them into the patch they belong to (`git commit --fixup`, then"
             " `git rebase -i --autosquash`), or remove them",
         )

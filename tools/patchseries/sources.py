@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from patchseries.errors import PatchseriesError
+from patchseries.folder import read_utf8
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -128,7 +129,7 @@ def _machine() -> str:
 def read_sources(path: Path) -> dict[str, Source]:
     """Every pin by tree name."""
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(read_utf8(path))
     except FileNotFoundError:
         raise PatchseriesError("no-pins", f"{path} does not exist") from None
     except tomllib.TOMLDecodeError as error:

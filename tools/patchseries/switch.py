@@ -85,7 +85,7 @@ def stage(
     source.set_index(wanted)
     source(
         "checkout-index", "-z", "--stdin", f"--prefix={folder / 'new'}/",
-        stdin="".join(f"{path}\0" for path in wanted).encode(),
+        stdin=os.fsencode("".join(f"{path}\0" for path in wanted)),
     )  # fmt: skip
     if target.kind == "plain":
         for path in wanted:

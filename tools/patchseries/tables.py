@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchseries.folder import read_series, series_names
+from patchseries.folder import read_series, read_utf8, series_names
 from patchseries.project import Project
 from patchseries.series import Patch, Series
 
@@ -18,7 +18,7 @@ def write_tables(project: Project) -> list[Path]:
     """Write every table that is not up to date, and say which."""
     written = []
     for path, text in expected_files(project).items():
-        if not path.exists() or path.read_text() != text:
+        if not path.exists() or read_utf8(path) != text:
             partial = path.with_name(f".{path.name}.partial")
             partial.write_text(text)
             partial.replace(path)
@@ -31,7 +31,7 @@ def expected_files(project: Project) -> dict[Path, str]:
     every = [read_series(project, name) for name in series_names(project)]
     files = {project.patches / s.name / "README.md": series_page(s) for s in every}
     readme = project.root / "README.md"
-    text = readme.read_text() if readme.exists() else ""
+    text = read_utf8(readme) if readme.exists() else ""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if begin and end:

@@ -50,14 +50,7 @@ class Target:
         """Make the blobs of a snapshot readable in `scratch`."""
         paths = [p for p, state in snapshot.items() if state and state[0][:3] == "100"]
         if paths:
-            lines = "".join(f"{self.root / path}\n" for path in paths)
-            scratch(
-                "hash-object",
-                "-w",
-                "--no-filters",
-                "--stdin-paths",
-                stdin=os.fsencode(lines),
-            )
+            scratch.add_blobs((self.root / path).read_bytes() for path in paths)
 
     def file_state(self, path: str) -> State:
         """Mode and id of a file's bytes on disk."""
@@ -113,7 +106,7 @@ class GitTarget(Target):
 
     def __init__(self, root: Path) -> None:
         self.git = user_git(root)
-        self.git_dir = Path(self.git("rev-parse", "--absolute-git-dir"))
+        self.git_dir = self.git.path("rev-parse", "--absolute-git-dir")
         super().__init__(root, self.git_dir / "patchseries")
         head = self.git.maybe("rev-parse", "--verify", "-q", "HEAD^{commit}")
         if head is None:
@@ -126,7 +119,7 @@ class GitTarget(Target):
 
     @property
     def objects(self) -> list[Path]:
-        path = self.git("rev-parse", "--git-path", "objects")
+        path = self.git.path("rev-parse", "--git-path", "objects")
         return [(self.root / path).resolve()]
 
     @property
@@ -151,10 +144,11 @@ class GitTarget(Target):
     def require_ready(self, before: Snapshot, after: Mapping[str, State]) -> None:
         self.require_no_session()
         if not self.git.ok("diff-index", "--cached", "--quiet", "HEAD", "--"):
-            names = self.git("diff-index", "--cached", "--name-only", "HEAD", "--")
+            options = ("--cached", "--name-only", "-z")
+            names = self.git.records("diff-index", *options, "HEAD", "--")
             raise PatchseriesError(
                 "staged-changes",
-                f"{self.root} has staged changes: {_first(names.splitlines())}",
+                f"{self.root} has staged changes: {_first(names)}",
                 "commit or unstage them (`git restore --staged .`); unstaged edits of "
                 "files that the series does not touch may stay",
             )
@@ -182,29 +176,22 @@ class GitTarget(Target):
         if not paths:
             return
         git = self.git.with_env(GIT_LITERAL_PATHSPECS="1")
-        for record in filter(None, git("ls-files", "-vz", "--", *paths).split("\0")):
+        for record in git.records("ls-files", "-vz", "--", *paths):
             if record[0] == "S" or record[0].islower():
                 raise PatchseriesError(
                     "hidden-file",
                     f"{record[2:]} is marked skip-worktree or assume-unchanged",
                     "`git update-index --no-skip-worktree --no-assume-unchanged FILE`",
                 )
-        status = git(
-            "status",
-            "--porcelain",
-            "-z",
-            "--no-renames",
-            "--untracked-files=no",
-            "--ignore-submodules=all",
-            "--",
-            *paths,
-        )
-        changed = [line[3:] for line in filter(None, status.split("\0"))]
-        changed = changed or [line[2:] for line in status.split("\0") if line]
-        if changed:
+        status = git.records(
+            "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no",
+            "--ignore-submodules=all", "--", *paths,
+        )  # fmt: skip
+        if status:
+            edited = _first(line[3:] for line in status)
             raise PatchseriesError(
                 "dirty-file",
-                f"edited, and touched by the series: {_first(changed)}",
+                f"edited, and touched by the series: {edited}",
                 "commit or stash these edits first",
             )
 
@@ -234,7 +221,7 @@ def open_target(path: Path) -> Target:
     root = path.resolve()
     if (root / ".git").exists():
         try:
-            top = Path(user_git(root)("rev-parse", "--show-toplevel")).resolve()
+            top = user_git(root).path("rev-parse", "--show-toplevel").resolve()
         except GitError as error:
             raise PatchseriesError(
                 "not-a-work-tree",

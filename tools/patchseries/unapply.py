@@ -55,8 +55,8 @@ def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
             f"`git switch {short}` leaves the series; the branch "
             f"{receipt.branch.removeprefix('refs/heads/')} can then be deleted",
         )
-    changed = git("diff-tree", "-r", "-z", "--name-only", receipt.tip, receipt.base)
-    paths = [path for path in changed.split("\0") if path]
+    options = ("-r", "-z", "--name-only")
+    paths = git.records("diff-tree", *options, receipt.tip, receipt.base)
     before, after = git.states(receipt.tip, paths), git.states(receipt.base, paths)
     target.require_ready(before, after)
     source = git.with_env(GIT_INDEX_FILE=str(staging_index(target)))

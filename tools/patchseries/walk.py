@@ -16,7 +16,7 @@ from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, patch_id
 from patchseries.fetch import require_pristine
 from patchseries.folder import read_series
-from patchseries.git import Git, State
+from patchseries.git import Git, State, write_alternates
 from patchseries.project import Project
 from patchseries.series import Patch, Series
 from patchseries.sources import Source, read_sources
@@ -65,10 +65,8 @@ class Walk:
     def show(self, tree: str, head: str = "") -> Path:
         """Put a tree into the folder, staged on the commit `head`."""
         if self._shown:
-            changed = self.git(
-                "diff-tree", "-r", "-z", "--name-only", self._shown, tree
-            )
-            for path in filter(None, changed.split("\0")):
+            options = ("-r", "-z", "--name-only")
+            for path in self.git.records("diff-tree", *options, self._shown, tree):
                 _drop_byte_code(self.folder / path)
         self.git("read-tree", "--reset", "-u", tree)
         self.git("update-ref", "--no-deref", "HEAD", head or self.tip)
@@ -97,9 +95,8 @@ def walk(project: Project, name: str) -> Iterator[Walk]:
     try:
         git = Git(folder)
         git("init", "-q", "--template=", "--initial-branch=series")
-        alternates = folder / ".git/objects/info/alternates"
-        alternates.parent.mkdir(exist_ok=True)
-        alternates.write_text(f"{project.objects(name)}\n")
+        (folder / ".git/objects/info").mkdir(exist_ok=True)
+        write_alternates(folder / ".git/objects", [project.objects(name)])
         one = Walk(folder, git, source, series)
         _take_steps(one, Git(pristine)("rev-parse", "HEAD"))
         yield one

@@ -384,6 +384,22 @@ def test_objects_reach_the_target_only_on_success(toy, checkout, refused, tools)
     assert Git(checkout)("count-objects", "-v") == before
 
 
+def test_every_edited_file_is_named_whole(toy, checkout, refused):
+    """git's list starts with a space where an edit is not staged."""
+    for name in ("pkg/a.py", "pkg/b.py"):
+        (checkout / name).write_text("mine\n")
+    error = refused("dirty-file", toy.apply, checkout)
+    assert error.args[0].endswith(": pkg/a.py, pkg/b.py")
+    reason = status(toy.project, checkout, None).as_json()["reason"]
+    assert reason.endswith(": pkg/a.py, pkg/b.py")
+
+
+def test_staged_names_are_shown_as_they_are(toy, checkout, tools, refused):
+    (checkout / "line\nend").write_text("mine\n")
+    tools.git(checkout, "add", "-A")
+    assert "line\nend" in str(refused("staged-changes", toy.apply, checkout))
+
+
 def test_exit_codes_and_messages(toy, checkout, tools):
     def run(*args):
         command = [sys.executable, "-m", "patchseries", "--project", toy.project.root]

@@ -50,7 +50,7 @@ class Implementation:
         trees: source -> its folder inside the folder of source trees.
         ascend: vllm-ascend's operators are registered before it is built.
         oracle: it runs in float64, whatever dtype is asked for.
-        pad_weights: the platform says that heads are padded in the weights.
+        pad_weights: the operator says that heads are padded in the weights.
         runtime: the module that builds it, where that is not vLLM's or the oracle's.
     """
 

@@ -11,7 +11,6 @@ from typing import Any
 
 ENCODER_HOOKS = (
     "get_vit_attn_backend",
-    "get_vit_padded_head_size",
     "update_forward_context",
 )
 """What vLLM asks a platform for the sake of encoders. An Ascend implementation
@@ -20,10 +19,8 @@ on a CPU takes these from its tree's NPUPlatform, so that the shipped hook runs.
 _DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA", "npu": "PrivateUse1"}
 
 
-def install(device: str, *, ascend: bool, pad_weights: bool = False) -> str:
+def install(device: str, *, ascend: bool) -> str:
     """Makes vLLM use the platform for ``device``; returns what was installed.
-
-    With ``pad_weights`` it says that encoders pad heads in their weights.
 
     Must run before any module of vLLM that looks at the platform, with
     ``torch_npu``, emulated or real, importable if ``ascend``.
@@ -34,10 +31,6 @@ def install(device: str, *, ascend: bool, pad_weights: bool = False) -> str:
     borrowed = []
     if ascend and device != "npu":
         borrowed = borrow(platform, _npu_platform())
-    if pad_weights:
-        assert hasattr(platform, "pad_vit_weights"), platform
-        platform.pad_vit_weights = True
-        borrowed.append("pad_vit_weights")
     platforms._current_platform = platform()
     return f"{platform.__name__}({', '.join(borrowed)})"
 

@@ -41,12 +41,20 @@ def provide_build_info(tree: Path, device: str) -> None:
     vars(import_module("vllm_ascend"))["_build_info"] = module
 
 
-def init(vllm_config: Any) -> None:
-    """What vllm-ascend's worker does before it loads a model."""
+def init(vllm_config: Any, pad_weights: bool) -> None:
+    """What vllm-ascend's worker does before it loads a model.
+
+    With ``pad_weights`` its attention operator says that encoders pad heads in
+    their weights.
+    """
     from vllm_ascend import utils
 
     utils.adapt_patch()
     utils.register_ascend_customop(vllm_config)
+    if pad_weights:
+        operator = import_module("vllm_ascend.ops.mm_encoder").AscendMMEncoderAttention
+        assert hasattr(operator, "pad_weights"), operator
+        operator.pad_weights = True
     configure(vllm_config)
 
 

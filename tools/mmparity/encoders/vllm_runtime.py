@@ -52,11 +52,7 @@ class VllmRuntime:
         self.implementation = implementation
         self.trees = trees
         self.device = torch.device(device)
-        self.platform = platforms.install(
-            device,
-            ascend=implementation.ascend,
-            pad_weights=implementation.pad_weights,
-        )
+        self.platform = platforms.install(device, ascend=implementation.ascend)
         self._stack = ExitStack()
         self.ranks = ranks
         self.vllm_config = _vllm_config(implementation.ascend)
@@ -82,7 +78,7 @@ class VllmRuntime:
         # It holds the layers of the encoder that was built before.
         self.vllm_config.compilation_config.static_forward_context.clear()
         if self.implementation.ascend:
-            ascend.init(self.vllm_config)
+            ascend.init(self.vllm_config, self.implementation.pad_weights)
         build, process = self._classes(models.family_of(config).name)
         with _default_dtype(dtype), self.device:
             tower = build(

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -300,12 +300,13 @@ def report(directory: Path, formats: str, show: bool) -> None:
     from mmparity.trees import known
 
     names = [known("format", name.strip(), FORMATS) for name in formats.split(",")]
-    result = read_result(directory)
     folder = directory if directory.is_dir() else directory.parent
-    if "text" in names:
-        click.echo(terminal_summary(result))
     files = [name for name in names if name != "text"]
-    written = write_reports(result, folder, files) if files else {}
+    with held(folder) if files and folder.is_dir() else nullcontext():
+        result = read_result(directory)
+        if "text" in names:
+            click.echo(terminal_summary(result))
+        written = write_reports(result, folder, files) if files else {}
     for path in written.values():
         click.echo(str(path))
     if show and "html" in written and click.launch(str(written["html"])):

@@ -20,6 +20,7 @@ from mmparity.types import (
     LayerComparison,
     MmparityError,
 )
+from mmparity.whole import write_text
 
 FLOORS_VERSION = 1
 
@@ -62,8 +63,7 @@ def measure_floors(results: Sequence[ComparisonResult]) -> Floors:
 
 def write_floors(floors: Floors, file: Path) -> None:
     """Writes the floors as JSON."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(floors), indent=1, sort_keys=True) + "\n")
+    write_text(file, json.dumps(asdict(floors), indent=1, sort_keys=True) + "\n")
 
 
 def read_floors(file: Path) -> Floors:

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from mmparity.cases import Case, Grid, Noise, Photograph
 from mmparity.models import FAMILIES, family_of
 from mmparity.types import MmparityError
+from mmparity.whole import partial_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +86,7 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"{case.name}.safetensors"
-    partial = file.with_suffix(".partial")
+    partial = partial_of(file)
     save_file(
         {"pixel_values": pixel_values}, partial, {METADATA_KEY: json.dumps(metadata)}
     )

@@ -25,6 +25,7 @@ from mmparity.types import (
     Verdict,
 )
 from mmparity.verdicts import worst
+from mmparity.whole import write_text
 
 FILE_NAME = "comparison.json"
 ENGINE_FILE = "engine.json"
@@ -113,12 +114,7 @@ def with_engine_beside(result: ComparisonResult, directory: Path) -> ComparisonR
 
 def write_result(result: ComparisonResult, directory: Path) -> Path:
     """Writes ``comparison.json`` whole or not at all, and returns its path."""
-    file = Path(directory) / FILE_NAME
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(to_json(result))
-    partial.replace(file)
-    return file
+    return write_text(Path(directory) / FILE_NAME, to_json(result))
 
 
 def to_json(result: ComparisonResult) -> str:

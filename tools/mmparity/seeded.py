@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +30,7 @@ from mmparity.quantized import (
     quantize,
 )
 from mmparity.types import MmparityError
+from mmparity.whole import make_folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -70,25 +69,16 @@ def write_seeded_checkpoint(
             f"{directory} holds something else than the seeded checkpoint {recipe}. "
             "Give an empty folder, or delete it."
         )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
+
+    def write(partial: Path) -> None:
         _write_files(partial, config, model, seed)
         if quantized:
             _quantize_files(partial, model)
         sizes = {file.name: file.stat().st_size for file in partial.iterdir()}
         marker = json.dumps({**recipe, "sizes": sizes}, indent=2) + "\n"
         (partial / MARKER).write_text(marker)
-        partial.chmod(0o755)
-        if _is_written(directory, recipe):  # by another process, meanwhile
-            return
-        if directory.exists():
-            shutil.rmtree(directory)
-        partial.rename(directory)
-    except OSError as error:
-        raise MmparityError(f"cannot write {directory}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+    make_folder(directory, lambda: _is_written(directory, recipe), write)
 
 
 def seeded_checkpoint(

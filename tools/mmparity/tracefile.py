@@ -29,8 +29,8 @@ from mmparity.types import (
     TensorRecord,
     TraceMeta,
 )
+from mmparity.whole import partial_of, write_text
 
-PARTIAL = f"{MANIFEST}.partial"
 HEADER_BYTES = 16 << 10
 """Kept free at the start of each file for what is known only at its end."""
 STORED_AS = {
@@ -112,14 +112,15 @@ class TraceWriter:
 
     def __enter__(self) -> TraceWriter:
         self.directory.mkdir(parents=True, exist_ok=True)
+        manifest = self.directory / MANIFEST
         for file in self.directory.iterdir():
-            ours = file.name in (MANIFEST, PARTIAL) or FILE_NAME.fullmatch(file.name)
-            if not ours:
+            ours = file in (manifest, partial_of(manifest))
+            if not ours and not FILE_NAME.fullmatch(file.name):
                 raise MmparityError(
                     f"{self.directory} holds {file.name}, which is no part of a trace. "
                     "Give an empty folder."
                 )
-        (self.directory / MANIFEST).unlink(missing_ok=True)
+        manifest.unlink(missing_ok=True)
         for file in self.directory.iterdir():
             file.unlink()
         return self
@@ -184,9 +185,7 @@ class TraceWriter:
         }
         if self.statistics is not None:
             manifest["statistics"] = asdict(self.statistics)
-        partial = self.directory / PARTIAL
-        partial.write_text(json.dumps(manifest))
-        partial.replace(self.directory / MANIFEST)
+        write_text(self.directory / MANIFEST, json.dumps(manifest))
 
     def _file_for(self, hook_point: str, stored: torch.Tensor) -> _File:
         """The file of its block, or a further one."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmparity.models import FAMILIES
 from mmparity.types import MmparityError
+from mmparity.whole import make_folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, Qwen2TokenizerFast
@@ -168,22 +167,12 @@ def served_checkpoint(cache: Path, name: str, seed: int = 0) -> Path:
     recipe = [RECIPE, seed, served.vision, served.text, _TEXT, _SENTENCES, _TEMPLATE]
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     folder = Path(cache) / f"served-{name}-{digest[:12]}"
-    if (folder / MARKER).is_file():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=cache))
-    try:
+
+    def write(partial: Path) -> None:
         _write(partial, served, seed)
         (partial / MARKER).write_text(json.dumps({"model": name, "seed": seed}) + "\n")
-        partial.chmod(0o755)
-        if folder.exists() and not (folder / MARKER).is_file():
-            shutil.rmtree(folder)
-        if not folder.exists():
-            partial.rename(folder)
-    except OSError as error:
-        raise MmparityError(f"cannot write {folder}: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+    make_folder(folder, (folder / MARKER).is_file, write)
     return folder
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmparity.engine_types import EngineFigures, EnginePoint
 from mmparity.types import MmparityError
+from mmparity.whole import write_text
 
 WARM_UP = 0.1
 """Share of the requests after which growth counts."""
@@ -27,8 +28,7 @@ def growth(figures: EngineFigures) -> float | None:
 def write(figures: EngineFigures, folder: Path) -> None:
     """Writes them beside the side's outcomes."""
     file = _file(folder, figures.side, figures.model)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(figures)) + "\n")
+    write_text(file, json.dumps(asdict(figures)) + "\n")
 
 
 def read(folder: Path, side: str, model: str) -> EngineFigures | None:

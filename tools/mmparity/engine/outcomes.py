@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity.types import MmparityError
+from mmparity.whole import write_text
 
 if TYPE_CHECKING:
     import torch
@@ -70,9 +71,7 @@ def write(outcome: Outcome, embeddings: Sequence[torch.Tensor], folder: Path) ->
     if embeddings:
         tensors = {f"{i:04}": item.contiguous() for i, item in enumerate(embeddings)}
         save_file(tensors, file.with_suffix(".safetensors"))
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(outcome)) + "\n")
-    partial.replace(file)
+    write_text(file, json.dumps(asdict(outcome)) + "\n")
 
 
 def read(folder: Path, side: str, model: str, scenario: str) -> Outcome | None:

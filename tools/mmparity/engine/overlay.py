@@ -10,17 +10,15 @@ that vLLM: `python -m mmparity.engine.worker`, `vllm serve` and all their childr
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from mmparity.engine.sides import Side
 from mmparity.trees import ROOT, SOURCES
 from mmparity.types import MmparityError
+from mmparity.whole import make_folder
 
 TOOLS = Path(__file__).resolve().parents[2]
 FOLDERS = ROOT / "build" / "engine"
@@ -79,8 +77,7 @@ def make(side: Side, trees: dict[str, str], folders: Path = FOLDERS) -> Path:
     content = json.dumps([sorted((k, str(v)) for k, v in links.items()), files])
     digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     folder = folders / f"{side.name}-{digest}"
-    if not folder.is_dir():
-        _write(folder, links, files)
+    make_folder(folder, folder.is_dir, lambda partial: _write(partial, links, files))
     return folder
 
 
@@ -133,17 +130,9 @@ def _distribution(name: str, version: str, entry_points: str = "") -> dict[str, 
 
 
 def _write(folder: Path, links: dict[str, Path], files: dict[str, str]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        partial.chmod(0o755)
-        for name, target in links.items():
-            (partial / name).parent.mkdir(exist_ok=True)
-            (partial / name).symlink_to(target)
-        for name, text in files.items():
-            (partial / name).parent.mkdir(exist_ok=True)
-            (partial / name).write_text(text)
-        with contextlib.suppress(FileExistsError):  # another process was first
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    for name, target in links.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).symlink_to(target)
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)

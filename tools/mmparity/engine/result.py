@@ -20,6 +20,7 @@ from mmparity.engine_types import (
 from mmparity.result import ENGINE_FILE, strict
 from mmparity.types import MmparityError
 from mmparity.verdicts import worst
+from mmparity.whole import write_text
 
 SCHEMA_VERSION = 1
 FLAT = "unified"
@@ -87,14 +88,10 @@ def judge_memory(figures: EngineFigures) -> EngineMemory:
 def write_result(result: EngineResult, directory: Path) -> Path:
     """Writes ``engine.json`` whole or not at all, and returns its path."""
     file = directory / ENGINE_FILE
-    partial = file.with_suffix(".partial")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        partial.write_text(to_json(result))
-        partial.replace(file)
+        return write_text(file, to_json(result))
     except OSError as error:
         raise MmparityError(f"{file} cannot be written: {error}") from error
-    return file
 
 
 def to_json(result: EngineResult) -> str:

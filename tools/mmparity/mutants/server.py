@@ -40,6 +40,7 @@ from mmparity.mutants.trial import (
     try_several,
 )
 from mmparity.mutants.workload import get as get_workload
+from mmparity.whole import write_text
 
 LIMIT_SECONDS = 120
 INVALID = "invalid"
@@ -136,9 +137,7 @@ def _child(
     outcome = replace(outcome, edited=edited, seconds=spent)
     if mutant is not None:
         shutil.rmtree(Path(trial.job.work) / trial.name, ignore_errors=True)
-    partial = answer.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(outcome)))
-    partial.replace(answer)
+    write_text(answer, json.dumps(asdict(outcome)))
     sys.stderr.flush()
     os._exit(0)
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmparity.report import html, junit, markdown, text, view
 from mmparity.types import ComparisonResult, MmparityError
+from mmparity.whole import write_text
 
 FILES = {
     "html": "report.html",
@@ -51,8 +50,9 @@ def write_reports(
     """
     texts = render(result, formats)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        return {name: _write(out / FILES[name], body) for name, body in texts.items()}
+        return {
+            name: write_text(out / FILES[name], body) for name, body in texts.items()
+        }
     except OSError as error:
         raise MmparityError(
             f"{out}: the report could not be written ({error.strerror}). "
@@ -63,17 +63,3 @@ def write_reports(
 def terminal_summary(result: ComparisonResult, color: bool = False) -> str:
     """Returns the verdict and where it was decided, in at most 15 lines."""
     return text.summary(view.build(result), color)
-
-
-def _write(path: Path, body: str) -> Path:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(body)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path

@@ -15,6 +15,7 @@ from mmparity.serving import report
 from mmparity.serving.runners import Runner, run, runner, with_extra
 from mmparity.serving.serve import CHECKPOINTS, SMALL_MODEL, Say
 from mmparity.types import MmparityError
+from mmparity.whole import write_text
 
 FILE, PAGE = "accuracy.json", "accuracy.md"
 TASKS = Path(__file__).parent / "tasks"
@@ -83,9 +84,8 @@ def measure(order: Order, say: Say) -> dict[str, Any]:
         published = PUBLISHED.get(model.rstrip("/").rpartition("/")[2])
     data = compared(measured, answers, published)
     data |= {"task": task, "model": order.model or SMALL_MODEL}
-    order.out.mkdir(parents=True, exist_ok=True)
-    (order.out / FILE).write_text(json.dumps(data, indent=1) + "\n")
-    (order.out / PAGE).write_text(markdown(data), encoding="utf-8")
+    write_text(order.out / FILE, json.dumps(data, indent=1) + "\n")
+    write_text(order.out / PAGE, markdown(data))
     return data
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mmparity.whole import write_text
+
 FILE = "serving.md"
 WORDS = {"pass": "THE SAME", "fail": "DIFFERENT", "error": "COULD NOT BE COMPARED"}
 SHOWN = 10
@@ -116,9 +118,7 @@ def markdown(data: dict[str, Any]) -> str:
 
 def write(data: dict[str, Any], out: Path) -> Path:
     """Writes the page into ``out``."""
-    path = out / FILE
-    path.write_text(markdown(data), encoding="utf-8")
-    return path
+    return write_text(out / FILE, markdown(data))
 
 
 def number(value: float | str | None) -> str:

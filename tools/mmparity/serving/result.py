@@ -20,6 +20,7 @@ from mmparity.serving.types import (
     Measured,
 )
 from mmparity.types import Verdict
+from mmparity.whole import write_text
 
 FILE = "serving.json"
 PERCENTILES = (50, 95, 99)
@@ -92,10 +93,8 @@ def judgement(comparison: Comparison) -> tuple[Verdict, str]:
 
 def write(data: dict[str, Any], out: Path) -> Path:
     """Writes `serving.json` into ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / FILE
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-    return path
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    return write_text(out / FILE, text + "\n")
 
 
 def _place(item: Judged) -> str:

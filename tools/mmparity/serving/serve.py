@@ -30,6 +30,7 @@ from mmparity.serving.types import (
 from mmparity.trees import ROOT
 from mmparity.types import MmparityError
 from mmparity.verdicts import worst
+from mmparity.whole import write_text
 
 FILE, PAGE = "serve.json", "serve.md"
 SMALL_MODEL = "qwen2.5-vl"
@@ -95,8 +96,8 @@ def write(data: dict[str, Any], out: Path) -> None:
     """Adds the verdict, and writes `serve.json` and its page."""
     data["verdict"], data["reason"] = verdict_of(data)
     text = json.dumps(data, indent=1, ensure_ascii=False)
-    (out / FILE).write_text(text + "\n", encoding="utf-8")
-    (out / PAGE).write_text(markdown(data), encoding="utf-8")
+    write_text(out / FILE, text + "\n")
+    write_text(out / PAGE, markdown(data))
 
 
 def _bench(

@@ -15,7 +15,7 @@ from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
 from patchseries.folder import digest, file_digests, read_series, series_names
 from patchseries.git import Git, read_user_config, scratch
-from patchseries.package import in_scope
+from patchseries.package import in_scope, require_package
 from patchseries.project import Project, locked
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip
@@ -153,6 +153,7 @@ def choose_series(
     name = name or (receipt.series if receipt else None)
     if name:
         series = in_scope(read_series(project, name), target)
+        require_package(series, target)
         if not series.patches:
             raise PatchseriesError(
                 "foreign-directory",
@@ -178,6 +179,7 @@ def choose_series(
             f"{target.root} has none of the files of any series ({known})",
             "give the top of a vLLM or vllm-ascend source tree",
         )
+    require_package(best, target)
     return best
 
 
@@ -225,6 +227,7 @@ def _commit(
     receipt.base = earlier.base if earlier else target.head
     receipt.branch = f"refs/heads/patchseries/{receipt.series}"
     receipt.came_from = earlier.came_from if earlier else target.head_ref
+    target.require_room(receipt.branch)
     tip_before = branch_tip(target, receipt.branch)
     receipt.tip = build_commits(
         git, receipt.base, result, _signer(target) if options.signoff else ""
@@ -235,7 +238,7 @@ def _commit(
         raise PatchseriesError(
             "branch-exists",
             f"branch {short} holds other commits than this series",
-            f"`git branch -m {short} <new name>` keeps them; if they are edits of the"
+            f"`git branch -m {short} NEW` keeps them; if they are edits of the"
             " series, `patchseries refresh` first",
         )
     pack = git.output(
@@ -279,14 +282,14 @@ def _signed(message: str, signer: str) -> str:
 
 
 def _signer(target: GitTarget) -> str:
-    values = [read_user_config(target.root, f"user.{k}") for k in ("name", "email")]
-    if not all(values):
+    found = dict(read_user_config(target.root, r"^user\.(name|email)$"))
+    if not (found.get("user.name") and found.get("user.email")):
         raise PatchseriesError(
             "no-identity",
             "--signoff needs your name and mail",
             "git config --global user.name ...; git config --global user.email ...",
         )
-    return f"{values[0][-1]} <{values[1][-1]}>"
+    return f"{found['user.name']} <{found['user.email']}>"
 
 
 def ensure_patched(project: Project, source: Source) -> Path:

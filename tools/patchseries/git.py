@@ -38,7 +38,9 @@ _SETTINGS = {
     "protocol.file.allow": "always",
 }
 # What a user's own checkout was written with, or is trusted by, is kept.
-_KEPT_USER_SETTINGS = ("safe.directory", "core.autocrlf", "core.eol")
+_KEPT_USER_SETTINGS = (
+    r"^(safe\.directory|core\.(autocrlf|eol|attributesfile)|filter\..*)$"
+)
 
 State = tuple[str, str] | None
 """What a path holds: (mode, blob id), or None when it does not exist."""
@@ -246,28 +248,34 @@ def write_alternates(objects: Path, others: Iterable[Path]) -> None:
 
 def user_git(folder: Path) -> Git:
     """git in a user's own checkout, keeping what describes its files."""
-    return Git(folder, settings=_user_settings(folder.resolve()))
+    folder = folder.resolve()
+    kept = read_user_config(folder, _KEPT_USER_SETTINGS)
+    if "core.attributesfile" not in dict(kept):
+        base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+        kept.append(("core.attributesFile", f"{base}/git/attributes"))
+    no_system = os.environ.get("GIT_ATTR_NOSYSTEM", "0")
+    return Git(folder, {"GIT_ATTR_NOSYSTEM": no_system}, kept)
 
 
 @cache
-def _user_settings(folder: Path) -> tuple[tuple[str, str], ...]:
-    kept = []
-    for key in _KEPT_USER_SETTINGS:
-        kept += [(key, value) for value in read_user_config(folder, key)]
-    return tuple(kept)
-
-
-def read_user_config(folder: Path, key: str) -> list[str]:
-    """The values that the caller's own git would use for `key`."""
+def _user_config(folder: Path, pattern: str) -> tuple[tuple[str, str], ...]:
     steering = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
     env = {k: v for k, v in os.environ.items() if k not in steering}
     try:
         done = subprocess.run(
-            ["git", "config", "-z", "--get-all", key],
+            ["git", "config", "-z", "--get-regexp", pattern],
             cwd=folder,
             env=env,
             capture_output=True,
         )
     except FileNotFoundError:
-        return []
-    return [value for value in os.fsdecode(done.stdout).split("\0") if value]
+        return ()
+    records = [r for r in os.fsdecode(done.stdout).split("\0") if r]
+    # A key without a value is true.
+    split = [record.partition("\n") for record in records]
+    return tuple((key, value if sign else "true") for key, sign, value in split)
+
+
+def read_user_config(folder: Path, pattern: str) -> list[tuple[str, str]]:
+    """What the caller's own git would use: (key, value), the last of a key counts."""
+    return list(_user_config(folder.resolve(), pattern))

@@ -8,6 +8,7 @@ Reads only; what changes a target is in switch.py.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ _SESSIONS = {
     "BISECT_LOG": "a bisection",
 }
 LOCK_MARK = b"patchseries\n"
-_TREE_FILES = ("pyproject.toml", "setup.py", ".git")
+_SOURCE_FILES = ("pyproject.toml", "setup.py")
 
 
 class Target:
@@ -106,8 +107,19 @@ class GitTarget(Target):
 
     def __init__(self, root: Path) -> None:
         self.git = user_git(root)
-        self.git_dir = self.git.path("rev-parse", "--absolute-git-dir")
+        words = ("rev-parse", "--absolute-git-dir", "--show-object-format")
+        folder, _, self.object_format = str(self.git.path(*words)).rpartition("\n")
+        self.git_dir = Path(folder)
         super().__init__(root, self.git_dir / "patchseries")
+        if self.object_format != "sha1":
+            here, files = _quoted(root), _quoted(root.with_name(root.name + "-files"))
+            raise PatchseriesError(
+                "object-format",
+                f"{root} names its objects by {self.object_format}, the series by sha1",
+                f"`mkdir {files} && git -C {here} archive HEAD | tar -x -C {files}`,"
+                f" then `--onto {files}`; or, in {here}, `git am --keep-non-patch` of"
+                " the patch files",
+            )
         head = self.git.maybe("rev-parse", "--verify", "-q", "HEAD^{commit}")
         if head is None:
             raise PatchseriesError(
@@ -176,13 +188,16 @@ class GitTarget(Target):
         if not paths:
             return
         git = self.git.with_env(GIT_LITERAL_PATHSPECS="1")
-        for record in git.records("ls-files", "-vz", "--", *paths):
-            if record[0] == "S" or record[0].islower():
-                raise PatchseriesError(
-                    "hidden-file",
-                    f"{record[2:]} is marked skip-worktree or assume-unchanged",
-                    "`git update-index --no-skip-worktree --no-assume-unchanged FILE`",
-                )
+        listed = git.records("ls-files", "-vz", "--", *paths)
+        skipped = [record[2:] for record in listed if record[0] in "Ss"]
+        assumed = [record[2:] for record in listed if record[0].islower()]
+        if skipped or assumed:
+            raise PatchseriesError(
+                "hidden-file",
+                f"marked skip-worktree or assume-unchanged, and touched by the series: "
+                f"{_first([*skipped, *assumed])}",
+                f"in {self.root}: `{self._show(skipped, assumed)}`",
+            )
         status = git.records(
             "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no",
             "--ignore-submodules=all", "--", *paths,
@@ -192,8 +207,40 @@ class GitTarget(Target):
             raise PatchseriesError(
                 "dirty-file",
                 f"edited, and touched by the series: {edited}",
-                "commit or stash these edits first",
+                f"in {self.root}: `git stash` (or `git commit -a`)",
             )
+
+    def _show(self, skipped: Sequence[str], assumed: Sequence[str]) -> str:
+        """The commands after which git looks at these files again."""
+        sparse = self.git.maybe("config", "--type=bool", "core.sparseCheckout")
+        cone = self.git.maybe("config", "--type=bool", "core.sparseCheckoutCone")
+        parts = []
+        if assumed:
+            parts.append(
+                ["git", "update-index", "--no-assume-unchanged", "--", *assumed]
+            )
+        if skipped and sparse == "true":
+            shown = {str(Path(path).parent) for path in skipped if "/" in path}
+            if cone != "true":
+                shown = {f"/{path}" for path in skipped}
+            parts.append(["git", "sparse-checkout", "add", *sorted(shown)])
+        elif skipped:
+            parts.append(["git", "update-index", "--no-skip-worktree", "--", *skipped])
+        return " && ".join(map(shlex.join, parts))
+
+    def require_room(self, branch: str) -> None:
+        """Refuse while git cannot make `branch`: a name is a branch or a folder."""
+        parents = [str(p) for p in list(Path(branch).parents)[:-3]]
+        found = self.git("for-each-ref", "--format=%(refname)", *parents, f"{branch}/")
+        for ref in found.splitlines():
+            if ref in parents or ref.startswith(f"{branch}/"):
+                short = ref.removeprefix("refs/heads/")
+                raise PatchseriesError(
+                    "branch-exists",
+                    f"{self.root} has a branch {short}, so that git cannot make"
+                    f" {branch.removeprefix('refs/heads/')}",
+                    f"give it another name: `git branch -m {short} NEW`",
+                )
 
 
 class PackageTarget(Target):
@@ -209,9 +256,10 @@ class PackageTarget(Target):
 
 
 def is_package(folder: Path) -> bool:
-    """Whether a folder is an importable package outside of a source tree."""
-    in_tree = any((folder.parent / name).exists() for name in _TREE_FILES)
-    return (folder / "__init__.py").is_file() and not in_tree
+    """Whether a folder is a whole package outside of a source tree."""
+    above = ("__init__.py", *_SOURCE_FILES, ".git")
+    inner = any((folder.parent / name).exists() for name in above)
+    return (folder / "__init__.py").is_file() and not inner
 
 
 def open_target(path: Path) -> Target:
@@ -230,20 +278,33 @@ def open_target(path: Path) -> Target:
         if top == root:
             return GitTarget(root)
         message = f"{root} belongs to {top}"
-        raise PatchseriesError("not-top-level", message, f"use {top}")
-    for outer in root.parents:
-        if (outer / ".git").exists():
-            relative = root.relative_to(outer)
-            if user_git(outer).maybe("ls-files", "--", f"{relative}/"):
-                raise PatchseriesError(
-                    "not-top-level",
-                    f"{root} is a folder within the repository {outer}",
-                    f"use {outer}",
-                )
-            break
+        raise PatchseriesError("not-top-level", message, f"`--onto {_quoted(top)}`")
     if is_package(root):
         return PackageTarget(root)
+    if not any((root / name).is_file() for name in _SOURCE_FILES):
+        _require_untracked(root)
     return Target(root, root / ".patchseries")
+
+
+def _require_untracked(root: Path) -> None:
+    """Refuse a folder of a checkout; a source tree vendored in one is a tree."""
+    outer = next((p for p in root.parents if (p / ".git").exists()), None)
+    if outer is None:
+        return
+    git = user_git(outer).with_env(GIT_LITERAL_PATHSPECS="1")
+    if git.maybe("ls-files", "--", f"{root.relative_to(outer)}/"):
+        marks = (*_SOURCE_FILES, ".git")
+        tops = [p for p in root.parents if any((p / name).exists() for name in marks)]
+        raise PatchseriesError(
+            "not-top-level",
+            f"{root} is a folder within the repository {outer}",
+            f"`--onto {_quoted(tops[0])}`; where a package alone is vendored, the"
+            " folder of that package (with its __init__.py)",
+        )
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _first(names: Iterable[str]) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from mmparity import hook_points, spread
+from mmparity import hook_points
 from mmparity.layout import LayoutError
+from mmparity.spread import RESULT, whole_of
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import MmparityError, TensorRecord
 
@@ -55,7 +56,7 @@ def gather_traces(folders: Sequence[Path], out: Path) -> None:
     )
     with TraceWriter(out, meta) as writer:
         for name in names[0]:
-            having = ranks if name == spread.RESULT else busy
+            having = ranks if name == RESULT else busy
             record, tensor, error = _join(name, having)
             transforms = record.transforms
             if tuple(tensor.shape) != record.shape:
@@ -105,9 +106,9 @@ def _join(
             return records[0], tensors[0], f"on rank {number}: {record.error}"
     images = [rank.meta.images for rank in ranks]
     try:
-        if images[0] is not None and name != spread.RESULT:
+        if images[0] is not None and name != RESULT:
             grids = ranks[0].meta.grid_thw
-            whole = spread.whole(name, tensors, [seen or () for seen in images], grids)
+            whole = whole_of(name, tensors, [seen or () for seen in images], grids)
         else:
             whole = _of_shards(hook_points.get(name), records, tensors)
     except LayoutError as error:

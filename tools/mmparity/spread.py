@@ -70,7 +70,7 @@ class _WithoutResult:
             self.sink.unmatched(path, reason, explained)
 
 
-def whole(
+def whole_of(
     name: str,
     tensors: Sequence[torch.Tensor],
     images: Sequence[Sequence[int]],

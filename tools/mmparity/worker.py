@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 import torch
 
-from mmparity import checkpoint, encoders, spread
+from mmparity import checkpoint, encoders
 from mmparity.anatomy import anatomy
 from mmparity.capture import capturing
 from mmparity.counting import counted
@@ -37,6 +37,7 @@ from mmparity.origin import Origins, base_meta, config_of, meta_of
 from mmparity.partial_traces import writer_of
 from mmparity.ranks import run_ranks
 from mmparity.resume import without_finished
+from mmparity.spread import images_of, observed
 from mmparity.tracefile import TraceReader
 from mmparity.types import Counts, MmparityError, TraceMeta
 from mmparity.weights import Proof, prove_encoder
@@ -173,24 +174,24 @@ def _capture(
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
-    images = spread.images_of(inputs.grid_thw, ranks)
+    images = images_of(inputs.grid_thw, ranks)
     meta = replace(meta_of(meta, item, inputs), images=images)
     timed = graft is None and _cheap(encoder, inputs)
     seconds = _fastest(encoder, inputs, meta) if timed else None
     with writer_of(item, meta) as writer:
-        watched, sink = spread.observed(encoder, writer, ranks)
+        watched, sink = observed(encoder, writer, ranks)
         with capturing(watched, meta.depth, sink, graft) as report:
             captured = _seconds(watched, inputs, meta.device)
         for name, reason in (proof.wrong if proof else {}).items():
             writer.unmatched(name, f"loaded weights: {reason}", explained=False)
-        observed = {"scale": report.scale, "padded_head_size": report.padded_head_size}
+        seen = {"scale": report.scale, "padded_head_size": report.padded_head_size}
         if report.padded_head_size is None:  # a module says it, no operator
-            observed = {}
+            seen = {}
         writer.meta = replace(
             meta,
             emulated=runtime.emulated,
             seconds=captured - report.seconds if seconds is None else seconds,
-            hyper_parameters={**encoder.hyper_parameters, **observed},
+            hyper_parameters={**encoder.hyper_parameters, **seen},
             not_grafted={} if graft is None else dict(graft.missed),
             proven_weights=proof.proven if proof else None,
             counts=_counts(encoder, inputs) if item.counted else None,

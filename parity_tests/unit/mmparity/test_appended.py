@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmparity import appended
+from mmparity import appended as module
 from mmparity.appended import BUFFERS, Appender, pieces
 
 START = 4096
@@ -20,7 +20,7 @@ HEADER = b"h" * START
 
 @pytest.fixture(autouse=True)
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(appended, "BUFFER_BYTES", 8192)
+    monkeypatch.setattr(module, "BUFFER_BYTES", 8192)
 
 
 @pytest.fixture(params=[True, False], ids=["direct", "cached"])
@@ -51,14 +51,14 @@ def test_memory_is_that_of_a_few_buffers(appender: Appender, tmp_path: Path) -> 
 def test_a_disk_that_does_not_keep_up_gets_its_page_cache_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = appended._write
+    write = module._write
 
     def slowly(file: int, data: memoryview, place: int) -> None:
         time.sleep(0.02)
         write(file, data, place)
 
-    monkeypatch.setattr(appended, "_write", slowly)
-    monkeypatch.setattr(appended, "PATIENCE_SECONDS", 0.001)
+    monkeypatch.setattr(module, "_write", slowly)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.001)
     data = os.urandom(8192 * BUFFERS * 2 + 5)
     appender = Appender(direct=True)
     appender.open(tmp_path / "file", START)
@@ -75,7 +75,7 @@ def test_a_full_disk_is_an_error_of_a_later_call(
     def full(file: int, data: memoryview, place: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(appended, "_write", full)
+    monkeypatch.setattr(module, "_write", full)
     appender.open(tmp_path / "file", START)
     with pytest.raises(OSError, match="No space left"):
         for _ in range(3 * BUFFERS):
@@ -85,5 +85,5 @@ def test_a_full_disk_is_an_error_of_a_later_call(
 
 
 def test_pieces_are_the_whole() -> None:
-    data = os.urandom(3 * appended.PIECE_BYTES + 1)
+    data = os.urandom(3 * module.PIECE_BYTES + 1)
     assert b"".join(pieces(memoryview(data))) == data

@@ -11,7 +11,7 @@ import torch
 
 from mmparity.gather import gather_traces
 from mmparity.layout import LayoutError
-from mmparity.spread import RESULT, whole
+from mmparity.spread import RESULT, whole_of
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import TraceMeta
 
@@ -25,25 +25,25 @@ def test_tokens_go_back_to_their_images() -> None:
     every = torch.arange(36)[:, None]
     first, second, third = every.split([16, 16, 4])
     tensors = [second, torch.cat((third, first))]
-    assert torch.equal(whole("blocks.0.norm1", tensors, IMAGES, GRIDS), every)
+    assert torch.equal(whole_of("blocks.0.norm1", tensors, IMAGES, GRIDS), every)
 
 
 def test_merged_tokens_are_a_quarter() -> None:
     every = torch.arange(9)[:, None]
     first, second, third = every.split([4, 4, 1])
     tensors = [second, torch.cat((third, first))]
-    assert torch.equal(whole("merger.mlp.2", tensors, IMAGES, GRIDS), every)
+    assert torch.equal(whole_of("merger.mlp.2", tensors, IMAGES, GRIDS), every)
 
 
 def test_window_order_counts_from_the_first_image_of_all() -> None:
     tensors = [torch.tensor([2, 0, 1, 3]), torch.tensor([0, 4, 3, 2, 1])]
-    found = whole("window_index", tensors, IMAGES, GRIDS)
+    found = whole_of("window_index", tensors, IMAGES, GRIDS)
     assert found.tolist() == [3, 2, 1, 0, 6, 4, 5, 7, 8]
 
 
 def test_lengths_of_sequences_are_cut_where_an_image_ends() -> None:
     tensors = [torch.tensor([8, 8]), torch.tensor([4, 12, 4])]
-    found = whole("blocks.0.seqlens", tensors, IMAGES, GRIDS)
+    found = whole_of("blocks.0.seqlens", tensors, IMAGES, GRIDS)
     assert found.tolist() == [12, 4, 8, 8, 4]
 
 
@@ -59,12 +59,12 @@ def test_tensors_of_other_images_are_refused(
     name: str, tensors: list[torch.Tensor]
 ) -> None:
     with pytest.raises(LayoutError, match="not of images"):
-        whole(name, tensors, IMAGES, GRIDS)
+        whole_of(name, tensors, IMAGES, GRIDS)
 
 
 def test_an_image_that_no_rank_has_is_missed() -> None:
     with pytest.raises(LayoutError, match=r"of 3 images, ranks have \[1\]"):
-        whole("blocks.0.norm1", [torch.ones(16, 1)], ((1,),), GRIDS)
+        whole_of("blocks.0.norm1", [torch.ones(16, 1)], ((1,),), GRIDS)
 
 
 def rank(folder: Path, images: tuple[int, ...], result: torch.Tensor) -> Path:

@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from mmparity import tracefile
+from mmparity import tracefile as module
 from mmparity.cli import main
 from mmparity.manifest import MANIFEST_LIMIT
 from mmparity.tracefile import TraceReader, TraceWriter
@@ -62,7 +62,7 @@ def test_later_changes_and_layouts_do_not_reach_the_trace(
 def test_large_float64_is_stored_as_float32_and_small_is_kept(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracefile, "KEEP_FLOAT64_NUMEL", 10)
+    monkeypatch.setattr(module, "KEEP_FLOAT64_NUMEL", 10)
     with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
         writer.add("small", torch.rand(10, dtype=torch.float64), "x")
         writer.add("large", torch.rand(11, dtype=torch.float64), "x")
@@ -273,7 +273,7 @@ def test_oracle_without_casts_to_float32_is_still_stored_small(
             casts = func in (torch.Tensor.float, torch.Tensor.to)
             return args[0] if casts else func(*args, **(kwargs or {}))
 
-    monkeypatch.setattr(tracefile, "KEEP_FLOAT64_NUMEL", 10)
+    monkeypatch.setattr(module, "KEEP_FLOAT64_NUMEL", 10)
     with NoCasts(), TraceWriter(tmp_path / "t", sides.old_meta) as writer:
         writer.add("large", torch.rand(11, dtype=torch.float64), "x")
     assert TraceReader(tmp_path / "t").read("large").dtype == torch.float32

@@ -7,83 +7,28 @@ same weights" is one digest. It never builds an encoder with real values.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from mmparity import quantized
-from mmparity.models import FAMILIES, family_of
+from mmparity.models import family_of
+from mmparity.quantized import Quantized
+from mmparity.shards import open_file, stored_tensors
+from mmparity.tower_config import read_vision_config as read_vision_config
+from mmparity.tower_config import with_depth as with_depth
 from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-PREFIXES = tuple({p: None for f in FAMILIES.values() for p in f.prefixes})
 NOT_WEIGHTS = {"rotary_pos_emb.inv_freq"}
-
-
-def read_vision_config(directory: Path) -> PretrainedConfig:
-    """The vision tower's configuration: inside the whole model's, or by itself."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    file = Path(directory) / "config.json"
-    try:
-        raw = json.loads(file.read_text())
-    except FileNotFoundError:
-        raise MmparityError(
-            f"{file} is not there: a checkpoint folder as Hugging Face lays it out "
-            "(config.json and *.safetensors) is needed."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise MmparityError(f"{file} cannot be read: {error}") from error
-    raw = raw if isinstance(raw, dict) else {}
-    model_type = raw.get("model_type", "")
-    for family in FAMILIES.values():
-        if model_type in (family.name, family.vision_type, f"{family.name}_thinker"):
-            break
-    else:
-        known = sorted(FAMILIES)
-        raise MmparityError(f"{file}: model_type is {model_type!r}; known: {known}")
-    for name in family.path:
-        raw = raw.get(name, raw)
-    vision_class = CONFIG_MAPPING[family.name]
-    for name in family.path:
-        vision_class = vision_class.sub_configs[name]
-    return vision_class.from_dict(raw)
-
-
-def with_depth(config: PretrainedConfig, depth: int | None) -> PretrainedConfig:
-    """A copy cut to ``depth`` blocks that keeps one of each kind of block.
-
-    That is a block with window attention, one with full attention, and one after
-    which deepstack takes its features.
-    """
-    config = copy.deepcopy(config)
-    if depth is None or depth == config.depth:
-        return config
-    if not 2 <= depth <= config.depth:
-        raise MmparityError(
-            f"a depth of {depth} blocks is not possible: this encoder has "
-            f"{config.depth}, and 2 are needed for one window and one full-attention "
-            f"block. Allowed: 2 to {config.depth}."
-        )
-    config.depth = depth
-    full = getattr(config, "fullatt_block_indexes", None)
-    if full is not None:
-        kept = [index for index in full if index < depth]
-        config.fullatt_block_indexes = kept or [depth - 1]
-    taken = getattr(config, "deepstack_visual_indexes", None)
-    if taken is not None:
-        kept = [index for index in taken if index < depth]
-        config.deepstack_visual_indexes = kept or list(range(min(len(taken), depth)))
-    return config
+_WHOLE_MODEL = ("model.", "lm_head.", "visual.", "thinker.")
 
 
 def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
@@ -106,25 +51,29 @@ def vision_weights(
     """The encoder's tensors by name, without the prefix; each is checked.
 
     Blocks from ``config.depth`` on are left out. A tensor that is missing, has
-    another shape or is not known to the encoder is an error: nothing is loaded
-    that was not compared, and nothing is left out in silence.
+    another shape, a dtype that its numbers cannot be of, a second place, or is not
+    known to the encoder is an error: nothing is loaded that was not compared, and
+    nothing is left out in silence.
     """
-    layers = quantized_layers(directory, config)
-    expected = quantized.with_parameters(expected_shapes(config), layers)
-    places = _tensor_files(Path(directory), config)
-    for name in places:
+    found = quantization_of(directory, config)
+    shapes = expected_shapes(config)
+    if found:
+        quantized.check_layers(found, shapes, directory)
+    layers = found.layers if found else frozenset()
+    expected = quantized.with_parameters(shapes, layers)
+    places = _places(Path(directory), config, shapes)
+    for name, (file, _) in places.items():
         if name not in expected:
-            raise MmparityError(
-                f"{places[name][0]}: the encoder has no parameter {name!r}."
-            )
+            raise MmparityError(f"{file}: the encoder has no parameter {name!r}.")
     for name, shape in expected.items():
         if name not in places:
+            prefixes = " or ".join(map(repr, family_of(config).prefixes))
             raise MmparityError(
-                f"{directory} has no tensor {name!r} (with or without the prefix "
-                f"'visual.'); expected with shape {shape}."
+                f"{directory} has no tensor {name!r} (alone, or after {prefixes}); "
+                f"expected with shape {shape}."
             )
     for file, stored in _by_file(places).items():
-        with _open(file) as tensors:
+        with open_file(file) as tensors:
             for name, key in stored:
                 tensor = tensors.get_tensor(key)
                 if tuple(tensor.shape) != expected[name]:
@@ -132,18 +81,19 @@ def vision_weights(
                         f"{file}: {name!r} has shape {tuple(tensor.shape)}; "
                         f"expected {expected[name]}."
                     )
+                _check_dtype(file, name, tensor.dtype, layers)
                 yield name, tensor
 
 
 def quantization(directory: Path, config: PretrainedConfig) -> str:
     """How the blocks' linear layers are quantised; empty where they are not."""
-    return quantized.W8A8 if quantized_layers(directory, config) else ""
+    return quantized.W8A8 if quantization_of(directory, config) else ""
 
 
-def quantized_layers(directory: Path, config: PretrainedConfig) -> frozenset[str]:
-    """The quantised layers of the blocks that ``config`` has."""
-    layers = quantized.layers_in(directory, PREFIXES)
-    return frozenset(layer for layer in layers if not _is_cut_off(layer, config))
+def quantization_of(directory: Path, config: PretrainedConfig) -> Quantized | None:
+    """The quantised layers of the blocks that ``config`` has; None for none."""
+    found = quantized.read(directory, family_of(config).prefixes)
+    return found.without(lambda layer: _is_cut_off(layer, config)) if found else None
 
 
 def weights_digest(directory: Path, config: PretrainedConfig) -> str:
@@ -159,21 +109,48 @@ def weights_digest(directory: Path, config: PretrainedConfig) -> str:
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def _tensor_files(
-    directory: Path, config: PretrainedConfig
+def _places(
+    directory: Path, config: PretrainedConfig, shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, tuple[Path, str]]:
-    """Name -> the file that holds it and its name there."""
-    files = sorted(directory.glob("*.safetensors"))
-    if not files:
-        raise MmparityError(f"{directory} has no *.safetensors file.")
+    """Name of each of the tower's tensors -> its file and its name there."""
+    stored = stored_tensors(directory)
+    prefixes = family_of(config).prefixes
+    whole_model = any(key.startswith(_WHOLE_MODEL) for key in stored)
     places: dict[str, tuple[Path, str]] = {}
-    for file in files:
-        with _open(file) as tensors:
-            keys = list(tensors.keys())
-        for name, key in _vision_names(keys, whole_model=_has_prefix(keys)):
-            if name not in NOT_WEIGHTS and not _is_cut_off(name, config):
-                places[name] = (file, key)
+    for key, file in stored.items():
+        prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), "")
+        name = key.removeprefix(prefix)
+        if not prefix and whole_model and name not in shapes:
+            continue  # of the language model
+        if name in NOT_WEIGHTS or _is_cut_off(name, config):
+            continue
+        if name in places:
+            raise MmparityError(
+                f"{directory} has {name!r} twice, as {places[name][1]!r} in "
+                f"{places[name][0].name} and as {key!r} in {file.name}: which of them "
+                "is meant cannot be told. Remove one."
+            )
+        places[name] = (file, key)
     return places
+
+
+def _check_dtype(
+    file: Path, name: str, dtype: torch.dtype, layers: frozenset[str]
+) -> None:
+    layer, _, parameter = name.rpartition(".")
+    allowed: tuple[torch.dtype, ...] = quantized.FLOATS
+    if layer in layers:
+        allowed = quantized.DTYPES.get(parameter, allowed)
+    if dtype in allowed:
+        return
+    names = ", ".join(str(item).removeprefix("torch.") for item in allowed)
+    text = f"{file}: {name!r} is {str(dtype).removeprefix('torch.')}; expected {names}."
+    if layer not in layers:
+        text += (
+            f" Numbers of another kind need a scale, and {quantized.DESCRIPTION} does "
+            f"not say that {layer} is quantised."
+        )
+    raise MmparityError(text)
 
 
 def _is_cut_off(name: str, config: PretrainedConfig) -> bool:
@@ -185,20 +162,6 @@ def _is_cut_off(name: str, config: PretrainedConfig) -> bool:
     return group in limits and number.isdigit() and int(number) >= limits[group]
 
 
-def _has_prefix(keys: Iterable[str]) -> bool:
-    text = ("model.", "lm_head.", "visual.", "thinker.")
-    return any(key.startswith(text) for key in keys)
-
-
-def _vision_names(keys: list[str], whole_model: bool) -> Iterator[tuple[str, str]]:
-    for key in keys:
-        prefix = next((prefix for prefix in PREFIXES if key.startswith(prefix)), None)
-        if prefix is not None:
-            yield key.removeprefix(prefix), key
-        elif not whole_model:
-            yield key, key
-
-
 def _by_file(
     places: dict[str, tuple[Path, str]],
 ) -> dict[Path, list[tuple[str, str]]]:
@@ -206,10 +169,3 @@ def _by_file(
     for name, (file, key) in places.items():
         files.setdefault(file, []).append((name, key))
     return files
-
-
-def _open(file: Path) -> Any:
-    try:
-        return safe_open(file, framework="pt")
-    except (OSError, SafetensorError) as error:
-        raise MmparityError(f"{file} is not a safetensors file: {error}") from error

@@ -8,12 +8,14 @@ read here; the arithmetic of a run is each implementation's own.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from mmparity.stored_json import read_json
 from mmparity.types import MmparityError
 
 DESCRIPTION = "quant_model_description.json"
@@ -26,6 +28,14 @@ INPUT_SCALE = 2.0**-4
 layout and loading and not one more rounding."""
 INPUT_OFFSET = 3
 """Not 0: a padded lane of an activation becomes 3, which its weight must undo."""
+FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+DTYPES = {
+    "weight": (torch.int8,),
+    "quant_bias": (torch.int32,),
+    "deq_scale": (torch.float32,),
+    "input_offset": (torch.int8, *FLOATS),
+}
+"""Of a quantised layer's parameters; the others are floats."""
 Shape = tuple[int, ...]
 
 
@@ -36,25 +46,62 @@ def is_quantized(layer: str) -> bool:
     return group == "blocks" and name.startswith(LAYERS)
 
 
-def layers_in(directory: Path, prefixes: Iterable[str]) -> frozenset[str]:
-    """The tower's quantised layers in a checkpoint; none where it is not quantised."""
+@dataclass(frozen=True)
+class Quantized:
+    """What a checkpoint says of its quantised layers.
+
+    Attributes:
+        layers: names of the tower's, without the prefix.
+        description: the whole file, with its own names: what vllm-ascend is given.
+    """
+
+    layers: frozenset[str]
+    description: dict[str, Any]
+
+    def without(self, left_out: Callable[[str], bool]) -> Quantized:
+        """The same of a tower that lacks some layers."""
+        kept = frozenset(layer for layer in self.layers if not left_out(layer))
+        return replace(self, layers=kept)
+
+
+def read(directory: Path, prefixes: Iterable[str]) -> Quantized | None:
+    """What a checkpoint says; None where none of the tower's layers is quantised."""
     file = Path(directory) / DESCRIPTION
     if not file.exists():
-        return frozenset()
-    try:
-        description = json.loads(file.read_text())
-        kinds = {str(name): str(kind) for name, kind in description.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise MmparityError(f"{file} cannot be read: {error}") from error
+        return None
+    description = read_json(file)
+    if not isinstance(description, dict):
+        raise MmparityError(f"{file} cannot be read: it is no object of names.")
+    prefixes = tuple(prefixes)
+    named: dict[str, str] = {}
     layers = set()
-    for name, kind in kinds.items():
+    for name, kind in description.items():
         prefix = next((p for p in prefixes if name.startswith(p)), None)
-        if prefix is None or not name.endswith(".weight") or kind == FLOAT:
+        if prefix is None or not name.endswith(".weight"):
             continue
-        if kind != W8A8:
-            raise MmparityError(f"{file}: {name} is {kind}; only {W8A8} is known.")
-        layers.add(name.removeprefix(prefix).removesuffix(".weight"))
-    return frozenset(layers)
+        layer = name.removeprefix(prefix).removesuffix(".weight")
+        if layer in named:
+            raise MmparityError(f"{file} has {layer} twice: {named[layer]} and {name}.")
+        named[layer] = name
+        if kind not in (W8A8, FLOAT):
+            raise MmparityError(
+                f"{file}: {name} is {str(kind)[:40]}; only {W8A8} is known."
+            )
+        if kind == W8A8:
+            layers.add(layer)
+    return Quantized(frozenset(layers), description) if layers else None
+
+
+def check_layers(
+    found: Quantized, shapes: Mapping[str, Shape], directory: Path
+) -> None:
+    """Refuses a description of layers that the tower does not have, or not as such."""
+    for layer in sorted(found.layers):
+        if len(shapes.get(f"{layer}.weight", ())) != 2:
+            raise MmparityError(
+                f"{Path(directory) / DESCRIPTION}: {layer} is {W8A8}, but the tower "
+                "has no linear layer of that name."
+            )
 
 
 def with_parameters(

@@ -35,6 +35,7 @@ from mmparity.whole import make_folder
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+VLLM_PREFIX = "visual."
 RECIPE = 1
 """Raised when the same seed would give other values."""
 MARKER = "seeded.json"
@@ -46,21 +47,26 @@ def write_seeded_checkpoint(
     depth: int | None = None,
     seed: int = 0,
     quantized: bool = False,
+    prefix: str | None = None,
 ) -> None:
     """Writes a vision tower with seeded values as a Hugging Face checkpoint.
 
     Each tensor's values depend on the seed and its name only, so an encoder cut
     in depth has the same first blocks. Does nothing where the same recipe was
     written already; an interrupted write leaves nothing behind, and a folder that
-    this function wrote and that is damaged is written again.
+    this function wrote and that is damaged is written again. Names begin with
+    ``prefix``, by default the released model's, or vLLM's where layers are quantised.
     """
     directory = Path(directory)
     config = _model_config(model, depth)
     vision = _vision_part(config, model)
     recipe = {"model": model, "depth": vision.depth, "seed": seed}
     recipe["recipe"] = RECIPE
+    prefix = prefix or _prefix(model, quantized)
     if quantized:
         recipe["quantized"] = [INPUT_SCALE, INPUT_OFFSET, INPUT_SCALES]
+    if quantized or prefix != _prefix(model, quantized):
+        recipe["prefix"] = prefix
     if _is_written(directory, recipe):
         return
     ours = (directory / MARKER).is_file()
@@ -71,9 +77,9 @@ def write_seeded_checkpoint(
         )
 
     def write(partial: Path) -> None:
-        _write_files(partial, config, model, seed)
+        _write_files(partial, config, vision, seed, prefix)
         if quantized:
-            _quantize_files(partial, model)
+            _quantize_files(partial, prefix)
         sizes = {file.name: file.stat().st_size for file in partial.iterdir()}
         marker = json.dumps({**recipe, "sizes": sizes}, indent=2) + "\n"
         (partial / MARKER).write_text(marker)
@@ -87,6 +93,7 @@ def seeded_checkpoint(
     depth: int | None = None,
     seed: int = 0,
     quantized: bool = False,
+    prefix: str | None = None,
 ) -> Path:
     """The seeded checkpoint inside ``cache``, written at the first call."""
     given = models.get(model)
@@ -96,9 +103,16 @@ def seeded_checkpoint(
     )
     blocks = depth or given.vision_config["depth"]
     kind = f"-{W8A8.lower()}" if quantized else ""
+    if prefix and prefix != _prefix(model, quantized):
+        kind += f"-{prefix.rstrip('.')}"
     directory = Path(cache) / f"{model}-{blocks}{kind}-{digest.hexdigest()[:12]}"
-    write_seeded_checkpoint(directory, model, depth, seed, quantized)
+    write_seeded_checkpoint(directory, model, depth, seed, quantized, prefix)
     return directory
+
+
+def _prefix(model: str, quantized: bool) -> str:
+    """Released vllm-ascend finds quantised layers by vLLM's names alone."""
+    return VLLM_PREFIX if quantized else FAMILIES[models.get(model).family].prefixes[0]
 
 
 def vision_config(model: str) -> PretrainedConfig:
@@ -144,11 +158,14 @@ def _is_written(directory: Path, recipe: dict[str, Any]) -> bool:
 
 
 def _write_files(
-    directory: Path, config: PretrainedConfig, model: str, seed: int
+    directory: Path,
+    config: PretrainedConfig,
+    vision: PretrainedConfig,
+    seed: int,
+    prefix: str,
 ) -> None:
     """config.json and shards of eight blocks, written as they are drawn."""
-    shapes = expected_shapes(_vision_part(config, model))
-    prefix = FAMILIES[models.get(model).family].prefixes[0]
+    shapes = expected_shapes(vision)
     shards: dict[int, list[str]] = {}
     for name in shapes:
         block = int(name.split(".")[1]) if name.startswith("blocks.") else -1
@@ -170,9 +187,8 @@ def _write_files(
     )
 
 
-def _quantize_files(directory: Path, model: str) -> None:
+def _quantize_files(directory: Path, prefix: str) -> None:
     """Replaces the weights of layers by their W8A8 parameters, file by file."""
-    prefix = FAMILIES[models.get(model).family].prefixes[0]
     index_file = directory / "model.safetensors.index.json"
     weight_map: dict[str, str] = {}
     description: dict[str, str] = {}

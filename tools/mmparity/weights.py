@@ -112,7 +112,7 @@ def prove_encoder(
         for name, parameter in encoder.model.named_parameters()
     }
     numel = sum(parameter.numel() for parameter in parameters.values())
-    if numel > PROVABLE_NUMEL or checkpoint.quantized_layers(directory, config):
+    if numel > PROVABLE_NUMEL or checkpoint.quantization_of(directory, config):
         return None
     known = encoder.hyper_parameters
     geometry = Geometry(known["num_heads"] // ranks.shards, known["head_size"])

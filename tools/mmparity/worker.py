@@ -156,7 +156,7 @@ def _load(
     weights = checkpoint.vision_weights(Path(path), config)
     started = time.perf_counter()
     emit(Event("loading", dtype=dtype))
-    quantized = checkpoint.quantized_layers(Path(path), config)
+    quantized = checkpoint.quantization_of(Path(path), config)
     encoder = runtime.build(config, DTYPES[dtype], weights, quantized)
     emit(Event("loaded", dtype=dtype, seconds=time.perf_counter() - started))
     return encoder

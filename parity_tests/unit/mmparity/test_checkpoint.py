@@ -20,6 +20,7 @@ from mmparity.checkpoint import (
 )
 from mmparity.models import MODELS, Model, head_size
 from mmparity.seeded import seeded_checkpoint, write_seeded_checkpoint
+from mmparity.shards import INDEX
 from mmparity.types import MmparityError
 
 TINY = {
@@ -184,6 +185,7 @@ def _rewrite(directory: Path, **changes: torch.Tensor | None) -> None:
         file.unlink()
     kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     save_file(kept, directory / "model.safetensors")
+    (directory / INDEX).unlink(missing_ok=True)
 
 
 def test_missing_misshapen_and_unknown_tensors_are_named(tiny: Path) -> None:
@@ -199,6 +201,41 @@ def test_missing_misshapen_and_unknown_tensors_are_named(tiny: Path) -> None:
     )
     with pytest.raises(MmparityError, match=r"no parameter 'blocks.0.extra'"):
         dict(vision_weights(tiny, config))
+
+
+@pytest.mark.parametrize("other", ["", "model.visual."])
+def test_one_tensor_under_two_names_is_refused(tiny: Path, other: str) -> None:
+    config = read_vision_config(tiny)
+    tensors = stored(tiny)
+    again = {f"{other}merger.ln_q.weight": torch.zeros(32)}
+    _rewrite(tiny)
+    save_file({**tensors, **again}, tiny / "model.safetensors")
+    with pytest.raises(MmparityError, match=r"'merger.ln_q.weight' twice, as"):
+        weights_digest(tiny, config)
+
+
+def test_a_stale_shard_that_the_index_does_not_list_is_left_out(tiny: Path) -> None:
+    before = digest(tiny)
+    stale = {name: tensor + 1 for name, tensor in stored(tiny).items()}
+    save_file(stale, tiny / "zzz-of-before.safetensors")
+    assert digest(tiny) == before
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.float8_e4m3fn])
+def test_numbers_that_need_a_scale_are_refused_without_one(
+    tiny: Path, dtype: torch.dtype
+) -> None:
+    name = "blocks.0.attn.proj.weight"
+    _rewrite(tiny, **{name.replace(".", "__"): torch.zeros(32, 32).to(dtype)})
+    with pytest.raises(MmparityError, match=rf"{name}' is .*8.*; expected bfloat16"):
+        weights_digest(tiny, read_vision_config(tiny))
+
+
+def test_parts_of_a_whole_model_in_files_of_their_own_are_left_out(tiny: Path) -> None:
+    before = digest(tiny)
+    (tiny / INDEX).unlink()
+    save_file({"talker.head.weight": torch.zeros(2)}, tiny / "other.safetensors")
+    assert digest(tiny) == before
 
 
 def test_folder_that_is_no_checkpoint_is_explained(tmp_path: Path) -> None:
@@ -220,6 +257,7 @@ def test_corrupt_or_absent_safetensors_are_explained(tiny: Path) -> None:
         weights_digest(tiny, config)
     for file in tiny.glob("*.safetensors"):
         file.unlink()
+    (tiny / INDEX).unlink()
     with pytest.raises(MmparityError, match=r"no \*\.safetensors"):
         weights_digest(tiny, config)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mmparity.encoders.rules import HookMap
     from mmparity.implementations import Implementation
     from mmparity.models import Family
+    from mmparity.quantized import Quantized
 
 HOOK_POINTS = {
     point.name: f"{point.layout}: {point.about}" for point in hook_points.every()
@@ -89,11 +90,11 @@ class Runtime(Protocol):
         config: PretrainedConfig,
         dtype: torch.dtype,
         weights: Iterable[tuple[str, torch.Tensor]],
-        quantized: frozenset[str] = frozenset(),
+        quantized: Quantized | None = None,
     ) -> Encoder:
         """Builds the encoder in ``dtype`` and loads ``weights`` its own way.
 
-        The layers named in ``quantized`` are W8A8.
+        ``quantized`` says which of its layers are W8A8.
         """
 
     def close(self) -> None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mmparity.quantized import FLOAT, W8A8
+from mmparity.quantized import DESCRIPTION, Quantized
+from mmparity.types import MmparityError
 
 _A2_SOC = 220
 _A3_SOCS = range(250, 256)
@@ -68,14 +71,33 @@ def configure(vllm_config: Any) -> None:
         utils.is_enable_nz(vllm_config=vllm_config)
 
 
-def quant_config(names: Iterable[str], quantized: frozenset[str]) -> Any:
-    """Its configuration of a checkpoint whose layers ``quantized`` are W8A8."""
+def quant_config(quantized: Quantized, model: Any) -> Any:
+    """Its configuration of a checkpoint, told of ``model``'s names as vLLM tells it.
+
+    The checkpoint's description is handed on as it is.
+    """
+    from vllm.model_executor.model_loader.utils import configure_quant_config
+    from vllm.model_executor.models.interfaces import SupportsQuant
     from vllm_ascend.quantization.quant_config import AscendQuantConfig
 
-    layers = [n.removesuffix(".weight") for n in names if n.endswith(".weight")]
-    return AscendQuantConfig(
-        {
-            f"visual.{layer}.weight": W8A8 if layer in quantized else FLOAT
-            for layer in layers
-        }
-    )
+    config = AscendQuantConfig.from_config(copy.deepcopy(quantized.description))
+    configure_quant_config(config, model)
+    if issubclass(model, SupportsQuant):  # these are told when one is made
+        model.__new__(model, config)
+    return config
+
+
+@contextmanager
+def naming_layers(implementation: str, quantized: Quantized | None) -> Iterator[None]:
+    """Says which of a checkpoint's names a release does not find, where it does not."""
+    try:
+        yield
+    except KeyError as error:
+        if quantized is None:
+            raise
+        named = next(name for name in quantized.description if "blocks.0." in name)
+        raise MmparityError(
+            f"{implementation} looks for {error.args[0]!r} in {DESCRIPTION}, which has "
+            f"names like {named!r}. Where a release does not map names, it needs a "
+            "checkpoint that has vLLM's own ('visual.blocks.0...')."
+        ) from error

@@ -22,7 +22,7 @@ from mmparity import models
 from mmparity.checkpoint import tower_class
 from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
 from mmparity.implementations import Implementation
-from mmparity.quantized import ExactLinear
+from mmparity.quantized import ExactLinear, Quantized
 
 
 class HfRuntime:
@@ -39,7 +39,7 @@ class HfRuntime:
         config: PretrainedConfig,
         dtype: torch.dtype,
         weights: Iterable[tuple[str, torch.Tensor]],
-        quantized: frozenset[str] = frozenset(),
+        quantized: Quantized | None = None,
     ) -> Encoder:
         """Builds the encoder; its arithmetic is float64, its weights as stored."""
         assert dtype == torch.float64, dtype
@@ -48,7 +48,7 @@ class HfRuntime:
         tower = tower_class(config)
         with torch.device("meta"):
             model = tower(config)
-            for layer in quantized:
+            for layer in quantized.layers if quantized else ():
                 weight = model.get_submodule(layer).weight
                 model.set_submodule(layer, ExactLinear(*weight.shape))
         stored = {name: tensor.to(self.device) for name, tensor in weights}

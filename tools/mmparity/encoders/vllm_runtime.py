@@ -23,9 +23,9 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from mmparity import models, npu_emulation, platforms
-from mmparity.checkpoint import expected_shapes
 from mmparity.encoders import Encoder, Ranks, ascend, describe, hook_map_of
 from mmparity.implementations import Implementation
+from mmparity.quantized import Quantized
 from mmparity.types import MmparityError
 
 _ENVIRONMENT = {
@@ -70,7 +70,7 @@ class VllmRuntime:
         config: PretrainedConfig,
         dtype: torch.dtype,
         weights: Iterable[tuple[str, torch.Tensor]],
-        quantized: frozenset[str] = frozenset(),
+        quantized: Quantized | None = None,
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
         npu_emulation.called.clear()
@@ -79,12 +79,16 @@ class VllmRuntime:
         self.vllm_config.compilation_config.static_forward_context.clear()
         if self.implementation.ascend:
             ascend.init(self.vllm_config, self.implementation.pad_weights)
-        build, process = self._classes(models.family_of(config).name)
-        with _default_dtype(dtype), self.device:
+        build, model, process = self._classes(models.family_of(config).name)
+        with (
+            _default_dtype(dtype),
+            self.device,
+            ascend.naming_layers(self.implementation.name, quantized),
+        ):
             tower = build(
                 config,
                 norm_eps=NORM_EPS,
-                quant_config=self._quant_config(config, quantized),
+                quant_config=self._quant_config(model, quantized),
                 prefix="visual",
                 **({"use_data_parallel": True} if self.ranks.data_parallel else {}),
             )
@@ -108,27 +112,27 @@ class VllmRuntime:
         """Takes the distributed environment down."""
         self._stack.close()
 
-    def _quant_config(self, config: PretrainedConfig, quantized: frozenset[str]) -> Any:
-        if not quantized:
+    def _quant_config(self, model: Any, quantized: Quantized | None) -> Any:
+        if quantized is None:
             return None
         if not self.implementation.ascend:
             raise MmparityError(
                 f"{self.implementation.name} cannot load W8A8 as vllm-ascend does."
             )
-        return ascend.quant_config(expected_shapes(config), quantized)
+        return ascend.quant_config(quantized, model)
 
     def _process_weights(self, tower: nn.Module) -> None:
         loader = import_module("vllm.model_executor.model_loader.utils")
         model_config = self.vllm_config.model_config
         loader.process_weights_after_loading(tower, model_config, self.device)
 
-    def _classes(self, family: str) -> tuple[type[nn.Module], Callable[..., Any]]:
-        """The tower, and the method of its model that runs it on pixels."""
+    def _classes(self, family: str) -> tuple[Any, Any, Callable[..., Any]]:
+        """The tower, its model, and the method of that that runs it on pixels."""
         given = self.implementation.classes[family]
         try:
             module = import_module(given.module)
             model = getattr(module, given.model)
-            return getattr(module, given.tower), model._process_image_input
+            return getattr(module, given.tower), model, model._process_image_input
         except (ImportError, AttributeError) as error:
             raise _not_in_trees(self.implementation, self.trees, error) from error
 

@@ -281,7 +281,7 @@ def built(trial: Trial, runtime: encoders.Runtime) -> encoders.Encoder:
     config = checkpoint.read_vision_config(directory)
     weights = list(checkpoint.vision_weights(directory, config))
     others = [(name, tensor.flip(0)) for name, tensor in weights]
-    quantized = checkpoint.quantized_layers(directory, config)
+    quantized = checkpoint.quantization_of(directory, config)
     if quantized:  # its parameters are laid out anew after the first load
         others = weights
     encoder = runtime.build(config, DTYPES[trial.dtype], others, quantized)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from typing import Any
 
 from mmparity.quantized import DESCRIPTION, Quantized
 from mmparity.types import MmparityError
+
+PAD_WEIGHTS = "VLLM_ASCEND_PAD_VIT_WEIGHTS"
+"""The switch of the patched vllm-ascend, for its users as for this harness."""
 
 _A2_SOC = 220
 _A3_SOCS = range(250, 256)
@@ -47,17 +51,14 @@ def provide_build_info(tree: Path, device: str) -> None:
 def init(vllm_config: Any, pad_weights: bool) -> None:
     """What vllm-ascend's worker does before it loads a model.
 
-    With ``pad_weights`` its attention operator says that encoders pad heads in
-    their weights.
+    With ``pad_weights`` encoders pad heads in their weights, as they do for a user
+    who sets ``PAD_WEIGHTS``; the user's own setting is overwritten.
     """
     from vllm_ascend import utils
 
     utils.adapt_patch()
     utils.register_ascend_customop(vllm_config)
-    if pad_weights:
-        operator = import_module("vllm_ascend.ops.mm_encoder").AscendMMEncoderAttention
-        assert hasattr(operator, "pad_weights"), operator
-        operator.pad_weights = True
+    os.environ[PAD_WEIGHTS] = str(int(pad_weights))
     configure(vllm_config)
 
 

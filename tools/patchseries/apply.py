@@ -157,7 +157,7 @@ def choose_series(
         if not series.patches:
             raise PatchseriesError(
                 "foreign-directory",
-                f"{name} touches nothing of {target.private.parent}",
+                f"{name} touches nothing of {target.place}",
             )
         return series
     best, best_share = None, 0.0

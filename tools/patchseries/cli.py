@@ -237,14 +237,19 @@ def _report(names: list[str], findings: list[Finding], as_json: bool) -> None:
 @click.option("--to", required=True, help="A release by its version, or a folder.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the result.")
 @click.option("--diff", is_flag=True, help="Show what changed within the patches.")
+@click.option("--text-only", is_flag=True, help="Run no tests of the patches.")
 @click.pass_obj
 def rebase(
-    project: Project, name: str | None, to: str, out: Path | None, diff: bool
+    project: Project,
+    name: str | None,
+    to: str,
+    out: Path | None,
+    diff: bool,
+    text_only: bool,
 ) -> None:
     """Propose a series for another release or checkout, in a new folder."""
     from patchseries.folder import series_names
-    from patchseries.rebase import rebase as rebase_one
-    from patchseries.rebase import write_proposal
+    from patchseries.proposal import propose, write_proposal
     from patchseries.releases import release_tree
     from patchseries.terminal import proposal_lines
 
@@ -253,20 +258,26 @@ def rebase(
         shown = ", ".join(names) or "none"
         raise PatchseriesError("which-series", f"say --series; there are: {shown}")
     source = select(read_sources(project.pins), names)[0]
-    folder, pin = Path(to), ""
+    folder, pin, version = Path(to), "", to
     if folder.is_dir():
-        out = out or project.patches / f"{source.name}-{folder.resolve().name}"
+        version = folder.resolve().name
     else:
-        out = out or project.patches / f"{source.name}-{to}"
         folder, pin = release_tree(project, source.name, to)
-    proposal = rebase_one(project, names[0], folder, diff)
+    series = f"{source.name}-{version}"
+    say = None if text_only else _progress
+    proposal = propose(project, names[0], folder, diff, say)
     for line in proposal_lines(proposal):
         _say(line)
-    write_proposal(project, proposal, out)
-    _say(f"wrote {len(proposal.files)} patches to {out}")
+    if proposal.whole:
+        # Not below patches/: without its pin it would be no series that `check` knows.
+        out = out or project.root / "build/rebase" / series
+        write_proposal(project, proposal, out)
+        _say(f"wrote {len(proposal.files)} patches to {out}")
+        _say(f"to adopt them: its pin into {project.pins}, the folder to"
+             f" {project.patches / series}")  # fmt: skip
     if pin:
-        _say(f"pin for {project.pins}:\n\n{pin}")
-    sys.exit(1 if proposal.open else 0)
+        _say(f"the pin:\n\n{pin}")
+    sys.exit(1 if proposal.open or proposal.unproven else 0)
 
 
 @main.command("test-upstream")

@@ -1,33 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where and why a patch does not merge, file by file and place by place."""
+"""Where and why a patch does not merge, and what of it another tree has."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from patchseries.classify import Snapshot
+from patchseries.elsewhere import Elsewhere
 from patchseries.git import Git
-from patchseries.series import FileChange, Patch
-from patchseries.target import GitTarget, Target
+from patchseries.series import FileChange, Patch, file_sections
+from patchseries.walk import TESTS
 
 _SHOWN = 3  # lines of each side, files of the same name
+_TELLING = re.compile(rb"\w{3}.{5}")
 _OURS, _BASE, _THEIRS, _END = "<<<<<<<", "|||||||", "=======", ">>>>>>>"
 
 
-def explain(git: Git, target: Target, patch: Patch, current: Snapshot) -> Iterator[str]:
-    """One line for each file of the patch that does not merge, and for each place.
+def explain(
+    git: Git, there: Elsewhere, patch: Patch, current: Snapshot, places: bool = True
+) -> Iterator[str]:
+    """What of a patch is in another tree, then where it does not merge.
 
     Args:
         git: a repository with the blobs of `current` and of the patch.
+        places: file by file and place by place; else only what is there.
     """
-    for change in patch.changes:
+    yield from _traces(there, patch)
+    for change in patch.changes if places else ():
         found = current.get(change.path)
         if found == change.old or found == change.new:
             continue
         if found is None:
-            yield f"{change.path}: is not there{_same_name(target, change)}"
+            yield f"{change.path}: is not there{_same_name(there, change)}"
         elif change.old is None:
             yield f"{change.path}: is there already, and the patch adds it"
         elif change.new is None:
@@ -80,12 +87,38 @@ def _short(lines: list[str]) -> list[str]:
     return [*shown[:_SHOWN], *more] or ["(nothing)"]
 
 
-def _same_name(target: Target, change: FileChange) -> str:
+def _same_name(there: Elsewhere, change: FileChange) -> str:
     """Where a moved file may be now."""
-    name = PurePosixPath(change.path).name
-    if isinstance(target, GitTarget):
-        listed = target.git.records("ls-tree", "-r", "-z", "--name-only", target.head)
-        hits = [path for path in listed if PurePosixPath(path).name == name]
-    else:
-        hits = [str(p.relative_to(target.root)) for p in target.root.rglob(name)]
-    return f"; of that name: {', '.join(sorted(hits)[:_SHOWN])}" if hits else ""
+    hits = there.same_name(change.path)
+    return f"; of that name: {', '.join(hits[:_SHOWN])}" if hits else ""
+
+
+def _traces(there: Elsewhere, patch: Patch) -> Iterator[str]:
+    """How much of the code that a patch adds is there, and of what it removes is gone.
+
+    Lines that say little alone, and tests, are not counted.
+    """
+    added, removed, kept, gone = 0, 0, 0, 0
+    for path, lines in file_sections(patch).items():
+        if path.startswith(TESTS):
+            continue
+        has = _lines_of(there, path)
+        new = {line[1:].strip() for line in lines if line[:1] == b"+"}
+        old = {line[1:].strip() for line in lines if line[:1] == b"-"}
+        mine = [line for line in new - old if _TELLING.search(line)]
+        theirs = [line for line in old - new if _TELLING.search(line)]
+        added, kept = added + len(mine), kept + sum(line in has for line in mine)
+        removed += len(theirs)
+        gone += sum(line not in has for line in theirs)
+    if added or removed:
+        yield f"of its code, {kept} of {added} added lines are there, {gone} of" + (
+            f" {removed} removed lines are gone"
+        )
+
+
+def _lines_of(there: Elsewhere, path: str) -> set[bytes]:
+    content = there.read(path)
+    if content is None:
+        contents = [there.read(other) or b"" for other in there.same_name(path)]
+        content = b"\n".join(contents)
+    return {line.strip() for line in content.splitlines()}

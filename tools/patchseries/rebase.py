@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A series onto another release or checkout: a proposal in a folder of its own.
+"""What a series is on another release or checkout, patch by patch.
 
 Neither the series nor the other tree is changed. Only the files that the series
 touches are looked at, so that the tree may be an sdist as well as a clone.
@@ -7,13 +7,10 @@ touches are looked at, so that the tree may be an sdist as well as a clone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from patchseries.apply import build_commits
 from patchseries.classify import (
     Classification,
     PatchVerdict,
@@ -22,167 +19,189 @@ from patchseries.classify import (
     judge_drift,
 )
 from patchseries.conflicts import explain
+from patchseries.elsewhere import Elsewhere
 from patchseries.errors import PatchseriesError
-from patchseries.export import commits_after, export, patch_id
+from patchseries.export import patch_id
 from patchseries.fetch import require_pristine
-from patchseries.folder import read_lines, read_series
-from patchseries.git import Git, State, scratch
+from patchseries.folder import read_series
+from patchseries.git import Git, State
 from patchseries.independence import needed_by_text
+from patchseries.package import in_scope, require_package
 from patchseries.project import Project
-from patchseries.removal import landed
-from patchseries.series import (
-    AUTHOR,
-    DATE,
-    Patch,
-    Series,
-    SeriesLine,
-    format_series_file,
-)
-from patchseries.sources import read_sources
-from patchseries.target import GitTarget, Target, open_target
+from patchseries.removal import Sign, landed_signs
+from patchseries.results import FAILED, PASSED
+from patchseries.series import Patch, Series
+from patchseries.sources import Source, read_sources
+from patchseries.target import GitTarget, Target
+from patchseries.trial import Proof, Say, not_run, trial
 
 CARRIED = ("exact", "offset", "three-way")
+UPSTREAM, CLAIMED = "upstream", "upstream?"
 _LOOKED_BACK = 5000  # commits, for changes that upstream has taken as they are
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What became of one patch; `explanation` says where a conflict is."""
+    """What became of one patch.
+
+    Attributes:
+        outcome: exact, offset or three-way: carried over, as text; upstream; upstream?
+            where `Remove-when` alone says so; conflict; blocked.
+        explanation: where a conflict is, and what of the patch is there.
+        proof: what the patch's tests say, where its outcome needs one.
+    """
 
     slug: str
     outcome: str
     detail: str = ""
     explanation: tuple[str, ...] = ()
-
-
-@dataclass
-class Proposal:
-    """A rebased series, not yet written.
-
-    Attributes:
-        files: patch file of each patch that is carried over, in order.
-        range_diff: git's own comparison of the two series.
-    """
-
-    name: str
-    moved: list[Moved]
-    files: dict[str, bytes] = field(default_factory=dict)
-    range_diff: str = ""
+    proof: Proof | None = None
 
     @property
-    def open(self) -> list[Moved]:
-        """What a person has to look at."""
-        return [m for m in self.moved if m.outcome not in (*CARRIED, "upstream")]
+    def carried(self) -> bool:
+        return self.outcome in CARRIED
+
+    @property
+    def open(self) -> bool:
+        """Whether a person has to write something."""
+        if self.carried:
+            return self.proof is not None and self.proof.status == FAILED
+        return self.outcome not in (UPSTREAM, CLAIMED)
+
+    @property
+    def unproven(self) -> bool:
+        """Whether a person has to believe something."""
+        proven = self.proof is not None and self.proof.status == PASSED
+        return self.outcome != UPSTREAM and not self.open and not proven
+
+    @property
+    def said(self) -> str:
+        """The detail, with what the tests say."""
+        parts = [self.detail, self.proof.text if self.proof else ""]
+        return "; ".join(filter(None, parts))
 
 
-def rebase(project: Project, name: str, tree: Path, full: bool = False) -> Proposal:
-    """Try a series on the tree at `tree`.
+@dataclass(frozen=True)
+class Analysis:
+    """A series against another tree; `verdicts` hold the files after each patch.
+
+    Attributes:
+        own: the series on the tree that it is written for.
+        start: what the other tree holds at the series' paths.
+    """
+
+    source: Source
+    series: Series
+    target: Target
+    own: Classification
+    start: Snapshot
+    verdicts: tuple[PatchVerdict, ...]
+    moved: tuple[Moved, ...]
+
+
+def analyse(project: Project, git: Git, name: str, target: Target) -> Analysis:
+    """Find out what becomes of each patch of a series on another tree, as text.
 
     Args:
-        full: range-diff with the differences, not only its summary.
+        git: a scratch repository that reads the objects of both trees.
     """
-    series = read_series(project, name)
     source = read_sources(project.pins).get(name)
+    series = in_scope(read_series(project, name), target)
+    require_package(series, target)
     if source is None:
         raise PatchseriesError("unknown-source", f"{name} is no pinned tree")
-    pristine = require_pristine(project, source)
-    target = open_target(tree)
-    with scratch(*target.objects, project.objects(name)) as git:
-        before = Git(pristine).states("HEAD", series.paths)
-        own = classify(git, series, before)
-        if own.state != "not-applied":
-            raise PatchseriesError(
-                "broken-series", f"{name} does not apply to its own tree",
-                f"patchseries check --series {name}",
-            )  # fmt: skip
-        start = target.snapshot(series.paths)
-        target.load(git, start)
-        if not any(start.values()):
-            raise PatchseriesError(
-                "foreign-directory", f"{tree} has none of the files of {name}"
-            )
-        verdicts, moved = _move(git, target, series, before, start)
-        proposal = Proposal(name, moved)
-        old = _commits(git, own)
-        new = _commits(git, Classification(series, tuple(verdicts), start, 1))
-        if old[1] != old[0] and new[1] != new[0]:
-            kept = [m.slug for m in moved if m.outcome in CARRIED]
-            files = export(git, new[0], commits_after(git, *new))
-            proposal.files = dict(zip(kept, files, strict=True))
-        options = ["--no-color"] if full else ["--no-color", "--no-patch"]
-        ranges = ["..".join(old), "..".join(new)]
-        proposal.range_diff = git("range-diff", *options, *ranges)
-        return proposal
+    pristine = Git(require_pristine(project, source))
+    own = classify(git, series, pristine.states("HEAD", series.paths))
+    if series.patches and own.state != "not-applied":
+        raise PatchseriesError(
+            "broken-series", f"{name} does not apply to its own tree",
+            f"patchseries check --series {name}",
+        )  # fmt: skip
+    start = target.snapshot(series.paths)
+    target.load(git, start)
+    if not any(start.values()):
+        raise PatchseriesError(
+            "foreign-directory",
+            f"{target.place} has none of the files of {name}",
+            "give the top of a source tree, or the folder of an installed package",
+        )
+    mover = _Mover(git, pristine, own, Elsewhere(target))
+    verdicts, moved = mover.move(start)
+    return Analysis(source, series, target, own, start, tuple(verdicts), tuple(moved))
 
 
-def _commits(git: Git, result: Classification) -> tuple[str, str]:
-    """Base and tip of commits that hold only the series' own files."""
-    git("read-tree", "--empty")
-    git.set_index({path: s for path, s in result.before.items() if s})
-    tree = git("write-tree", "--missing-ok")
-    base = git.commit(tree, None, "base\n", AUTHOR, DATE)
-    return base, build_commits(git, base, result)
+class _Mover:
+    """Takes a series along another tree's files."""
+
+    def __init__(
+        self, git: Git, pristine: Git, own: Classification, there: Elsewhere
+    ) -> None:
+        self._git = git
+        self._pristine = pristine
+        self._own = own
+        self._there = there
+        self._edges = needed_by_text(git, own.series, own.before)
+        self._taken = _taken_upstream(there.target, own.series)
+        self._failed: set[str] = set()
+
+    def move(self, start: Snapshot) -> tuple[list[PatchVerdict], list[Moved]]:
+        current, own = dict(start), dict(self._own.before)
+        verdicts, moved = [], []
+        for patch, mine in zip(
+            self._own.series.patches, self._own.verdicts, strict=True
+        ):
+            own |= mine.after or {}
+            verdict = self._verdict(patch, current)
+            done = self._judge(patch, verdict, current, own)
+            if not done.carried:
+                verdict = replace(verdict, after={})
+                self._failed |= {patch.slug} if done.open else set()
+            current |= verdict.after or {}
+            verdicts.append(verdict)
+            moved.append(done)
+        return verdicts, moved
+
+    def _verdict(self, patch: Patch, current: Snapshot) -> PatchVerdict:
+        strange = [c.path for c in patch.changes if current.get(c.path) != c.old]
+        if not strange:
+            after = {change.path: change.new for change in patch.changes}
+            return PatchVerdict(patch.slug, "exact", after=after)
+        return judge_drift(self._git, patch, current, strange)
+
+    def _judge(
+        self, patch: Patch, verdict: PatchVerdict, current: Snapshot, own: Snapshot
+    ) -> Moved:
+        slug = patch.slug
+        if commit := self._taken.get(patch_id(self._git, patch.data)):
+            return Moved(slug, UPSTREAM, f"is commit {commit[:12]}")
+        if verdict.outcome == "upstreamed":
+            return Moved(slug, UPSTREAM, "its change is there")
+        signs = landed_signs(patch, self._there, partial(self._read_own, own))
+        if signs and all(sign.meant for sign in signs):
+            return Moved(slug, CLAIMED, f"Remove-when holds: {_texts(signs)}")
+        hint = f"Remove-when holds, by accident? {_texts(signs)}" if signs else ""
+        if verdict.outcome in CARRIED:
+            detail = "; ".join(filter(None, (verdict.detail, hint)))
+            return Moved(slug, verdict.outcome, detail)
+        blockers = [one for one in self._edges[slug] if one in self._failed]
+        needs = f"needs {', '.join(blockers)}" if blockers else ""
+        return Moved(
+            slug,
+            "blocked" if blockers else "conflict",
+            "; ".join(filter(None, (needs, hint))),
+            tuple(explain(self._git, self._there, patch, current, not blockers)),
+        )
+
+    def _read_own(self, states: Mapping[str, State], path: str) -> bytes | None:
+        """A file of the tree that the series is for, with the patches so far."""
+        git, state = self._git, states.get(path)
+        if path not in states:
+            git, state = self._pristine, self._pristine.states("HEAD", [path])[path]
+        return git.output("cat-file", "blob", state[1]) if state else None
 
 
-def _move(
-    git: Git, target: Target, series: Series, before: Snapshot, start: Snapshot
-) -> tuple[list[PatchVerdict], list[Moved]]:
-    edges = needed_by_text(git, series, before)
-    taken = _taken_upstream(target, series)
-    read = partial(_read, git, start)
-    current, failed = dict(start), set[str]()
-    verdicts, moved = [], []
-    for patch in series.patches:
-        verdict = PatchVerdict(patch.slug, "upstreamed", after={})
-        if commit := taken.get(patch_id(git, patch.data)):
-            done = Moved(patch.slug, "upstream", f"is commit {commit[:12]}")
-        elif landed(patch, read):
-            marker = patch.trailer("Remove-when")
-            done = Moved(patch.slug, "upstream", f"Remove-when holds: {marker}")
-        else:
-            verdict = _verdict(git, patch, current)
-            blockers = [slug for slug in edges[patch.slug] if slug in failed]
-            done = _moved(git, target, patch, verdict, current, blockers)
-        carried = done.outcome in CARRIED
-        if not carried:
-            verdict = PatchVerdict(patch.slug, verdict.outcome, verdict.detail, {})
-            failed |= {patch.slug} if done.outcome != "upstream" else set()
-        current |= verdict.after or {}
-        verdicts.append(verdict)
-        moved.append(done)
-    return verdicts, moved
-
-
-def _verdict(git: Git, patch: Patch, current: Snapshot) -> PatchVerdict:
-    if all(current.get(change.path) == change.old for change in patch.changes):
-        after = {change.path: change.new for change in patch.changes}
-        return PatchVerdict(patch.slug, "exact", after=after)
-    strange = [c.path for c in patch.changes if current.get(c.path) != c.old]
-    return judge_drift(git, patch, current, strange)
-
-
-def _moved(
-    git: Git,
-    target: Target,
-    patch: Patch,
-    verdict: PatchVerdict,
-    current: Snapshot,
-    blockers: Sequence[str],
-) -> Moved:
-    if verdict.outcome == "upstreamed":
-        return Moved(patch.slug, "upstream", "its change is there")
-    if verdict.outcome in CARRIED:
-        return Moved(patch.slug, verdict.outcome, verdict.detail)
-    if blockers:
-        return Moved(patch.slug, "blocked", f"needs {', '.join(blockers)}")
-    return Moved(
-        patch.slug, "conflict", "", tuple(explain(git, target, patch, current))
-    )
-
-
-def _read(git: Git, states: Mapping[str, State], path: str) -> bytes | None:
-    state = states.get(path)
-    return git.output("cat-file", "blob", state[1]) if state else None
+def _texts(signs: Sequence[Sign]) -> str:
+    return ", ".join(sign.text for sign in signs)
 
 
 def _taken_upstream(target: Target, series: Series) -> dict[str, str]:
@@ -199,26 +218,42 @@ def _taken_upstream(target: Target, series: Series) -> dict[str, str]:
     return {content: commit for content, commit in map(str.split, lines)}
 
 
-def write_proposal(project: Project, proposal: Proposal, folder: Path) -> None:
-    """Write a new series folder; what is left out stays named in its `series`."""
-    if folder.exists() and any(folder.iterdir()):
-        raise PatchseriesError(
-            "folder-exists", f"{folder} is not empty", "give another one: --out FOLDER"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    old, rest = read_lines(project.patches / proposal.name)
-    fate = {m.slug: m for m in proposal.moved}
-    lines: list[SeriesLine] = []
-    waiting: list[str] = []
-    for line in old:
-        waiting += line.comments
-        if line.slug in proposal.files:
-            lines.append(SeriesLine(line.slug, tuple(waiting)))
-            waiting = []
-        else:
-            moved = fate[line.slug]
-            text = re.sub(r"\s+", " ", moved.detail)
-            waiting.append(f"# {line.slug}: {moved.outcome} {text}".rstrip())
-    for slug, data in proposal.files.items():
-        (folder / f"{slug}.patch").write_bytes(data)
-    (folder / "series").write_text(format_series_file(lines, (*waiting, *rest)))
+def proven(project: Project, git: Git, found: Analysis, say: Say) -> tuple[Moved, ...]:
+    """The same patches, with what their tests say on the other tree.
+
+    Nothing is proven, and said so, where this environment cannot run them.
+    """
+    steps = list(zip(found.series.patches, found.verdicts, found.moved, strict=True))
+    moved: list[Moved] = []
+    source = _environment(project, found)
+    try:
+        with trial(project, git, found.target, source, found.series) as bench:
+            for patch, verdict, one in steps:
+                after = verdict.after or {}
+                if one.carried or one.outcome == CLAIMED:
+                    say(f"{patch.slug}: its tests on {found.target.root}")
+                if one.carried:
+                    one = replace(one, proof=bench.of_carried(patch, after))
+                elif one.outcome == CLAIMED:
+                    one = replace(one, proof=bench.of_upstream(patch))
+                moved.append(one)
+                bench.step(after)
+    except PatchseriesError as error:
+        return unproven(found, str(error.args[0]))
+    return tuple(moved)
+
+
+def unproven(found: Analysis, why: str) -> tuple[Moved, ...]:
+    """The same patches, said to be text only where tests would prove something."""
+    return tuple(
+        replace(m, proof=not_run(why)) if m.carried or m.outcome == CLAIMED else m
+        for m in found.moved
+    )
+
+
+def _environment(project: Project, found: Analysis) -> Source:
+    """The pin that says how tests run: the other tree's own, else the series'."""
+    for source in read_sources(project.pins).values():
+        if source.tests and project.pristine(source.tree_name) == found.target.root:
+            return source
+    return found.source

@@ -4,14 +4,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from patchseries.lint import Finding
 from patchseries.series import Patch
 
 Read = Callable[[str], bytes | None]
 FORM = "`<path>:<regular expression>` or `absent <path>`"
+_SHOWN = 70  # characters of a line
+
+
+class Files(Protocol):
+    """A tree whose files may lie elsewhere than a patch knows."""
+
+    def read(self, path: str) -> bytes | None: ...
+    def same_name(self, path: str) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What makes a condition hold in a tree.
+
+    Attributes:
+        text: the place, and the line that is there.
+        meant: it is a line that the patch leaves too, or one that its pattern names as
+            upstream's own form. Another line may hold the pattern by accident.
+    """
+
+    text: str
+    meant: bool
 
 
 @dataclass(frozen=True)
@@ -26,7 +49,51 @@ class Marker:
         content = read(self.path)
         if self.pattern is None or content is None:
             return self.pattern is None and content is None
-        return bool(self.pattern.search(content.decode(errors="replace")))
+        return bool(self.pattern.search(_text(content)))
+
+    def sign(self, files: Files, patched: Read) -> Sign | None:
+        """What makes it hold in another release, where files may have moved.
+
+        Args:
+            patched: the series' own tree, with the patch.
+        """
+        content = files.read(self.path)
+        others = [] if content is not None else files.same_name(self.path)
+        if self.pattern is None:
+            if content is not None:
+                return None
+            moved = f", but {others[0]} is" if others else ""
+            return Sign(f"{self.path} is not there{moved}", not others)
+        found = list(self._signs(self.path, content, patched))
+        for path in others:
+            found += [
+                s for s in self._signs(path, files.read(path), patched) if s.meant
+            ]
+        return next((sign for sign in found if sign.meant), found[0] if found else None)
+
+    def _signs(self, path: str, content: bytes | None, patched: Read) -> Iterator[Sign]:
+        assert self.pattern is not None
+        own = list(_matches(self.pattern, patched(self.path)))
+        lines, texts = {line for _, line, _ in own}, {text for _, _, text in own}
+        for number, line, text in _matches(self.pattern, content):
+            upstreams = "|" in self.pattern.pattern and text not in texts
+            shown = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+            yield Sign(f"{path}:{number}: {shown}", line in lines or upstreams)
+
+
+def _matches(
+    pattern: re.Pattern[str], content: bytes | None
+) -> Iterator[tuple[int, str, str]]:
+    """(line number, that line without its spacing, the matching text) of each match."""
+    text = _text(content or b"")
+    for match in pattern.finditer(text):
+        start = text.rfind("\n", 0, match.start()) + 1
+        line = text[start:].partition("\n")[0]
+        yield text.count("\n", 0, start) + 1, " ".join(line.split()), match[0]
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
 
 
 def markers(patch: Patch) -> list[Marker]:
@@ -58,6 +125,16 @@ def landed(patch: Patch, read: Read) -> bool:
     except ValueError:
         return False
     return bool(found) and all(marker.holds(read) for marker in found)
+
+
+def landed_signs(patch: Patch, files: Files, patched: Read) -> list[Sign]:
+    """What makes every condition of a patch hold in another release; else nothing."""
+    try:
+        found = [marker.sign(files, patched) for marker in markers(patch)]
+    except ValueError:
+        return []
+    signs = [sign for sign in found if sign]
+    return signs if len(signs) == len(found) else []
 
 
 def check_removal(

@@ -43,6 +43,11 @@ class Target:
     def objects(self) -> list[Path]:
         return []
 
+    @property
+    def place(self) -> Path:
+        """The folder as it is given on the command line."""
+        return self.root
+
     def snapshot(self, paths: Sequence[str]) -> Snapshot:
         """What the target holds at `paths` now."""
         return {path: self.file_state(path) for path in paths}
@@ -253,6 +258,10 @@ class PackageTarget(Target):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder.parent, folder / ".patchseries")
         self.package = folder.name
+
+    @property
+    def place(self) -> Path:
+        return self.root / self.package
 
 
 def is_package(folder: Path) -> bool:

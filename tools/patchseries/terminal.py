@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from patchseries.rebase import Proposal
+from patchseries.proposal import Proposal
 from patchseries.status import Status
 
 _COLOURS = {
@@ -42,12 +42,18 @@ def proposal_lines(proposal: Proposal) -> list[str]:
     width = max(len(moved.slug) for moved in proposal.moved)
     lines = []
     for moved in proposal.moved:
-        lines.append(
-            f"{moved.slug:{width}}  {moved.outcome:9}  {moved.detail}".rstrip()
-        )
+        lines.append(f"{moved.slug:{width}}  {moved.outcome:9}  {moved.said}".rstrip())
         lines += [f"    {text}" for text in moved.explanation]
-    counts = f"{len(proposal.files)} of {len(proposal.moved)} patches are carried over"
-    if proposal.open:
-        names = ", ".join(moved.slug for moved in proposal.open)
-        counts += f", {len(proposal.open)} wait for a person: {names}"
-    return [*lines, "", "range-diff:", proposal.range_diff, "", counts]
+    if proposal.range_diff:
+        lines += ["", "range-diff:", proposal.range_diff]
+    kept = len([moved for moved in proposal.moved if moved.carried])
+    counts = f"{kept} of {len(proposal.moved)} patches are carried over"
+    groups = {"wait for a person": proposal.open, "are not proven": proposal.unproven}
+    for what, group in groups.items():
+        counts += f", {len(group)} {what}" if group else ""
+    named = [
+        f"  {what}: {', '.join(moved.slug for moved in group)}"
+        for what, group in groups.items()
+        if group
+    ]
+    return [*lines, "", counts, *named]

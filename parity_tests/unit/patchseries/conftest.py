@@ -274,6 +274,39 @@ def refused() -> Callable:
 
 
 @pytest.fixture
+def series(toy):
+    """Replaces the toy's series with these patches, by slug."""
+
+    def call(patches, values=None):
+        work = toy.project.root / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(toy.folder)
+        toy.clone(work)
+        for slug, edits in patches.items():
+            commit_edits(work, edits)
+            text = "Why: it is needed\nfor this.\n\nHow: by edits, in a few more words"
+            text += " than fourteen.\n"
+            last = trailers(slug)
+            for key, value in (values or {}).get(slug, {}).items():
+                lines = [x for x in last.splitlines() if not x.startswith(f"{key}:")]
+                last = "\n".join([*lines, f"{key}: {value}", ""])
+            message = f"[Core] The {slug}\n\n{text}{last}Patch-Slug: {slug}\n"
+            run_git(work, "commit", "-q", "-m", message)
+        refresh(toy.project, work, None, None)
+
+    return call
+
+
+@pytest.fixture
+def pins(toy):
+    def call(*texts):
+        with toy.project.pins.open("a") as file:
+            file.write("".join(texts))
+
+    return call
+
+
+@pytest.fixture
 def tools():
     """The helpers above, for tests that need them by name."""
     import types

@@ -5,13 +5,11 @@ Each check is shown a series that it must refuse beside one that it must pass.
 """
 
 import json
-import shutil
 
 import pytest
 from click.testing import CliRunner
 
 from patchseries.cli import main
-from patchseries.refresh import refresh
 from patchseries.removal import landed
 from patchseries.series import Patch
 from patchseries.walk import walk
@@ -49,39 +47,6 @@ def run(toy):
         result = CliRunner().invoke(main, words)
         findings = json.loads(result.stdout) if result.exit_code < 2 else []
         return result, [(f["patch"], f["kind"], f["detail"]) for f in findings]
-
-    return call
-
-
-@pytest.fixture
-def series(toy, tools):
-    """Replaces the toy's series with these patches, by slug."""
-
-    def call(patches, trailers=None):
-        work = toy.project.root / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(toy.folder)
-        toy.clone(work)
-        for slug, edits in patches.items():
-            tools.edit(work, edits)
-            text = "Why: it is needed\nfor this.\n\nHow: by edits, in a few more words"
-            text += " than fourteen.\n"
-            last = tools.trailers(slug)
-            for key, value in (trailers or {}).get(slug, {}).items():
-                lines = [x for x in last.splitlines() if not x.startswith(f"{key}:")]
-                last = "\n".join([*lines, f"{key}: {value}", ""])
-            message = f"[Core] The {slug}\n\n{text}{last}Patch-Slug: {slug}\n"
-            tools.git(work, "commit", "-q", "-m", message)
-        refresh(toy.project, work, None, None)
-
-    return call
-
-
-@pytest.fixture
-def pins(toy):
-    def call(*texts):
-        with toy.project.pins.open("a") as file:
-            file.write("".join(texts))
 
     return call
 

@@ -10,25 +10,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchseries.classify import MENDABLE, Classification, classify
-from patchseries.errors import PatchseriesError
+from patchseries.classify import MENDABLE, Classification, Snapshot, classify
+from patchseries.errors import PatchseriesError, as_refusal
 from patchseries.fetch import require_pristine
+from patchseries.files import whole_folder
 from patchseries.folder import digest, file_digests, read_series, series_names
 from patchseries.git import Git, read_user_config, scratch
+from patchseries.locks import locked
 from patchseries.package import in_scope, require_package
-from patchseries.project import Project, locked
+from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
-from patchseries.refs import RefMove, branch_tip
+from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.series import AUTHOR, DATE, Series, split_trailers
 from patchseries.sources import Source
-from patchseries.switch import (
-    Switch,
-    execute,
-    recover,
-    stage,
+from patchseries.stage import (
+    fresh_stage,
+    stage_commits,
+    stage_files,
     staging_index,
-    target_states,
 )
+from patchseries.switch import Switch, execute, recover, target_states, tidy
 from patchseries.target import GitTarget, Target, open_target
 
 
@@ -76,8 +77,14 @@ def apply(
 def held(path: Path) -> Iterator[Target]:
     """The target at `path`, held against other patchseries commands."""
     target = open_target(path)
-    with locked(target.git_dir if isinstance(target, GitTarget) else target.root):
-        yield open_target(path)  # again: it may have changed while we waited
+    with locked(target.private.parent):
+        target = open_target(path)  # again: it may have changed while we waited
+        try:
+            yield target
+        except OSError as error:
+            raise as_refusal(error) from None
+        finally:
+            tidy(target)
 
 
 def _apply_new(
@@ -93,9 +100,12 @@ def _apply_new(
         if result.state == "applied":
             return [f"{series.name}: already applied to {target.root}"]
         _require_appliable(target, result, options)
-        before = target.snapshot(sorted({*series.paths, *(earlier or result).before}))
+        before = _before(target, result, earlier)
         goal = dict(earlier.before if earlier else {}) | result.goal
         moves = {path: s for path, s in goal.items() if before.get(path) != s}
+        old = {path: before.get(path) for path in moves}
+        if isinstance(target, GitTarget):  # as git writes them, and before git looks
+            old = target_states(target.root, moves)
         target.require_ready(before, moves)
         receipt = Receipt(
             series=series.name,
@@ -105,6 +115,7 @@ def _apply_new(
             after=result.goal,
             contents=file_digests(series.patches),
         )
+        fresh_stage(target)
         originals = target.private / "originals" if earlier else None
         refs = None
         if isinstance(target, GitTarget):
@@ -112,13 +123,21 @@ def _apply_new(
             source = target.git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
         else:
             source = git.with_env(GIT_WORK_TREE=str(git.folder))
-        new = stage(target, source, moves, originals)
-        old = target_states(target.root, moves)
+        shelf, new = stage_files(target, source, moves, originals)
         drop = earlier.made_folders if earlier else []
-        execute(target, Switch(old, new, receipt.as_json(), refs, drop))
-    where = f", on branch {refs.make.removeprefix('refs/heads/')}" if refs else ""
+        execute(target, Switch(str(shelf), old, new, receipt.as_json(), refs, drop))
+    where = f", on branch {short(refs.branch)}" if refs else ""
     count = len(series.patches)
     return [f"{series.name}: {count} patches applied to {target.root}{where}"]
+
+
+def _before(
+    target: Target, result: Classification, earlier: Receipt | None
+) -> Snapshot:
+    """What was judged: nothing is read a second time, it may have been edited since."""
+    if isinstance(target, GitTarget):
+        return target.snapshot(sorted({*(earlier or result).before, *result.before}))
+    return result.before | (earlier.after if earlier else {})
 
 
 def classify_target(
@@ -225,7 +244,8 @@ def _commit(
 ) -> RefMove:
     """The series as commits in the target's object store, not yet on any branch."""
     receipt.base = earlier.base if earlier else target.head
-    receipt.branch = f"refs/heads/patchseries/{receipt.series}"
+    own = f"refs/heads/patchseries/{receipt.series}{target.suffix}"
+    receipt.branch = earlier.branch if earlier else own
     receipt.came_from = earlier.came_from if earlier else target.head_ref
     target.require_room(receipt.branch)
     tip_before = branch_tip(target, receipt.branch)
@@ -234,25 +254,25 @@ def _commit(
     )
     known = ("", receipt.tip, earlier.tip if earlier else "")
     if tip_before not in known or (tip_before and receipt.branch == receipt.came_from):
-        short = receipt.branch.removeprefix("refs/heads/")
+        name = short(receipt.branch)
         raise PatchseriesError(
             "branch-exists",
-            f"branch {short} holds other commits than this series",
-            f"`git branch -m {short} NEW` keeps them; if they are edits of the"
+            f"branch {name} holds other commits than this series",
+            f"`git branch -m {name} NEW` keeps them; if they are edits of the"
             " series, `patchseries refresh` first",
         )
-    pack = git.output(
-        "pack-objects", "--revs", "--stdout", "-q", "--window=0",
-        stdin=f"{receipt.tip}\n^{receipt.base}\n".encode(),
-    )  # fmt: skip
-    target.git("index-pack", "--stdin", stdin=pack)
+    require_not_elsewhere(
+        target, receipt.branch, "switch that worktree to another branch, then try again"
+    )
+    stage_commits(target, git, receipt.base, receipt.tip)
     return RefMove(
         old=target.head,
         new=receipt.tip,
         head_before=target.head_ref,
         head=receipt.branch,
-        make=receipt.branch,
-        make_before=tip_before,
+        branch=receipt.branch,
+        tip_before=tip_before,
+        tip=receipt.tip,
     )
 
 
@@ -302,13 +322,10 @@ def ensure_patched(project: Project, source: Source) -> Path:
     with locked(project.patched, patience_s=120):
         if path.is_dir():
             return path
-        partial = path.with_name(path.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
+        with whole_folder(path) as partial:
             skipped = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(pristine, partial, symlinks=True, ignore=skipped)
+            shutil.copytree(
+                pristine, partial, symlinks=True, ignore=skipped, dirs_exist_ok=True
+            )
             Git(partial)("update-index", "-q", "--refresh")
-            partial.rename(path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return path

@@ -51,7 +51,10 @@ class _Commands(click.Group):
 @click.pass_context
 def main(ctx: click.Context, root: Path | None) -> None:
     """The command group."""
+    from patchseries.project_files import settle_files
+
     ctx.obj = Project(root.resolve()) if root else Project.here()
+    settle_files(ctx.obj)
 
 
 _onto = click.option(

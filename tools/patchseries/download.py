@@ -24,7 +24,8 @@ from rich.progress import (
 
 from patchseries.errors import PatchseriesError
 from patchseries.index import find_urls, make_client, read_settings
-from patchseries.project import cache_folder, locked
+from patchseries.locks import locked
+from patchseries.project import cache_folder
 from patchseries.sources import Archive, Source
 
 _CHUNK = 1 << 18

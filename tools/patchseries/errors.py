@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 
 class PatchseriesError(Exception):
@@ -30,8 +31,22 @@ class GitError(PatchseriesError):
     def __init__(self, command: list[str], stderr: str, returncode: int) -> None:
         shown = " ".join(command)
         reason = stderr.strip() or f"exit status {returncode}"
-        super().__init__("git-failed", f"`{shown}` failed: {reason}")
+        code, advice = _known_cause(reason)
+        super().__init__(code, f"`{shown}` failed: {reason}", advice)
         self.stderr = stderr
+
+
+def _known_cause(reason: str) -> tuple[str, str]:
+    """What git's words mean, as far as there is something to be done about it."""
+    if "No space left on device" in reason or "Disk quota exceeded" in reason:
+        return "disk-full", "free some space, then run the command again"
+    lock = re.search(r"Unable to create '(.+\.lock)': File exists", reason)
+    if lock:
+        return "locked", (
+            f"{lock[1]} is there while a git command runs, and stays when one is"
+            " killed: wait; if none runs, remove that file, then run the command again"
+        )
+    return "git-failed", ""
 
 
 def as_refusal(error: BaseException) -> PatchseriesError:

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from patchseries.errors import PatchseriesError
+from patchseries.files import whole_folder
 from patchseries.git import Git
-from patchseries.project import Project, locked
+from patchseries.locks import locked
+from patchseries.project import Project
 from patchseries.series import AUTHOR, DATE
 from patchseries.sources import Archive, Source
 from patchseries.unpack import unpack_sdist, unpack_wheel
@@ -83,9 +82,7 @@ def _make(source: Source, archive: Archive, tree: Path) -> None:
     from patchseries.download import download  # needs the HTTP stack, others do not
 
     file = download(source, archive)
-    partial = tree.with_name(tree.name + ".partial")
-    with _half_made(partial):
-        partial.mkdir()
+    with whole_folder(tree) as partial:
         if source.kind == "sdist":
             unpack_sdist(file, partial)
         else:
@@ -97,28 +94,6 @@ def _make(source: Source, archive: Archive, tree: Path) -> None:
                 f"{archive.file} unpacks to tree {found}, pinned is {archive.tree}",
                 "if the pin was just written, this is the value for it",
             )
-        if tree.is_symlink():
-            tree.unlink()
-        elif tree.exists():
-            shutil.rmtree(tree)
-        partial.rename(tree)
-
-
-@contextmanager
-def _half_made(partial: Path) -> Iterator[None]:
-    """Whatever happens, no half tree stays; a killed run's rest goes first."""
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise PatchseriesError(
-            "disk-full" if full else "cannot-write",
-            f"{partial.parent}: {error.strerror or error}",
-            "free some space, then run again" if full else "",
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def commit_tree(folder: Path, title: str, sha256: str) -> str:

@@ -13,12 +13,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from patchseries.errors import GitError, PatchseriesError
+from patchseries.locks import inherited, locked_file
 
 OLDEST_GIT = (2, 32)  # the first with GIT_CONFIG_GLOBAL
 
@@ -102,6 +104,7 @@ class Git:
                 env=self.env,
                 input=b"" if stdin is None else stdin,
                 capture_output=True,
+                pass_fds=inherited(),
             )
         except FileNotFoundError:
             raise PatchseriesError(
@@ -224,15 +227,25 @@ def scratch(*alternates: Path) -> Iterator[Git]:
         alternates: object folders to read from.
     """
     _require_recent_git()
-    folder = Path(tempfile.mkdtemp(prefix="patchseries-"))
-    try:
-        git = Git(folder, {"GIT_DIR": str(folder)})
-        git("init", "-q", "--bare", "--template=")
-        (folder / "objects/info").mkdir(exist_ok=True)
-        write_alternates(folder / "objects", alternates)
-        yield git
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.gettempdir()) / f"patchseries-{uuid.uuid4().hex}"
+    _drop_abandoned(folder.parent)
+    with locked_file(folder.with_suffix(".lock"), patience_s=30):
+        folder.mkdir(mode=0o700)
+        try:
+            git = Git(folder, {"GIT_DIR": str(folder)})
+            git("init", "-q", "--bare", "--template=")
+            (folder / "objects/info").mkdir(exist_ok=True)
+            write_alternates(folder / "objects", alternates)
+            yield git
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _drop_abandoned(parent: Path) -> None:
+    """Remove the repositories of killed commands: nobody holds their locks."""
+    for lock in parent.glob("patchseries-*.lock"):
+        with suppress(PatchseriesError, OSError), locked_file(lock, patience_s=0):
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
 
 
 def write_alternates(objects: Path, others: Iterable[Path]) -> None:

@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the project keeps things, and the lock that commands share."""
+"""Where the project keeps things."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from patchseries.errors import PatchseriesError
 
 
 @dataclass(frozen=True)
@@ -57,30 +51,3 @@ def cache_folder() -> Path:
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "patchseries"
-
-
-@contextmanager
-def locked(folder: Path, patience_s: float = 30.0) -> Iterator[None]:
-    """Hold `folder` against other patchseries processes.
-
-    The lock lies on the folder itself and ends with the process, so that a killed
-    command leaves nothing behind.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    deadline = time.monotonic() + patience_s
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise PatchseriesError(
-                        "busy",
-                        f"another patchseries command works on {folder}",
-                        "wait for it to end, then try again",
-                    ) from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(handle)

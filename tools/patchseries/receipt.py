@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from patchseries.classify import Snapshot
+from patchseries.files import write_whole
 from patchseries.target import GitTarget, Target
 
 SCHEMA = 1
@@ -71,10 +72,7 @@ def read_receipt(target: Target) -> Receipt | None:
 
 def write_receipt(target: Target, receipt: Receipt) -> None:
     """Keeps a receipt again, with more in it."""
-    path = receipt_path(target)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(receipt.as_json(), indent=1))
-    partial.replace(path)
+    write_whole(receipt_path(target), json.dumps(receipt.as_json(), indent=1))
 
 
 def receipt_path(target: Target) -> Path:

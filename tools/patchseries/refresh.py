@@ -15,6 +15,7 @@ from patchseries.folder import file_digests, read_lines, read_series, series_nam
 from patchseries.git import Git, scratch
 from patchseries.losses import require_no_loss
 from patchseries.project import Project
+from patchseries.project_files import ProjectFiles, held_files
 from patchseries.receipt import Receipt, read_receipt, write_receipt
 from patchseries.series import (
     Patch,
@@ -27,7 +28,7 @@ from patchseries.series import (
 )
 from patchseries.sources import Archive, read_sources
 from patchseries.switch import recover
-from patchseries.tables import write_tables
+from patchseries.tables import expected_files
 from patchseries.target import GitTarget
 
 
@@ -47,7 +48,7 @@ def refresh(
     Returns:
         What changed, one line each.
     """
-    with held(path) as target:
+    with held(path) as target, held_files(project) as own:
         if not isinstance(target, GitTarget):
             raise PatchseriesError(
                 "not-git", f"{path} has no git of its own", "edit in vllm_src/patched/"
@@ -69,7 +70,7 @@ def refresh(
             old, receipt = _patches_there(project, name), _receipt_of(target, name)
             ids = partial(patch_id, git)
             require_no_loss(target, receipt, old, patches, drop, ids)
-            changes = write_series(project, git, name, patches)
+            changes = write_series(project, own, git, name, patches)
             if receipt:
                 contents = file_digests(patches)
                 write_receipt(target, replace(receipt, contents=contents))
@@ -146,23 +147,24 @@ def _as_patches(
 
 
 def write_series(
-    project: Project, git: Git, name: str, patches: Sequence[Patch]
+    project: Project, files: ProjectFiles, git: Git, name: str, patches: Sequence[Patch]
 ) -> list[str]:
-    """Bring the folder of series `name` to exactly these patches."""
+    """Bring the folder of series `name`, and the tables, to exactly these patches."""
     folder = project.patches / name
     slugs = [patch.slug for patch in patches]
     changes = _describe(git, _patches_there(project, name), patches)
-    folder.mkdir(parents=True, exist_ok=True)
-    for patch in patches:
-        _replace(folder / f"{patch.slug}.patch", patch.data)
     lines, rest = read_lines(folder) if (folder / "series").exists() else ([], ())
     comments = {line.slug: line.comments for line in lines}
     new_lines = [SeriesLine(slug, comments.get(slug, ())) for slug in slugs]
-    _replace(folder / "series", format_series_file(new_lines, rest).encode())
-    for path in folder.glob("*.patch"):
-        if path.stem not in slugs:
-            path.unlink()
-    changes += [f"wrote {path}" for path in write_tables(project)]
+    goal: dict[Path, bytes | None] = dict.fromkeys(folder.glob("*.patch"))
+    goal |= {folder / f"{patch.slug}.patch": patch.data for patch in patches}
+    goal[folder / "series"] = format_series_file(new_lines, rest).encode()
+    tables = expected_files(project, Series(name, tuple(patches)))
+    goal |= {path: text.encode() for path, text in tables.items()}
+    written = files.write(
+        {str(p.relative_to(project.root)): data for p, data in goal.items()}
+    )
+    changes += [f"wrote {p}" for p in written if project.root / p in tables]
     return changes or [f"{name}: {len(patches)} patches, nothing changed"]
 
 
@@ -227,11 +229,3 @@ def _require_committed(target: GitTarget) -> None:
             "commit them into the patch they belong to (`git commit --fixup`, then"
             " `git rebase -i --autosquash`), or remove them",
         )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    if path.exists() and path.read_bytes() == data:
-        return
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    partial.replace(path)

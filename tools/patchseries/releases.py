@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-from patchseries.errors import PatchseriesError
 from patchseries.fetch import commit_tree, differences, require_pristine
-from patchseries.project import Project, cache_folder, locked
+from patchseries.files import whole_folder, write_whole
+from patchseries.locks import locked
+from patchseries.project import Project, cache_folder
 from patchseries.sources import Archive, Source, read_sources
 from patchseries.unpack import unpack_sdist
 
@@ -46,23 +46,11 @@ def _make(name: str, version: str, tree: Path) -> Archive:
     file, sha256 = find_sdist(name, version)
     source = Source(name, version, "sdist", "", ())
     path = download(source, Archive(file, sha256, ""))
-    partial = tree.with_name(tree.name + ".partial")
-    for leftover in (partial, tree):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
-        partial.mkdir()
+    with whole_folder(tree) as partial:
         unpack_sdist(path, partial)
         found = commit_tree(partial, source.tree_name, sha256)
-        _note(tree).write_text(
-            json.dumps({"file": file, "sha256": sha256, "tree": found})
-        )
-        partial.rename(tree)
-    except OSError as error:
-        raise PatchseriesError(
-            "cannot-write", f"{partial}: {error.strerror or error}", "free some space"
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    note = {"file": file, "sha256": sha256, "tree": found}
+    write_whole(_note(tree), json.dumps(note))
     return Archive(file, sha256, found)
 
 

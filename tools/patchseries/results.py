@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from patchseries.files import write_whole
 from patchseries.lint import Finding
 from patchseries.project import Project
 from patchseries.series import Patch
@@ -85,9 +86,7 @@ class Results:
         self._kept[result.check] = result
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = {name: asdict(one) for name, one in self._kept.items()}
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(kept, indent=1) + "\n")
-        partial.replace(self.path)
+        write_whole(self.path, json.dumps(kept, indent=1) + "\n")
 
     def _read(self) -> dict[str, Result]:
         try:

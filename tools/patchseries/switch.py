@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way in which a target changes: staged, journalled, renamed into place.
+"""The one way in which a target changes, and the one way back when that is cut off.
 
-Every new file is complete on disk before the first one is put in place, and every old
-one is kept until the last. Whenever the process ends, each path holds either its old
-or its new bytes, and `recover` takes the whole to one side.
+    staged   everything that is needed lies beside the tree        -> removed
+    moving   files change places with those on the shelf           -> undone
+    refs     all files are new; branch and HEAD move (git)         -> finished or undone
+    done     nothing is left that could be refused                 -> finished
+    undone   all is as it was                                      -> tidied up
+
+The journal is a file whose name is the step, so that a step costs no space on the disk.
+On the right is what `recover` makes of a process that ended in that step. Files change
+places and are compared with what was looked at before only then: a file that an editor
+saved in between is seen, and put back.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,16 +24,21 @@ from pathlib import Path
 from typing import Any
 
 from patchseries.classify import Snapshot
-from patchseries.errors import PatchseriesError
-from patchseries.git import Git, State
+from patchseries.errors import PatchseriesError, as_refusal
+from patchseries.files import flip, settle, write_whole
 from patchseries.refs import (
     RefMove,
-    finish_git,
+    break_stale_locks,
     hold_index,
+    move_refs,
+    place_index,
+    prepare_index,
     release_index,
-    undo_git,
 )
+from patchseries.stage import drop_stage, stage_folder
 from patchseries.target import GitTarget, Target
+
+MOVING, REFS, DONE, UNDONE = _STEPS = ("moving", "refs", "done", "undone")
 
 
 @dataclass
@@ -35,7 +46,8 @@ class Switch:
     """One planned change of a target.
 
     Attributes:
-        old: bytes on disk before, per path.
+        shelf: folder with the new files, and with the old ones once they have moved.
+        old: bytes on disk before, per path, as they were when they were looked at.
         new: bytes on disk after.
         receipt: to be kept once done; None removes the one that is there.
         refs: what happens to branches, in a git target.
@@ -43,108 +55,242 @@ class Switch:
         made_folders: those that the new files need.
     """
 
+    shelf: str
     old: Snapshot
     new: Snapshot
-    receipt: dict[str, Any] | None
+    receipt: dict[str, Any] | None = None
     refs: RefMove | None = None
     drop_folders: list[str] = field(default_factory=list)
     made_folders: list[str] = field(default_factory=list)
 
 
-def staging_index(target: Target) -> Path:
-    """An index of our own, gone when the switch is done."""
-    return target.private / "stage" / "index"
-
-
-def stage(
-    target: Target, source: Git, goal: Snapshot, originals: Path | None = None
-) -> Snapshot:
-    """Write the files of `goal` beside the tree.
-
-    Args:
-        source: git with the blobs; its index is overwritten.
-        originals: files kept from an earlier switch, used where they are what is
-            wanted, so that their times come back too.
-
-    Returns:
-        Their states on disk, which differ from `goal` where git converts line ends.
-    """
-    folder = target.private / "stage"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "new").mkdir(parents=True)
-    wanted = {path: state for path, state in goal.items() if state is not None}
-    staged = Target(folder / "new", folder)
-    kept = Target(originals, folder) if originals else None
-    for path, state in list(wanted.items()):
-        if kept and kept.file_state(path) == state:
-            copy = folder / "new" / path
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(kept.root / path, copy)
-            del wanted[path]
-    source("read-tree", "--empty")
-    source.set_index(wanted)
-    source(
-        "checkout-index", "-z", "--stdin", f"--prefix={folder / 'new'}/",
-        stdin=os.fsencode("".join(f"{path}\0" for path in wanted)),
-    )  # fmt: skip
-    if target.kind == "plain":
-        for path in wanted:
-            _keep_permissions(target.root / path, folder / "new" / path)
-    return {path: staged.file_state(path) for path in goal}
-
-
 def execute(target: Target, switch: Switch) -> None:
-    """Carry out a staged switch, or leave the target as it was."""
-    folder = target.private / "stage"
+    """Carry out a staged switch, or leave the target as it was.
+
+    Raises:
+        PatchseriesError: it could not be done, and nothing was changed; or, with code
+            `interrupted`, the next command will finish it.
+    """
+    folder = stage_folder(target)
     switch.made_folders = _missing_folders(target.root, switch.new)
     if switch.receipt is not None:
         switch.receipt["made_folders"] = switch.made_folders
-    held = isinstance(target, GitTarget) and hold_index(target)
+        write_whole(folder / "receipt.json", json.dumps(switch.receipt, indent=1))
+    git = target if isinstance(target, GitTarget) else None
+    if git:
+        hold_index(git)
+    write_whole(folder / f"{MOVING}.json", json.dumps(asdict(switch), indent=1))
     try:
-        _write_json(folder / "journal.json", asdict(switch))
         for path in sorted(switch.new):
-            _move(target.root, folder, path, switch.old.get(path), switch.new[path])
-        _finish(target, switch)
+            flip(target.root / path, Path(switch.shelf) / path)
+        _require_as_checked(target, switch)
+        if git and switch.refs:
+            prepare_index(git, switch.refs)
+            _step(folder, REFS)
+            move_refs(git, switch.refs)
+        _step(folder, DONE)
     except BaseException as error:
-        if (folder / "journal.json").exists() or held:
-            recover(target, prefer_old=True)
-        if isinstance(error, OSError):
-            code = "disk-full" if error.errno == errno.ENOSPC else "cannot-write"
-            raise PatchseriesError(
-                code, f"{error.filename or target.root}: {error.strerror}",
-                "nothing was changed",
-            ) from None  # fmt: skip
-        raise
+        if _current_step(folder) == DONE:  # Ctrl-C, a moment too late
+            _finish(target, switch)
+        else:
+            _take_back(target, switch, error)
+        raise (_refusal(error) if isinstance(error, OSError) else error) from None
+    try:
+        _finish(target, switch)
+    except (PatchseriesError, OSError) as error:
+        raise _unfinished("it is done, but not tidied up", error) from error
 
 
-def recover(target: Target, prefer_old: bool = False) -> str:
-    """Finish or undo a switch that was cut off.
+def recover(target: Target) -> str:
+    """Finish, undo or tidy up what a killed command left.
 
     Returns:
         What was done, empty when there was nothing to do.
     """
-    folder = target.private / "stage"
-    journal = folder / "journal.json"
-    if not journal.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        _remove_if_empty(target.private)
-        if isinstance(target, GitTarget):
-            release_index(target)
+    folder = stage_folder(target)
+    step = _current_step(folder)
+    if not step:
+        tidy(target)
         return ""
-    switch = _read_switch(journal)
-    on_disk = target_states(target.root, switch.new)
-    if on_disk == switch.new and not prefer_old:
-        if isinstance(target, GitTarget):
-            hold_index(target)
+    switch = _read_switch(folder / f"{step}.json")
+    if isinstance(target, GitTarget) and switch.refs and step in (MOVING, REFS):
+        if target.head not in (switch.refs.old, switch.refs.new):
+            return _leave(target, switch)
+        if step == REFS:
+            since = (folder / f"{REFS}.json").stat().st_ctime
+            break_stale_locks(target, switch.refs, since)
+            try:
+                move_refs(target, switch.refs)
+                step = _step(folder, DONE)
+            except PatchseriesError:
+                step = REFS  # something else has moved them: back, as far as that goes
+    if step == DONE:
         _finish(target, switch)
         return "an interrupted change was finished"
-    _undo(target, folder, switch)
+    if step == UNDONE:
+        _clear(target)
+    else:
+        _undo(target, switch)
     return "an interrupted change was undone"
 
 
 def is_interrupted(target: Target) -> bool:
     """Whether a killed command left work for `recover`."""
-    return (target.private / "stage" / "journal.json").exists()
+    return bool(_current_step(stage_folder(target)))
+
+
+def tidy(target: Target) -> None:
+    """Remove what a command left that ended before its switch began."""
+    if not is_interrupted(target):
+        drop_stage(target)
+        for partial in target.private.glob(".*.partial"):
+            partial.unlink()
+        _remove_if_empty(target.private)
+        if isinstance(target, GitTarget):
+            release_index(target)
+
+
+def _take_back(target: Target, switch: Switch, error: BaseException) -> None:
+    """Undo at once; what was saved over a new file in that moment stays."""
+    try:
+        _undo(target, switch, refuse=False)
+    except (PatchseriesError, OSError) as second:
+        raise _unfinished(f"{error}; it could not be undone yet", second) from error
+
+
+def _undo(target: Target, switch: Switch, refuse: bool = True) -> None:
+    """Take every file back, and what moved with them.
+
+    Args:
+        refuse: where a new file was edited since.
+    """
+    folder, shelf = stage_folder(target), Path(switch.shelf)
+    for path in switch.new:
+        settle(target.root / path, shelf / path)
+    flipped = _flipped(target, switch, refuse)
+    if isinstance(target, GitTarget) and switch.refs and _current_step(folder) == REFS:
+        move_refs(target, switch.refs.back(), undo=True)
+        _step(folder, MOVING)
+    for path in flipped:
+        flip(target.root / path, shelf / path)
+    for path in reversed(switch.made_folders):
+        _remove_own_folder(target.root / path)
+    _step(folder, UNDONE)
+    _clear(target)
+
+
+def _flipped(target: Target, switch: Switch, refuse: bool) -> list[str]:
+    """The paths whose new file is in place."""
+    shelf = Target(Path(switch.shelf), target.root)
+    paths = [p for p, new in switch.new.items() if shelf.file_state(p) != new]
+    found = target_states(target.root, paths)
+    edited = [p for p in paths if found[p] not in (None, switch.new[p])]
+    if edited and refuse:
+        raise PatchseriesError(
+            "interrupted",
+            f"{target.root / edited[0]} was edited after an interrupted change",
+            f"the file before is {shelf.root / edited[0]}; move your edit away, then"
+            " run the command again",
+        )
+    return [path for path in paths if path not in edited]
+
+
+def _leave(target: GitTarget, switch: Switch) -> str:
+    """Somebody turned to another commit since: what is in the tree now is theirs."""
+    shelf = Target(Path(switch.shelf), target.root)
+    for path, found in shelf.snapshot(list(switch.new)).items():
+        if found not in (None, switch.old.get(path), switch.new[path]):
+            raise PatchseriesError(
+                "interrupted",
+                f"{target.root} is at another commit since a change was interrupted,"
+                f" and {shelf.root / path} holds an edit of {path} from that moment",
+                "move that file away, then run the command again; `git status` shows"
+                " what else is edited",
+            )
+    _step(stage_folder(target), UNDONE)
+    _clear(target)
+    return "an interrupted change was left as it is: HEAD is at another commit since"
+
+
+def _finish(target: Target, switch: Switch) -> None:
+    """What follows once all is in place: nothing of it needs space on the disk."""
+    folder, receipt = stage_folder(target), target.private / "receipt.json"
+    if isinstance(target, GitTarget) and switch.refs:
+        place_index(target, switch.refs)
+        _drop_empty(target.root, [p for p, s in switch.new.items() if s is None])
+    for path in reversed(switch.drop_folders):
+        _remove_own_folder(target.root / path)
+    if switch.receipt is None:
+        receipt.unlink(missing_ok=True)
+        shutil.rmtree(target.private / "originals", ignore_errors=True)
+    else:
+        if target.kind == "plain":
+            _keep_originals(target, switch)
+        if (folder / "receipt.json").exists():
+            (folder / "receipt.json").replace(receipt)
+    _clear(target)
+
+
+def _clear(target: Target) -> None:
+    """Remove the journal when all else is gone, so that nothing is forgotten."""
+    folder = stage_folder(target)
+    journal = f"{_current_step(folder)}.json"
+    drop_stage(target, keep=journal)
+    if isinstance(target, GitTarget):
+        release_index(target)
+    (folder / journal).unlink()
+    tidy(target)
+
+
+def _current_step(folder: Path) -> str:
+    return next((step for step in _STEPS if (folder / f"{step}.json").exists()), "")
+
+
+def _step(folder: Path, step: str) -> str:
+    (folder / f"{_current_step(folder)}.json").replace(folder / f"{step}.json")
+    return step
+
+
+def _require_as_checked(target: Target, switch: Switch) -> None:
+    """What was moved aside must be what was looked at when the switch was planned."""
+    found = target_states(Path(switch.shelf), switch.new)
+    saved = [path for path in switch.new if found[path] != switch.old.get(path)]
+    if saved:
+        raise PatchseriesError(
+            "dirty-file",
+            f"{target.root / saved[0]} was saved while the series' files were moved;"
+            " what was saved is in its place, and nothing was changed",
+            "commit, stash or revert that edit, then run the command again",
+        )
+
+
+def _refusal(error: OSError) -> PatchseriesError:
+    if error.errno == errno.EXDEV:
+        return PatchseriesError(
+            "other-file-system",
+            f"{error.filename2 or error.filename} is on another file system than the"
+            " top of its tree; nothing was changed",
+            "run it where the tree is on one file system, or unmount that part",
+        )
+    if error.errno == errno.EEXIST:
+        return PatchseriesError(
+            "untracked-collision",
+            f"{error.filename2 or error.filename} appeared meanwhile; nothing was"
+            " changed",
+            "move it away, then run the command again",
+        )
+    found = as_refusal(error)
+    return PatchseriesError(
+        found.code, f"{found.args[0]}; nothing was changed", found.advice
+    )
+
+
+def _unfinished(what: str, error: Exception) -> PatchseriesError:
+    return PatchseriesError(
+        "interrupted",
+        f"{what}: {as_refusal(error).args[0]}",
+        "mend that, then run the command again: it finishes or undoes the change first",
+    )
 
 
 def target_states(root: Path, paths: Sequence[str] | Snapshot) -> Snapshot:
@@ -153,106 +299,16 @@ def target_states(root: Path, paths: Sequence[str] | Snapshot) -> Snapshot:
     return {path: disk.file_state(path) for path in paths}
 
 
-def _move(root: Path, folder: Path, path: str, old: State, new: State) -> None:
-    place, kept = root / path, folder / "old" / path
-    if old is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        _link(place, kept)
-    if new is None:
-        place.unlink()
-    else:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (folder / "new" / path).replace(place)
-
-
-def _link(existing: Path, new: Path) -> None:
-    try:
-        os.link(existing, new)
-    except OSError:  # a file system without hard links
-        shutil.copy2(existing, new.with_name(new.name + "~"))
-        new.with_name(new.name + "~").rename(new)
-
-
-def _finish(target: Target, switch: Switch) -> None:
-    folder = target.private / "stage"
-    if isinstance(target, GitTarget):
-        assert switch.refs is not None
-        finish_git(target, switch.refs)
-        _drop_empty(target.root, [p for p, s in switch.new.items() if s is None])
-    for path in reversed(switch.drop_folders):
-        _remove_own_folder(target.root / path)
-    receipt, originals = target.private / "receipt.json", target.private / "originals"
-    if switch.receipt is None:
-        receipt.unlink(missing_ok=True)
-    else:
-        if target.kind == "plain":
-            _keep_originals(folder / "old", originals, switch.receipt["before"])
-        _write_json(receipt, switch.receipt)
-    _clean_up(target)
-
-
-def _undo(target: Target, folder: Path, switch: Switch) -> None:
-    for path in switch.new:
-        _require_ours(target.root, folder, path, switch)
-    for path, old in switch.old.items():
-        place, kept = target.root / path, folder / "old" / path
-        if old is None:
-            place.unlink(missing_ok=True)
-        elif kept.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if place.exists() and kept.samefile(place):
-                kept.unlink()
-            else:
-                kept.replace(place)
-    for path in reversed(switch.made_folders):
-        _remove_own_folder(target.root / path)
-    if isinstance(target, GitTarget) and switch.refs:
-        undo_git(target, switch.refs)
-    _clean_up(target)
-
-
-def _clean_up(target: Target) -> None:
-    folder = target.private / "stage"
-    (folder / "journal.json").unlink()
-    if isinstance(target, GitTarget):
-        release_index(target)
-    shutil.rmtree(folder)
-    if not (target.private / "receipt.json").exists():
-        shutil.rmtree(target.private / "originals", ignore_errors=True)
-    _remove_if_empty(target.private)
-
-
-def _require_ours(root: Path, folder: Path, path: str, switch: Switch) -> None:
-    found = target_states(root, [path])[path]
-    known = [switch.old.get(path), switch.new[path]]
-    if found not in known and found is not None:
-        raise PatchseriesError(
-            "interrupted",
-            f"{root / path} was edited after an interrupted change",
-            f"the file before is {folder / 'old' / path}; move your edit away, put "
-            "that one back, then run the command again",
-        )
-
-
-def _keep_originals(old: Path, originals: Path, before: Snapshot) -> None:
+def _keep_originals(target: Target, switch: Switch) -> None:
     """Keep the files from before the series; an update of a series keeps the first."""
-    kept = Target(originals, originals)
-    for path, state in before.items():
-        if state is None or kept.file_state(path) == tuple(state):
-            continue
-        if (old / path).exists():
-            (originals / path).parent.mkdir(parents=True, exist_ok=True)
-            (originals / path).unlink(missing_ok=True)
-            _link(old / path, originals / path)
-
-
-def _keep_permissions(existing: Path, staged: Path) -> None:
-    """A changed file keeps its permissions; what changes is only who may execute."""
-    if existing.is_file():
-        bits = existing.stat().st_mode & 0o777
-        executable = staged.stat().st_mode & 0o100
-        bits = bits | (bits & 0o444) >> 2 if executable else bits & ~0o111
-        staged.chmod(bits)
+    folder, shelf = target.private / "originals", Path(switch.shelf)
+    if shelf.exists() and not folder.exists():
+        shelf.rename(folder)
+    kept = Target(folder, folder)
+    for path, state in (switch.receipt or {})["before"].items():
+        if state and kept.file_state(path) != tuple(state) and (shelf / path).exists():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (shelf / path).replace(folder / path)
 
 
 def _missing_folders(root: Path, new: Snapshot) -> list[str]:
@@ -283,15 +339,6 @@ def _remove_if_empty(path: Path) -> None:
         path.rmdir()
     except OSError:
         return
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        json.dump(data, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def _read_switch(journal: Path) -> Switch:

@@ -14,21 +14,15 @@ BEGIN = "<!-- patch-table:begin -->"
 END = "<!-- patch-table:end -->"
 
 
-def write_tables(project: Project) -> list[Path]:
-    """Write every table that is not up to date, and say which."""
-    written = []
-    for path, text in expected_files(project).items():
-        if not path.exists() or read_utf8(path) != text:
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(text)
-            partial.replace(path)
-            written.append(path.relative_to(project.root))
-    return written
+def expected_files(project: Project, changed: Series | None = None) -> dict[Path, str]:
+    """The files that hold tables, as they should be.
 
-
-def expected_files(project: Project) -> dict[Path, str]:
-    """The files that hold tables, as they should be."""
-    every = [read_series(project, name) for name in series_names(project)]
+    Args:
+        changed: a series that is about to be written, in place of what is there.
+    """
+    found = {changed.name: changed} if changed else {}
+    names = sorted({*series_names(project), *found})
+    every = [found.get(name) or read_series(project, name) for name in names]
     files = {project.patches / s.name / "README.md": series_page(s) for s in every}
     readme = project.root / "README.md"
     text = read_utf8(readme) if readme.exists() else ""

@@ -148,6 +148,26 @@ class GitTarget(Target):
         """Whether HEAD is that commit or comes after it."""
         return self.git.ok("merge-base", "--is-ancestor", commit, "HEAD")
 
+    @staticmethod
+    def git_dir_of(root: Path) -> Path | None:
+        """The private git folder of another worktree, None where that is gone."""
+        found = root.is_dir() and user_git(root).maybe(
+            "rev-parse", "--absolute-git-dir"
+        )
+        return Path(found) if found else None
+
+    @property
+    def common_dir(self) -> Path:
+        """The repository that all its worktrees share."""
+        found = self.git.path("rev-parse", "--git-common-dir")
+        return (self.root / found).resolve()
+
+    @property
+    def suffix(self) -> str:
+        """What tells branches of this worktree from those of the repository's first."""
+        linked = self.git_dir.parent == self.common_dir / "worktrees"
+        return f"@{self.git_dir.name}" if linked else ""
+
     @property
     def index_lock(self) -> Path:
         return self.git_dir / "index.lock"

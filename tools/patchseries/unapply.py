@@ -13,16 +13,10 @@ from patchseries.git import Git, scratch
 from patchseries.package import in_scope
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
-from patchseries.refs import RefMove, branch_tip
+from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.series import Series
-from patchseries.switch import (
-    Switch,
-    execute,
-    recover,
-    stage,
-    staging_index,
-    target_states,
-)
+from patchseries.stage import fresh_stage, stage_files, staging_index
+from patchseries.switch import Switch, execute, recover, target_states
 from patchseries.target import GitTarget, Target
 
 
@@ -47,30 +41,40 @@ def unapply(project: Project, path: Path, name: str | None) -> list[str]:
 
 def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
     git, came_from = target.git, receipt.came_from
+    leave = f"`git switch --detach {receipt.base[:12]}` leaves the series; the branch "
+    leave += f"{short(receipt.branch)} can then be deleted"
     if came_from and branch_tip(target, came_from) != receipt.base:
-        short = came_from.removeprefix("refs/heads/")
+        name = short(came_from)
         raise PatchseriesError(
             "branch-moved",
-            f"{short} moved since the series was applied on it",
-            f"`git switch {short}` leaves the series; the branch "
-            f"{receipt.branch.removeprefix('refs/heads/')} can then be deleted",
+            f"{name} moved since the series was applied on it",
+            leave.replace(f"--detach {receipt.base[:12]}", name),
         )
+    if came_from:
+        require_not_elsewhere(target, came_from, f"switch that one away; or {leave}")
+    tip = branch_tip(target, receipt.branch)
+    ours = receipt.branch if tip == receipt.tip else ""  # else it holds other work
+    if ours:
+        require_not_elsewhere(target, ours, "switch that worktree to another branch")
     options = ("-r", "-z", "--name-only")
     paths = git.records("diff-tree", *options, receipt.tip, receipt.base)
     before, after = git.states(receipt.tip, paths), git.states(receipt.base, paths)
+    old = target_states(target.root, paths)  # before git looks at them
     target.require_ready(before, after)
+    fresh_stage(target)
     source = git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
-    new = stage(target, source, after)
+    shelf, new = stage_files(target, source, after)
     refs = RefMove(
         old=receipt.tip,
         new=receipt.base,
         head_before=target.head_ref,
         head=came_from,
-        delete=receipt.branch,
+        branch=ours,
+        tip_before=tip if ours else "",
     )
-    old = target_states(target.root, paths)
-    execute(target, Switch(old, new, None, refs, receipt.made_folders))
-    back = (came_from or receipt.base).removeprefix("refs/heads/")
+    drop = receipt.made_folders
+    execute(target, Switch(str(shelf), old, new, None, refs, drop))
+    back = short(came_from or receipt.base)
     return [f"{receipt.series}: taken out of {target.root}, back on {back}"]
 
 
@@ -81,8 +85,8 @@ def _unapply_plain(project: Project, target: Target, receipt: Receipt) -> list[s
         if lost:
             series = in_scope(read_series(project, receipt.series), target)
             _reverse(git, target, series, receipt.after, receipt.before)
-        goal = receipt.before
-        return _switch_plain(git, target, receipt.series, goal, receipt.made_folders)
+        states, made = (receipt.after, receipt.before), receipt.made_folders
+        return _switch_plain(git, target, receipt.series, states, made)
 
 
 def _unapply_unknown(
@@ -111,23 +115,25 @@ def _unapply_unknown(
             )
         goal = {path: chain[0][1] for path, chain in series.chains().items()}
         _reverse(git, target, series, snapshot, goal)
-        return _switch_plain(git, target, series.name, goal, [])
+        return _switch_plain(git, target, series.name, (snapshot, goal), [])
 
 
 def _switch_plain(
     git: Git,
     target: Target,
     name: str,
-    goal: Snapshot,
+    states: tuple[Snapshot, Snapshot],
     drop_folders: list[str],
 ) -> list[str]:
-    before = target.snapshot(list(goal))
+    """From what was found to what is wanted."""
+    before, goal = states
     moves = {path: state for path, state in goal.items() if before[path] != state}
     target.require_ready(before, moves)
+    fresh_stage(target)
     source = git.with_env(GIT_WORK_TREE=str(git.folder))
-    new = stage(target, source, moves, target.private / "originals")
+    shelf, new = stage_files(target, source, moves, target.private / "originals")
     old = {path: before[path] for path in moves}
-    execute(target, Switch(old, new, None, None, drop_folders))
+    execute(target, Switch(str(shelf), old, new, drop_folders=drop_folders))
     return [f"{name}: taken out of {target.root}"]
 
 

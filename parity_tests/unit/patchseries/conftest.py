@@ -7,9 +7,13 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tarfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -260,6 +264,67 @@ def git_picture(root: Path) -> tuple:
     return names, head, refs, status, extra, (root / ".git/index.lock").exists()
 
 
+CHANGES = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.chmod")
+
+
+def die_at(step: int, function: Callable[[], object], *where: Path) -> bool:
+    """Run a function in a child, killed at its n-th change in `where` or start of git.
+
+    Returns:
+        Whether the child came to its end before that.
+    """
+    child = os.fork()
+    if child:
+        _, ended = os.waitpid(child, 0)
+        return not os.WIFSIGNALED(ended)
+    left = step
+
+    def watch(event: str, details: tuple) -> None:
+        nonlocal left
+        if _counts(event, details, where):
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+
+    sys.addaudithook(watch)
+    try:
+        function()
+    finally:
+        os._exit(0)
+
+
+def _counts(event: str, details: tuple, where: tuple[Path, ...]) -> bool:
+    if event in ("ctypes.dlsym", "subprocess.Popen"):  # the first is renameat2
+        return True
+    writes = event == "open" and details[2] & (os.O_WRONLY | os.O_RDWR)
+    if not (writes or event in CHANGES) or not isinstance(details[0], (str, Path)):
+        return False
+    return any(Path(details[0]).is_relative_to(folder) for folder in where)
+
+
+def seen(path: Path, seconds: float = 20.0) -> bool:
+    """Whether a file comes into being; looks as often as it can."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > end:
+            return False
+    return True
+
+
+@contextmanager
+def meanwhile(function: Callable[[], object]) -> Iterator[None]:
+    """Run a function in another process beside the block."""
+    child = os.fork()
+    if not child:
+        try:
+            function()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    yield
+    assert os.waitpid(child, 0)[1] == 0, "what was to happen meanwhile did not"
+
+
 @pytest.fixture
 def refused() -> Callable:
     """Runs a call that must be refused, and hands back the error."""
@@ -323,4 +388,7 @@ def tools():
         patches=PATCHES,
         tree=TREE,
         trailers=trailers,
+        die_at=die_at,
+        seen=seen,
+        meanwhile=meanwhile,
     )

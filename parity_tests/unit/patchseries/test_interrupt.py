@@ -1,56 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGKILL at every step of apply and unapply: the old tree or the new one."""
+"""SIGKILL at every step of apply, unapply and refresh: the old state or the new one."""
 
 import os
-import signal
-from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from patchseries.cli import main
+from patchseries.refresh import refresh
 from patchseries.status import status
 from patchseries.unapply import unapply
-
-STEPS = (
-    (os, "link"),
-    (Path, "replace"),
-    (os, "open"),
-    (Path, "rename"),
-    (Path, "unlink"),
-    (Path, "mkdir"),
-    (Path, "rmdir"),
-)
-
-
-def run_until(step, function):
-    """Run in a child that is killed at its n-th change of the file system.
-
-    Returns:
-        Whether the child came to its end before that.
-    """
-    child = os.fork()
-    if child == 0:
-        left = step
-        for owner, name in STEPS:
-            real = getattr(owner, name)
-
-            def counted(*args, _real=real, **options):
-                nonlocal left
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left -= 1
-                return _real(*args, **options)
-
-            setattr(owner, name, counted)
-        try:
-            function()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    _, ended = os.waitpid(child, 0)
-    if os.WIFSIGNALED(ended):
-        return False
-    assert os.WEXITSTATUS(ended) == 0
-    return True
 
 
 @pytest.fixture(params=["git", "plain"])
@@ -60,91 +19,97 @@ def target(request, toy, tmp_path):
 
 
 def look(path, tools):
+    """All that the tool promises; what it keeps for itself by its names."""
     files = {n: v[:2] for n, v in tools.picture(path, (".patchseries",)).items()}
-    if not (path / ".git").exists():
-        return files, (path / ".patchseries/receipt.json").exists()
-    names = [p.name for p in (path / ".git").rglob("*") if "patchseries" in p.name]
-    return files, tools.git_picture(path)[1:4], len(names)
+    hidden = path / ".git" if (path / ".git").exists() else path
+    kept = [p.relative_to(path) for p in hidden.rglob("*") if "patchseries" in p.name]
+    kept += (path / ".patchseries").rglob("*")
+    refs = tools.git_picture(path)[1:4] if hidden != path else ()
+    return files, refs, sorted(map(str, kept)), list(path.rglob("*.lock"))
 
 
 @pytest.mark.parametrize("direction", ["apply", "unapply"])
 def test_killed_anywhere(toy, target, tools, direction):
-    """The other command recovers, from every point at which the first may die."""
-    old = look(target, tools)
-    toy.apply(target)
-    new = look(target, tools)
-    if direction == "apply":
-        unapply(toy.project, target, None)
-        start, end = old, new
-    else:
-        start, end = new, old
+    """Once more, or the other way: from every point at which a command may die."""
 
     def there():
-        if direction == "apply":
-            toy.apply(target)
-        else:
-            unapply(toy.project, target, None)
+        toy.apply(target)
 
     def back():
-        if direction == "apply":
-            unapply(toy.project, target, None)
-        else:
-            toy.apply(target)
+        unapply(toy.project, target, None)
 
-    sides = set()
-    for step in range(200):
-        if run_until(step, there):
-            break
-        state = status(toy.project, target, None).state
-        assert state in ("interrupted", "applied", "not-applied"), f"step {step}"
-        sides.add(state)
-        if step % 2:
+    start = look(target, tools)
+    there()
+    end = look(target, tools)
+    if direction == "apply":
+        back()
+    else:
+        start, end, there, back = end, start, back, there
+    step, sides = 0, []
+    while not tools.die_at(step, there, target):
+        sides.append(status(toy.project, target, None).state)
+        if len(sides) % 2:
             there()
             assert look(target, tools) == end, f"killed at step {step}, then run again"
         back()
         assert look(target, tools) == start, f"killed at step {step}, then back"
-    else:
-        raise AssertionError("never ended")
-    assert step > 15 and "interrupted" in sides
+        step += 1 if sides[-1] == "interrupted" else 6
+    assert sides.count("interrupted") > 8
+    assert set(sides) <= {"interrupted", "applied", "not-applied"}
     assert look(target, tools) == end
+
+
+def test_refresh_killed_anywhere(toy, tools):
+    work, root = toy.project.root / "work", toy.project.root
+    marks = "<!-- patch-table:begin --><!-- patch-table:end -->"
+    (root / "README.md").write_text(marks)
+    refresh(toy.project, work, None, None)
+
+    def see():
+        files = [*toy.project.patches.rglob("*"), root / "README.md"]
+        return {str(path): path.read_bytes() for path in files if path.is_file()}
+
+    def there():
+        refresh(toy.project, work, None, None, ["third-neighbour"])
+
+    old = see()
+    tip = tools.git(work, "rev-parse", "HEAD")
+    tools.git(work, "reset", "-q", "--hard", "HEAD~")
+    tools.edit(work, {"pkg/x.py": "X = 1\n"})
+    tools.git(work, "commit", "-q", "-m", "[Core] Another\n\nWhy: so.")
+    new_tip = tools.git(work, "rev-parse", "HEAD")
+    there()
+    new, step, sides = see(), 0, set()
+    while True:
+        tools.git(work, "checkout", "-q", "--detach", tip)
+        refresh(toy.project, work, None, None, ["another"])
+        assert see() == old
+        tools.git(work, "checkout", "-q", "--detach", new_tip)
+        if tools.die_at(step, there, toy.project.patches, root / "README.md"):
+            break
+        words = ["--project", str(root), "status", "--onto", str(work)]
+        assert CliRunner().invoke(main, words).exit_code == 0
+        seen = see()
+        assert seen in (old, new), f"killed at step {step}"
+        sides.add(seen == new)
+        there()
+        assert see() == new
+        step += 2
+    assert see() == new and {True, False} <= sides
 
 
 def test_edit_after_an_interruption_is_kept(toy, target, tools, refused):
     step = 0
-    while not (target / "pkg/new/d.py").exists():
-        assert not run_until(step, lambda: toy.apply(target))
+    while "ten" not in (target / "pkg/a.py").read_text():
+        assert not tools.die_at(step, lambda: toy.apply(target), target)
         step += 1
     (target / "pkg/a.py").write_text("mine\n")
-    if status(toy.project, target, None).state == "interrupted":
-        error = refused("interrupted", toy.apply, target)
-        assert "pkg/a.py" in str(error) and "move your edit away" in error.advice
+    error = refused("interrupted", toy.apply, target)
+    assert "pkg/a.py" in str(error) and "move your edit away" in error.advice
     assert (target / "pkg/a.py").read_text() == "mine\n"
-
-
-@pytest.mark.parametrize("fails", range(6))
-def test_full_disk(toy, target, tools, refused, monkeypatch, fails):
-    old = look(target, tools)
-    left = fails
-    full = False
-    real = Path.replace
-
-    def failing(path, goal):
-        nonlocal left, full
-        left -= 1
-        if left == -1:
-            full = True
-            raise OSError(28, "No space left on device", str(goal))
-        return real(path, goal)
-
-    monkeypatch.setattr(Path, "replace", failing)
-    try:
-        toy.apply(target)
-        assert not full
-    except Exception as error:
-        assert full and error.code == "disk-full", error
-        assert look(target, tools)[0] == old[0]
-        assert look(target, tools)[1] == old[1]
-    monkeypatch.undo()
+    (target / "pkg/a.py").unlink()
+    toy.apply(target)
+    assert status(toy.project, target, None).state == "applied"
 
 
 def test_two_at_once(toy, target, tools):

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files and folders that change as a whole, and never over what somebody else put.
+
+Where Linux can, two files change places in one step (renameat2), so that there is no
+moment without either. Elsewhere, NFS for one, such a moment exists, and `settle` mends
+what a process that ends in it leaves behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from patchseries.errors import as_refusal
+
+_NO_REPLACE, _EXCHANGE, _HERE = 1, 2, -100
+_UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+_NO_LINKS = (*_UNKNOWN, errno.EPERM, errno.EMLINK)
+
+
+def write_whole(path: Path, content: bytes | str) -> bool:
+    """Write a file under another name and put it in its place.
+
+    Returns:
+        Whether anything changed: the same content is not written again.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled; it takes the place of `path` when the block ends well.
+
+    Raises:
+        PatchseriesError: the disk is full or cannot be written; nothing is left.
+    """
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+    except OSError as error:
+        raise as_refusal(error) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def flip(place: Path, shelf: Path) -> None:
+    """What is on the shelf comes into place, and what is in place onto the shelf.
+
+    Either may be empty. Nothing is replaced: a file that appears meanwhile stays, and
+    the call raises FileExistsError.
+    """
+    if not os.path.lexists(shelf):
+        if os.path.lexists(place):
+            shelf.parent.mkdir(parents=True, exist_ok=True)
+            _move(place, shelf)
+    elif os.path.lexists(place):
+        _exchange(place, shelf)
+    else:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _move(shelf, place)
+
+
+def settle(place: Path, shelf: Path) -> None:
+    """Take a `flip` that was cut off to one of its ends."""
+    aside = _aside(shelf)
+    if os.path.lexists(aside):
+        if not os.path.lexists(place):
+            aside.rename(place)
+        elif not os.path.lexists(shelf):
+            aside.rename(shelf)
+        else:  # saved again at its place in that moment: newer than what is aside
+            aside.unlink()
+    if os.path.lexists(place) and os.path.lexists(shelf):
+        one, two = place.lstat(), shelf.lstat()
+        if (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino):
+            shelf.unlink()
+
+
+def _exchange(place: Path, shelf: Path) -> None:
+    try:
+        _rename(place, shelf, _EXCHANGE)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        aside = _aside(shelf)
+        place.rename(aside)
+        try:
+            _move(shelf, place)
+        finally:
+            settle(place, shelf)
+
+
+def _move(source: Path, goal: Path) -> None:
+    """A rename that replaces nothing."""
+    try:
+        _rename(source, goal, _NO_REPLACE)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        try:
+            os.link(source, goal, follow_symlinks=False)
+        except OSError as no_link:
+            if no_link.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(goal):
+                raise FileExistsError(errno.EEXIST, "exists", str(goal)) from None
+            source.rename(goal)
+        else:
+            source.unlink()
+
+
+def _rename(source: Path, goal: Path, flags: int) -> None:
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        raise OSError(errno.ENOSYS, "no renameat2")
+    if function(_HERE, os.fsencode(source), _HERE, os.fsencode(goal), flags):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(source), None, str(goal))
+
+
+def _aside(shelf: Path) -> Path:
+    return shelf.with_name(f".{shelf.name}.patchseries-aside")

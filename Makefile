@@ -13,10 +13,8 @@ JOBS ?= 0
 TEST = $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # $(call on_trees,COMMAND): on the project's own trees, or on the checkouts named.
-on_trees = $(if $(VLLM)$(ASCEND),,$(PATCHSERIES) $(1) $(ARGS)) \
-	$(if $(VLLM),$(PATCHSERIES) $(1) --onto "$(VLLM)" $(ARGS)) \
-	$(if $(and $(VLLM),$(ASCEND)),&&) \
-	$(if $(ASCEND),$(PATCHSERIES) $(1) --onto "$(ASCEND)" $(ARGS))
+on_trees = $(PATCHSERIES) $(1) $(if $(VLLM),--onto "$(VLLM)") \
+	$(if $(ASCEND),--onto "$(ASCEND)") $(ARGS)
 
 # What serves: the project's small model and its own sides, or what is named.
 sides = $(if $(MODEL),--model "$(MODEL)") $(if $(OLD),--old "$(OLD)") \

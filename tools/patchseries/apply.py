@@ -3,25 +3,25 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchseries.classify import MENDABLE, Classification, Snapshot, classify
+from patchseries.commits import plan_commits, signer_of
 from patchseries.errors import PatchseriesError, as_refusal
 from patchseries.fetch import require_pristine
 from patchseries.files import whole_folder
 from patchseries.folder import digest, file_digests, read_series, series_names
-from patchseries.git import Git, read_user_config, scratch
+from patchseries.git import Git, scratch
 from patchseries.locks import locked
 from patchseries.package import in_scope, require_package
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
-from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
-from patchseries.series import AUTHOR, DATE, Series, split_trailers
+from patchseries.refs import short
+from patchseries.series import Series
 from patchseries.sources import Source
 from patchseries.stage import (
     fresh_stage,
@@ -35,10 +35,21 @@ from patchseries.target import GitTarget, Target, open_target
 
 @dataclass(frozen=True)
 class Options:
-    """How far `apply` may go."""
+    """How far `apply` may go; with `dry` it only finds out whether it would."""
 
     three_way: bool = False
     signoff: bool = False
+    dry: bool = False
+
+
+def apply_all(
+    project: Project, targets: Sequence[tuple[Path, str | None]], options: Options
+) -> Iterator[str]:
+    """Apply to each tree, once it is known that every one of them takes it."""
+    for path, name in targets if len(targets) > 1 else ():
+        apply(project, path, name, replace(options, dry=True))
+    for path, name in targets:
+        yield from apply(project, path, name, options)
 
 
 def apply(
@@ -60,17 +71,22 @@ def apply(
         receipt = read_receipt(target)
         fitting = receipt if receipt and receipt.fits(target) else None
         series = choose_series(project, target, name, fitting)
+        signer = signer_of(target) if options.signoff else ""
         if fitting and fitting.series == series.name:
-            if fitting.digest == digest(series):
+            same = fitting.digest == digest(series)
+            if same and signer in ("", fitting.signer):
                 return [*notes, f"{series.name}: already applied to {target.root}"]
-            notes.append(f"{series.name} changed since it was applied: bringing it up")
+            why = "is to be signed" if same else "changed since it was applied"
+            notes.append(f"{series.name} {why}: bringing it up")
+            signer = signer or fitting.signer
         elif fitting:
             raise PatchseriesError(
                 "other-series",
                 f"{target.root} has the series {fitting.series}",
                 "unapply that first",
             )
-        return notes + _apply_new(project, target, series, fitting, options)
+        earlier = fitting or (receipt and receipt.partly(target))
+        return notes + _apply_new(project, target, series, earlier, options, signer)
 
 
 @contextmanager
@@ -93,11 +109,13 @@ def _apply_new(
     series: Series,
     earlier: Receipt | None,
     options: Options,
+    signer: str,
 ) -> list[str]:
     alternates = [*target.objects, project.objects(series.name)]
     with scratch(*alternates) as git:
         result = classify_target(project, git, target, series, earlier)
         if result.state == "applied":
+            _require_signed(target, signer)
             return [f"{series.name}: already applied to {target.root}"]
         _require_appliable(target, result, options)
         before = _before(target, result, earlier)
@@ -114,12 +132,17 @@ def _apply_new(
             before=result.before,
             after=result.goal,
             contents=file_digests(series.patches),
+            signer=signer,
         )
-        fresh_stage(target)
-        originals = target.private / "originals" if earlier else None
         refs = None
         if isinstance(target, GitTarget):
-            refs = _commit(git, target, result, receipt, earlier, options)
+            refs = plan_commits(git, target, result, receipt, earlier)
+        if options.dry:
+            return []
+        fresh_stage(target)
+        originals = target.private / "originals" if earlier else None
+        if isinstance(target, GitTarget):
+            stage_commits(target, git, receipt.base, receipt.tip)
             source = target.git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
         else:
             source = git.with_env(GIT_WORK_TREE=str(git.folder))
@@ -202,6 +225,15 @@ def choose_series(
     return best
 
 
+def _require_signed(target: Target, signer: str) -> None:
+    if signer:
+        raise PatchseriesError(
+            "nothing-to-sign",
+            f"{target.root} has the series, but in commits that are not this tool's",
+            "`git rebase --signoff COMMIT`, with the commit before the series",
+        )
+
+
 def _require_appliable(
     target: Target, result: Classification, options: Options
 ) -> None:
@@ -232,84 +264,6 @@ def _require_appliable(
     raise PatchseriesError(
         "wrong-base", f"{target.root} is not {name}, byte for byte:{shown}", advice
     )
-
-
-def _commit(
-    git: Git,
-    target: GitTarget,
-    result: Classification,
-    receipt: Receipt,
-    earlier: Receipt | None,
-    options: Options,
-) -> RefMove:
-    """The series as commits in the target's object store, not yet on any branch."""
-    receipt.base = earlier.base if earlier else target.head
-    own = f"refs/heads/patchseries/{receipt.series}{target.suffix}"
-    receipt.branch = earlier.branch if earlier else own
-    receipt.came_from = earlier.came_from if earlier else target.head_ref
-    target.require_room(receipt.branch)
-    tip_before = branch_tip(target, receipt.branch)
-    receipt.tip = build_commits(
-        git, receipt.base, result, _signer(target) if options.signoff else ""
-    )
-    known = ("", receipt.tip, earlier.tip if earlier else "")
-    if tip_before not in known or (tip_before and receipt.branch == receipt.came_from):
-        name = short(receipt.branch)
-        raise PatchseriesError(
-            "branch-exists",
-            f"branch {name} holds other commits than this series",
-            f"`git branch -m {name} NEW` keeps them; if they are edits of the"
-            " series, `patchseries refresh` first",
-        )
-    require_not_elsewhere(
-        target, receipt.branch, "switch that worktree to another branch, then try again"
-    )
-    stage_commits(target, git, receipt.base, receipt.tip)
-    return RefMove(
-        old=target.head,
-        new=receipt.tip,
-        head_before=target.head_ref,
-        head=receipt.branch,
-        branch=receipt.branch,
-        tip_before=tip_before,
-        tip=receipt.tip,
-    )
-
-
-def build_commits(git: Git, base: str, result: Classification, signer: str = "") -> str:
-    """One commit per patch on top of `base`, in a scratch repository."""
-    name = "refs/patchseries/built"
-    parts: list[bytes] = []
-    for patch, verdict in zip(result.series.patches, result.verdicts, strict=True):
-        if not verdict.after:
-            continue  # its change is already there
-        message = _signed(patch.message, signer) if signer else patch.message
-        lines = [f"commit {name}", f"committer {signer or AUTHOR} {DATE}"]
-        lines += [f"data {len(message.encode())}", message]
-        lines += [] if parts else [f"from {base}"]
-        for path, state in verdict.after.items():
-            lines.append(f"M {state[0]} {state[1]} {path}" if state else f"D {path}")
-        parts.append(os.fsencode("\n".join([*lines, ""])))
-    if not parts:
-        return base
-    git.fast_import(b"".join(parts))
-    return git("rev-parse", name)
-
-
-def _signed(message: str, signer: str) -> str:
-    gap = "\n" if split_trailers(message)[1] else "\n\n"
-    return f"{message.rstrip()}{gap}Signed-off-by: {signer}\n"
-
-
-def _signer(target: GitTarget) -> str:
-    found = dict(read_user_config(target.root, r"^user\.(name|email)$"))
-    if not (found.get("user.name") and found.get("user.email")):
-        raise PatchseriesError(
-            "no-identity",
-            "--signoff needs your name and mail",
-            "git config --global user.name ...; git config --global user.email ...",
-        )
-    return f"{found['user.name']} <{found['user.email']}>"
 
 
 def ensure_patched(project: Project, source: Source) -> Path:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from patchseries.apply import build_commits
 from patchseries.classify import Classification, classify
+from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, export
 from patchseries.fetch import require_pristine

@@ -59,21 +59,22 @@ def main(ctx: click.Context, root: Path | None) -> None:
 
 _onto = click.option(
     "--onto",
+    multiple=True,
     type=click.Path(path_type=Path),
-    help="The tree to work on [default: vllm_src/patched/<tree> for every series].",
+    help="Tree to work on, repeat [default: vllm_src/patched/<tree> of every series].",
 )
 _series = click.option("--series", "name", help="A folder of patches/.")
 
 
 def _targets(
-    project: Project, onto: Path | None, name: str | None, make: bool = False
+    project: Project, onto: tuple[Path, ...], name: str | None, make: bool = False
 ) -> list[tuple[Path, str | None]]:
     """The trees that a command works on, each with its series when that is fixed."""
     from patchseries.apply import ensure_patched
     from patchseries.folder import series_names
 
     if onto:
-        return [(onto, name)]
+        return [(path, name) for path in onto]
     names = [name] if name else series_names(project)
     if not names:
         raise PatchseriesError("no-series", f"{project.patches} holds no series")
@@ -114,31 +115,29 @@ def fetch(project: Project, names: tuple[str, ...], repair: bool) -> None:
 @click.pass_obj
 def apply(
     project: Project,
-    onto: Path | None,
+    onto: tuple[Path, ...],
     name: str | None,
     three_way: bool,
     signoff: bool,
 ) -> None:
-    """Apply a series to a tree: all of it, or nothing."""
-    from patchseries.apply import Options
-    from patchseries.apply import apply as apply_one
+    """Apply a series to a tree, or one to each of several: all of it, or nothing."""
+    from patchseries.apply import Options, apply_all
 
-    for path, series in _targets(project, onto, name, make=True):
-        for line in apply_one(project, path, series, Options(three_way, signoff)):
-            _say(line)
+    targets = _targets(project, onto, name, make=True)
+    for line in apply_all(project, targets, Options(three_way, signoff)):
+        _say(line)
 
 
 @main.command()
 @_onto
 @_series
 @click.pass_obj
-def unapply(project: Project, onto: Path | None, name: str | None) -> None:
+def unapply(project: Project, onto: tuple[Path, ...], name: str | None) -> None:
     """Take a series out: back to the exact tree from before."""
-    from patchseries.unapply import unapply as unapply_one
+    from patchseries.unapply import unapply_all
 
-    for path, series in _targets(project, onto, name):
-        for line in unapply_one(project, path, series):
-            _say(line)
+    for line in unapply_all(project, _targets(project, onto, name)):
+        _say(line)
 
 
 @main.command()
@@ -149,7 +148,7 @@ def unapply(project: Project, onto: Path | None, name: str | None) -> None:
 @click.pass_obj
 def refresh(
     project: Project,
-    onto: Path | None,
+    onto: tuple[Path, ...],
     name: str | None,
     base: str | None,
     drop: tuple[str, ...],
@@ -173,7 +172,7 @@ def refresh(
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 @click.pass_obj
 def status(
-    project: Project, onto: Path | None, name: str | None, as_json: bool
+    project: Project, onto: tuple[Path, ...], name: str | None, as_json: bool
 ) -> None:
     """Show what is applied, what would apply, and why not."""
     from rich.console import Console

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from patchseries.apply import build_commits
 from patchseries.classify import Classification
+from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, export
 from patchseries.folder import read_lines

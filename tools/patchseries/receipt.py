@@ -7,7 +7,7 @@ A receipt tells how to go back. It never proves that anything is applied: conten
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Receipt:
         came_from: branch that HEAD named before, None when it was detached.
         made_folders: made for added files, deepest last.
         contents: each patch file that the tree came from, or was last written to.
+        signer: who signed the commits off, empty when nobody did.
     """
 
     series: str
@@ -42,6 +43,7 @@ class Receipt:
     came_from: str | None = None
     made_folders: list[str] = field(default_factory=list)
     contents: dict[str, str] = field(default_factory=dict)
+    signer: str = ""
     schema: int = SCHEMA
 
     def fits(self, target: Target) -> bool:
@@ -49,6 +51,18 @@ class Receipt:
         if isinstance(target, GitTarget):
             return target.head == self.tip
         return target.snapshot(list(self.after)) == self.after
+
+    def partly(self, target: Target) -> Receipt | None:
+        """The receipt of what is there, where a part is as before the series again.
+
+        So it is when the same release was installed over a patched one: its files are
+        back, and those that the series added are still there.
+        """
+        if isinstance(target, GitTarget):
+            return None  # content alone does not say on which commit it is
+        now = target.snapshot(list(self.after))
+        known = all(now[p] in (self.before.get(p), s) for p, s in self.after.items())
+        return replace(self, after=now) if known else None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -33,8 +33,8 @@ class Status:
     """One tree and one series.
 
     Attributes:
-        state: applied, applied-old, edited, not-applied, half-applied, drifted,
-            foreign or interrupted.
+        state: applied, applied-old, reinstalled, edited, not-applied, half-applied,
+            drifted, foreign or interrupted.
         ready: whether `apply` would go through now; `reason` says why not.
     """
 
@@ -85,6 +85,8 @@ def _state(
         return "interrupted"
     if receipt and receipt.fits(target):
         return "applied" if receipt.digest == now else "applied-old"
+    if receipt and receipt.partly(target):
+        return "reinstalled"
     edited = (
         receipt is not None
         and isinstance(target, GitTarget)
@@ -98,7 +100,7 @@ def _state(
 def _refusal(target: Target, result: Classification, state: str) -> str:
     if state == "interrupted":
         return "interrupted: `patchseries apply` or `unapply` finishes or undoes it"
-    if state in ("applied", "applied-old"):
+    if state in ("applied", "applied-old", "reinstalled"):
         return ""
     if state == "edited":
         return "edited: `patchseries refresh` exports the commits"

@@ -74,7 +74,8 @@ def execute(target: Target, switch: Switch) -> None:
     folder = stage_folder(target)
     switch.made_folders = _missing_folders(target.root, switch.new)
     if switch.receipt is not None:
-        switch.receipt["made_folders"] = switch.made_folders
+        made = dict.fromkeys([*switch.drop_folders, *switch.made_folders])
+        switch.receipt["made_folders"] = list(made)
         write_whole(folder / "receipt.json", json.dumps(switch.receipt, indent=1))
     git = target if isinstance(target, GitTarget) else None
     if git:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from patchseries.apply import choose_series, held
@@ -20,8 +21,23 @@ from patchseries.switch import Switch, execute, recover, target_states
 from patchseries.target import GitTarget, Target
 
 
-def unapply(project: Project, path: Path, name: str | None) -> list[str]:
+def unapply_all(
+    project: Project, targets: Sequence[tuple[Path, str | None]]
+) -> Iterator[str]:
+    """Take it out of each tree, once it is known that this works in every one."""
+    for path, name in targets if len(targets) > 1 else ():
+        unapply(project, path, name, dry=True)
+    for path, name in targets:
+        yield from unapply(project, path, name)
+
+
+def unapply(
+    project: Project, path: Path, name: str | None, dry: bool = False
+) -> list[str]:
     """Take a series out of the tree at `path`.
+
+    Args:
+        dry: only find out whether it can be taken out.
 
     Returns:
         What happened, one line each.
@@ -32,14 +48,15 @@ def unapply(project: Project, path: Path, name: str | None) -> list[str]:
     with held(path) as target:
         notes = [note] if (note := recover(target)) else []
         receipt = read_receipt(target)
-        if receipt and receipt.fits(target) and name in (None, receipt.series):
-            if isinstance(target, GitTarget):
-                return notes + _unapply_git(target, receipt)
-            return notes + _unapply_plain(project, target, receipt)
-        return notes + _unapply_unknown(project, target, name, receipt)
+        if receipt and name in (None, receipt.series):
+            if receipt.fits(target) and isinstance(target, GitTarget):
+                return notes + _unapply_git(target, receipt, dry)
+            if there := receipt.partly(target):
+                return notes + _unapply_plain(project, target, there, dry)
+        return notes + _unapply_unknown(project, target, name, receipt, dry)
 
 
-def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
+def _unapply_git(target: GitTarget, receipt: Receipt, dry: bool) -> list[str]:
     git, came_from = target.git, receipt.came_from
     leave = f"`git switch --detach {receipt.base[:12]}` leaves the series; the branch "
     leave += f"{short(receipt.branch)} can then be deleted"
@@ -61,6 +78,8 @@ def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
     before, after = git.states(receipt.tip, paths), git.states(receipt.base, paths)
     old = target_states(target.root, paths)  # before git looks at them
     target.require_ready(before, after)
+    if dry:
+        return []
     fresh_stage(target)
     source = git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
     shelf, new = stage_files(target, source, after)
@@ -78,7 +97,9 @@ def _unapply_git(target: GitTarget, receipt: Receipt) -> list[str]:
     return [f"{receipt.series}: taken out of {target.root}, back on {back}"]
 
 
-def _unapply_plain(project: Project, target: Target, receipt: Receipt) -> list[str]:
+def _unapply_plain(
+    project: Project, target: Target, receipt: Receipt, dry: bool
+) -> list[str]:
     kept = Target(target.private / "originals", target.private)
     with scratch(project.objects(receipt.series)) as git:
         lost = [p for p, s in receipt.before.items() if s and kept.file_state(p) != s]
@@ -86,11 +107,15 @@ def _unapply_plain(project: Project, target: Target, receipt: Receipt) -> list[s
             series = in_scope(read_series(project, receipt.series), target)
             _reverse(git, target, series, receipt.after, receipt.before)
         states, made = (receipt.after, receipt.before), receipt.made_folders
-        return _switch_plain(git, target, receipt.series, states, made)
+        return _switch_plain(git, target, receipt.series, states, made, dry)
 
 
 def _unapply_unknown(
-    project: Project, target: Target, name: str | None, receipt: Receipt | None
+    project: Project,
+    target: Target,
+    name: str | None,
+    receipt: Receipt | None,
+    dry: bool,
 ) -> list[str]:
     """No receipt that fits: content alone tells whether the series is there."""
     series = choose_series(project, target, name, None)
@@ -115,7 +140,7 @@ def _unapply_unknown(
             )
         goal = {path: chain[0][1] for path, chain in series.chains().items()}
         _reverse(git, target, series, snapshot, goal)
-        return _switch_plain(git, target, series.name, (snapshot, goal), [])
+        return _switch_plain(git, target, series.name, (snapshot, goal), [], dry)
 
 
 def _switch_plain(
@@ -124,11 +149,14 @@ def _switch_plain(
     name: str,
     states: tuple[Snapshot, Snapshot],
     drop_folders: list[str],
+    dry: bool,
 ) -> list[str]:
     """From what was found to what is wanted."""
     before, goal = states
     moves = {path: state for path, state in goal.items() if before[path] != state}
     target.require_ready(before, moves)
+    if dry:
+        return []
     fresh_stage(target)
     source = git.with_env(GIT_WORK_TREE=str(git.folder))
     shelf, new = stage_files(target, source, moves, target.private / "originals")

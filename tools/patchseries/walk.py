@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchseries.apply import build_commits
 from patchseries.classify import classify
+from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, patch_id
 from patchseries.fetch import require_pristine

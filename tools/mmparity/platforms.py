@@ -11,7 +11,7 @@ from typing import Any
 
 ENCODER_HOOKS = (
     "get_vit_attn_backend",
-    "update_forward_context",
+    "additional_forward_context",
 )
 """What vLLM asks a platform for the sake of encoders. An Ascend implementation
 on a CPU takes these from its tree's NPUPlatform, so that the shipped hook runs."""

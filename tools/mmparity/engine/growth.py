@@ -16,6 +16,7 @@ from typing import Any
 
 from mmparity.engine.job import EngineJob
 from mmparity.engine.memory import write
+from mmparity.engine.probe import ask
 from mmparity.engine.scenarios import Image, Request
 from mmparity.engine_types import EngineFigures, EnginePoint
 
@@ -46,7 +47,7 @@ def measure(
     cache = _cache_figures(llm, job.images)
     points = []
     for done in _serve(llm, sizes(job.growth)):
-        resident = llm.collective_rpc("probe_memory", args=(False,))[0]
+        resident = ask(llm, "probe_memory", False)[0]
         points.append(EnginePoint(done, resident["resident_bytes"]))
         if done % (8 * BATCH) == 0:
             say(f"{model}: {done} of {job.growth} requests")
@@ -105,5 +106,5 @@ def _serve(llm: Any, wanted: list[tuple[int, int]], seed: int = 0) -> Iterator[i
 
 
 def _memory(llm: Any) -> dict[str, int]:
-    figures: dict[str, int] = llm.collective_rpc("probe_memory")[0]
+    figures: dict[str, int] = ask(llm, "probe_memory")[0]
     return figures

@@ -20,8 +20,19 @@ _METHODS = ("embed_multimodal", "get_multimodal_embeddings")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+def ask(llm: Any, method: str, *arguments: Any) -> list[Any]:
+    """The answers of all workers of an engine in this process.
+
+    Not by ``LLM.collective_rpc``, which makes a patched engine forget what encoders
+    made: looking at a cache may not empty it.
+    """
+    executor = llm.llm_engine.model_executor
+    answers: list[Any] = executor.collective_rpc(method, args=arguments)
+    return answers
+
+
 class EngineProbe:
-    """Methods of a worker, by ``collective_rpc("probe_...")``."""
+    """Methods of a worker, called by ``ask``."""
 
     model_runner: Any
 

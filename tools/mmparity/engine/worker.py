@@ -24,6 +24,7 @@ from typing import Any, TextIO
 from mmparity.engine import checkpoints, growth, media, outcomes, scenarios, sides
 from mmparity.engine.job import EngineJob
 from mmparity.engine.outcomes import Answer, Outcome
+from mmparity.engine.probe import ask
 from mmparity.engine.scenarios import ENGINES, Call, Engine, Generate, Scenario
 
 PROBE = "mmparity.engine.probe.EngineProbe"
@@ -109,7 +110,7 @@ def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[A
     """One scenario's steps on a running engine."""
     import torch
 
-    llm.collective_rpc("probe_record")
+    ask(llm, "probe_record")
     shift = list(scenarios.SCENARIOS).index(scenario.name)
     answers, embedded, agree = [], [], True
     embeddings: list[Any] = []
@@ -118,7 +119,7 @@ def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[A
             _call(llm, step)
             continue
         answers.append(generate(llm, step, shift))
-        ranks = llm.collective_rpc("probe_take")
+        ranks = ask(llm, "probe_take")
         agree &= all(
             len(rank) == len(ranks[0])
             and all(torch.equal(a, b) for a, b in zip(rank, ranks[0], strict=True))
@@ -126,7 +127,7 @@ def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[A
         )
         embedded.append(len(ranks[0]))
         embeddings += ranks[0]
-    runs = llm.collective_rpc("probe_runs")
+    runs = ask(llm, "probe_runs")
     ascend = sides.get(outcome.side).implementation.ascend
     if ascend and not all("_npu_flash_attention_unpad" in names for names in runs):
         raise RuntimeError(f"vllm-ascend's attention was not called: {runs}")

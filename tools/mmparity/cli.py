@@ -162,7 +162,7 @@ def _case_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="What `floors` wrote: each row's margin is its error over its null floor.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
-def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) -> None:
+def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     """Capture the sides and the oracle, compare, and report.
 
     Without --old and --new: the released Ascend encoders against the unified one
@@ -180,6 +180,7 @@ def run(as_json: bool, floors_file: Path | None, ray: str | None, **given: Any) 
     from mmparity.result import write_result
     from mmparity.run import execute
 
+    ray = given["ray"]
     if ray is not None and given["cache"] is not None:
         raise MmparityError(
             "--cache is this machine's own and does not go with --ray; leave one out."

@@ -69,6 +69,7 @@ class Inputs:
 def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) -> Path:
     """Writes ``<case>.safetensors`` and returns its path."""
     geometry = geometry or Geometry()
+    check_fits(case, geometry)
     parts, grids = [], []
     for item in case.media:
         if isinstance(item, Noise):
@@ -151,13 +152,21 @@ def pixels_digest(pixel_values: torch.Tensor) -> str:
     return digest.hexdigest()
 
 
+def check_fits(case: Case, geometry: Geometry) -> None:
+    """Refuses grids that cannot be merged, and regions outside of their photographs."""
+    for item in case.media:
+        sizes = item.grid[1:] if isinstance(item, Noise) else (item.rows, item.columns)
+        for size in sizes:
+            if size % geometry.merge_size:
+                raise MmparityError(
+                    f"case {case.name!r} has {sizes[0]}x{sizes[1]} patches: {size} is "
+                    f"no multiple of the merge size {geometry.merge_size}."
+                )
+        if isinstance(item, Photograph):
+            _frames(item, geometry)
+
+
 def _noise(noise: Noise, geometry: Geometry) -> tuple[torch.Tensor, Grid]:
-    for size in noise.grid[1:]:
-        if size % geometry.merge_size:
-            raise MmparityError(
-                f"grid {noise.grid}: {size} is no multiple of the merge size "
-                f"{geometry.merge_size}."
-            )
     generator = torch.Generator().manual_seed(noise.seed)
     width = 3 * geometry.temporal_patch_size * geometry.patch_size**2
     rows = noise.grid[0] * noise.grid[1] * noise.grid[2]
@@ -213,8 +222,9 @@ def _frames(photo: Photograph, geometry: Geometry) -> list[np.ndarray[Any, Any]]
         frame = image[top : top + height, left : left + width]
         if frame.shape[:2] != (height, width):
             raise MmparityError(
-                f"{photo.file} has {image.shape[:2]} pixels; the region of {photo} "
-                "does not fit inside."
+                f"{photo.rows}x{photo.columns} patches of {geometry.patch_size} pixels "
+                f"at {left},{top} do not fit into {photo.file}, which has "
+                f"{image.shape[0]}x{image.shape[1]}."
             )
         frames.append(frame.copy())
     return frames

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmparity.holding import held
+from mmparity.types import MmparityError
 from mmparity.verdicts import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ def rejudge(
     from mmparity.rejudge import rejudge as judge
     from mmparity.report import terminal_summary, write_reports
     from mmparity.result import read_result, write_result
-    from mmparity.types import MmparityError
 
     result = read_result(directory)
     folder = directory if directory.is_dir() else directory.parent
@@ -106,6 +106,8 @@ def floors(
 
     if bool(results) == bool(implementation):
         raise click.UsageError("give either RESULTS or --measure IMPL")
+    if out.is_dir():
+        raise MmparityError(f"--out {out} is a folder; give the JSON file to write.")
     read = [read_result(path) for path in results]
     if implementation:
         read = [_null_pairs(implementation, work, given)]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmparity.cases import CASES, DEFAULT_CASES, Case, Grid, noise_case, parse_grid
+from mmparity.devices import check_dtype
+from mmparity.feasible import check_options, check_plan, check_trees_used
 from mmparity.models import DEFAULT_MODEL, MODELS
 from mmparity.models import get as get_model
 from mmparity.pairs import (
@@ -32,11 +34,9 @@ DEFAULT_DTYPES = ("float32", "bfloat16")
 """float32 first: it places a difference that bfloat16's noise hides."""
 QUANTIZED_DTYPES = ("bfloat16",)
 """Ascend's W8A8 layers give bfloat16 or float16."""
-DTYPES = (*DEFAULT_DTYPES, "float64")
 FAST_DEPTH = 4
 SWEEP_DEPTH = 2
 """Of several models: one block of each kind."""
-TENSOR_PARALLEL = (1, 2, 4, 8)
 CACHE_GIB = 48.0
 """Holds the default cases of all implementations, and those of a few edits."""
 BYTES_PER_PATCH_AND_BLOCK = 3_500_000 / 32
@@ -70,6 +70,7 @@ class Options:
     only: str = ""
     cache: Path | None = None
     cache_limit: float = CACHE_GIB
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,14 +163,14 @@ def make_plans(
     options: Options, implementations: dict[str, Implementation]
 ) -> tuple[Plan, ...]:
     """The plan of each model asked for; of the default one where none is."""
+    check_options(options)
     names = choose_models(options.models)
     if len(names) > 1 and options.checkpoint is not None:
         raise MmparityError(
             f"--checkpoint is one model's, but {len(names)} models are asked for."
         )
-    if len(names) > 1 and options.depth is None:
-        depth = FAST_DEPTH if options.fast else SWEEP_DEPTH
-        options = replace(options, depth=None if options.full_depth else depth)
+    if len(names) > 1 and not (options.depth or options.fast or options.full_depth):
+        options = replace(options, depth=SWEEP_DEPTH)
     plans = []
     for name in names:
         cases = list(options.cases)
@@ -185,6 +186,8 @@ def make_plans(
             if chosen or grids:
                 part = replace(options, cases=chosen, grids=grids)
                 plans.append(make_plan(part, implementations, name))
+    taking_part = {name for plan in plans for name in plan.trees}
+    check_trees_used(options.trees, taking_part, implementations)
     return tuple(plans)
 
 
@@ -215,6 +218,8 @@ def make_capture_plan(
 ) -> Plan:
     """The plan of capturing one implementation, without a comparison."""
     name = known("implementation", implementation, implementations)
+    check_options(options)
+    check_trees_used(options.trees, {name}, implementations)
     if options.statistics and (options.only or options.tp > 1):
         other = "--only, which keeps tensors" if options.only else f"--tp {options.tp}"
         raise MmparityError(f"--statistics does not go with {other}.")
@@ -238,16 +243,6 @@ def _plan(
     implementations: dict[str, Implementation],
     model: str | None,
 ) -> Plan:
-    if options.tp_mode == "data" and options.tp == 1:
-        raise MmparityError(
-            "--mm-encoder-tp-mode data spreads images over ranks: give --tp 2 or more."
-        )
-    if options.tp not in TENSOR_PARALLEL:
-        allowed = ", ".join(str(count) for count in TENSOR_PARALLEL)
-        raise MmparityError(
-            f"--tp {options.tp}: the heads of these encoders are not divisible so. "
-            f"Allowed: {allowed}"
-        )
     cases = choose_cases(options.cases, options.grids)
     dtypes = tuple(dict.fromkeys(options.dtypes)) or DEFAULT_DTYPES
     if cases[0].quantized:
@@ -260,11 +255,11 @@ def _plan(
     for name in sorted(sides):
         for dtype in dtypes:
             check_dtype(implementations[name], dtype)
-    depth = options.depth
-    if depth is None and options.fast:
-        depth = FAST_DEPTH
+    depth = FAST_DEPTH if options.fast else options.depth
     trees = find_trees(sorted(names), options.trees, implementations)
-    return Plan(options, pairs, cases, dtypes, depth, trees, model)
+    plan = Plan(options, pairs, cases, dtypes, depth, trees, model)
+    check_plan(plan, implementations)
+    return plan
 
 
 def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]:
@@ -274,16 +269,6 @@ def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]
     if parsed:
         chosen.append(noise_case(parsed))
     return tuple(chosen) or DEFAULT_CASES
-
-
-def check_dtype(implementation: Implementation, dtype: str) -> None:
-    """Refuses a dtype that an implementation does not run in."""
-    allowed = (ORACLE_DTYPE,) if implementation.oracle else DTYPES
-    if dtype not in allowed:
-        raise MmparityError(
-            f"{implementation.name} does not run in {dtype!r}. "
-            f"Allowed: {', '.join(allowed)}"
-        )
 
 
 def peak_trace_bytes(plan: Plan, blocks: int) -> int:

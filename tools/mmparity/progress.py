@@ -36,6 +36,7 @@ class ProgressDisplay:
         )
         self._task = self._bar.add_task("preparing", total=steps)
         self._started = time.monotonic()
+        self._said: set[str] = set()
 
     def __enter__(self) -> ProgressDisplay:
         self._bar.start()
@@ -71,13 +72,15 @@ class ProgressDisplay:
 
     def compared(self, case: CaseComparison, seconds: float) -> None:
         """One line per judged case."""
-        reason = f": {case.reason}" if case.reason else ""
+        known = case.verdict == "error" and case.reason in self._said
+        reason = f": {case.reason}" if case.reason and not known else ""
         self._bar.update(self._task, description=f"comparing {case.id}")
         self._line(f"{case.verdict.upper():5} {case.id}{_seconds(seconds)}{reason}")
         self._bar.advance(self._task)
 
     def failed(self, message: str) -> None:
         """Something could not run."""
+        self._said.add(message.splitlines()[0])
         self._console.print(message, style="red", markup=False, soft_wrap=True)
 
     def _line(self, text: str) -> None:

@@ -13,7 +13,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -187,6 +187,9 @@ class RayWorkers:
         self.logs = out / "logs"
 
     def __enter__(self) -> RayWorkers:
+        options = self.batch[0].plan.options
+        needed = resources(options.device, options.tp, options.threads)
+        check_room(self.cluster.ray.nodes(), needed)
         self.token.parent.mkdir(parents=True, exist_ok=True)
         _same_folder(self.token, self.secret)
         return self
@@ -266,6 +269,25 @@ def _parts(job: Job) -> Iterator[tuple[str, Job]]:
         captures = tuple(item for item in job.captures if item.case == case)
         checkpoint = captures[0].checkpoint or job.checkpoint
         yield case, replace(job, captures=captures, checkpoint=checkpoint)
+
+
+def check_room(nodes: Iterable[Mapping[str, Any]], needed: Mapping[str, Any]) -> None:
+    """Refuses tasks that no node can ever run: Ray would let them wait for good."""
+    wanted = {
+        "CPU": needed["num_cpus"],
+        "GPU": needed.get("num_gpus", 0),
+        **needed.get("resources", {}),
+    }
+    rooms = [node["Resources"] for node in nodes if node["Alive"]]
+    if not any(
+        all(room.get(name, 0) >= count for name, count in wanted.items())
+        for room in rooms
+    ):
+        text = ", ".join(f"{count} {name}" for name, count in wanted.items() if count)
+        raise MmparityError(
+            f"--ray: no node has {text}, which one task needs. Give fewer --tp or "
+            "--threads, or start a node with them (docs/running-on-ray.md)."
+        )
 
 
 def resources(device: str, tp: int, threads: int | None) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from mmparity.cases import Case
+from mmparity.feasible import vision_config_of
 from mmparity.inputs import Geometry, write_inputs
 from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import Plan, peak_trace_bytes
@@ -31,11 +33,11 @@ class Subject:
 
 
 def prepare(plans: Sequence[Plan]) -> list[Subject]:
-    """Checkpoints and pixels, and whether the disk will do."""
+    """Checkpoints and pixels; first, whether the disk will do."""
     out = plans[0].options.out
     out.mkdir(parents=True, exist_ok=True)
-    subjects = [_subject(plan) for plan in plans]
-    held = [sum(item.trace_bytes for item in batch) for batch in batches(subjects)]
+    sizes = [_trace_bytes(plan) for plan in plans]
+    held = [sum(group) for group in _grouped(sizes)]
     needed = sum(held) if plans[0].options.keep_traces else max(held)
     free = shutil.disk_usage(out).free
     if needed > free:
@@ -44,7 +46,7 @@ def prepare(plans: Sequence[Plan]) -> list[Subject]:
             f"take up to {needed / 2**30:.1f} GiB. Give --out on another disk, fewer "
             "--case, or a smaller --depth."
         )
-    return subjects
+    return [_subject(plan, size) for plan, size in zip(plans, sizes, strict=True)]
 
 
 def input_file(plan: Plan, case: Case) -> Path:
@@ -53,7 +55,14 @@ def input_file(plan: Plan, case: Case) -> Path:
     return folder / f"{case.name}.safetensors"
 
 
-def _subject(plan: Plan) -> Subject:
+def _trace_bytes(plan: Plan) -> int:
+    from mmparity.checkpoint import with_depth
+
+    config = with_depth(vision_config_of(plan), plan.depth)
+    return peak_trace_bytes(plan, config.depth)
+
+
+def _subject(plan: Plan, trace_bytes: int) -> Subject:
     from mmparity.checkpoint import read_vision_config, with_depth
     from mmparity.seeded import seeded_checkpoint
 
@@ -69,17 +78,20 @@ def _subject(plan: Plan) -> Subject:
         case.name: write_inputs(case, input_file(plan, case).parent, geometry)
         for case in plan.cases
     }
-    return Subject(plan, checkpoint, inputs, peak_trace_bytes(plan, config.depth))
+    return Subject(plan, checkpoint, inputs, trace_bytes)
 
 
 def batches(subjects: Sequence[Subject]) -> list[list[Subject]]:
     """Subjects whose traces fit on the disk together: to start a worker takes long."""
-    grouped: list[list[Subject]] = []
-    size = 0
-    for subject in subjects:
-        size += subject.trace_bytes
-        if not grouped or size > BATCH_BYTES:
+    left = iter(subjects)
+    counts = map(len, _grouped([item.trace_bytes for item in subjects]))
+    return [list(islice(left, count)) for count in counts]
+
+
+def _grouped(sizes: Sequence[int]) -> list[list[int]]:
+    grouped: list[list[int]] = []
+    for size in sizes:
+        if not grouped or sum(grouped[-1]) + size > BATCH_BYTES:
             grouped.append([])
-            size = subject.trace_bytes
-        grouped[-1].append(subject)
+        grouped[-1].append(size)
     return grouped

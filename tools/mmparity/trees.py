@@ -38,28 +38,28 @@ def find_trees(
     """The source trees of each implementation, ``--tree`` before the default."""
     given: dict[tuple[str, str], Path] = {}
     for text in overrides:
-        key, folder = _parse_tree(text, implementations)
+        key, folder = parse_tree(text, implementations)
         given[key] = folder
     found: dict[str, dict[str, str]] = {}
     for name in names:
         found[name] = {}
         for source, default in implementations[name].trees.items():
             folder = given.get((name, source), SOURCES / default)
-            if not folder.is_dir():
-                make = (
-                    "make apply" if default.startswith("patched/") else "make sources"
-                )
+            package = source.replace("-", "_")
+            if not (folder / package / "__init__.py").is_file():
+                make = "apply" if default.startswith("patched/") else "sources"
                 raise MmparityError(
-                    f"{name} needs {source} in {folder}, which is not there. "
-                    f"Run `{make}`, or give --tree {name}:{source}=DIR."
+                    f"{name} needs {source}, and {folder} has no package {package}. "
+                    f"Run `make {make}`, or give --tree {name}:{source}=DIR."
                 )
             found[name][source] = str(folder)
     return found
 
 
-def _parse_tree(
+def parse_tree(
     text: str, implementations: dict[str, Implementation]
 ) -> tuple[tuple[str, str], Path]:
+    """Implementation and source of a ``--tree``, and its folder."""
     target, equals, folder = text.partition("=")
     name, colon, source = target.partition(":")
     if not (equals and colon and folder):

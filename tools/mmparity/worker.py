@@ -28,9 +28,10 @@ from mmparity import checkpoint, encoders
 from mmparity.anatomy import anatomy
 from mmparity.capture import capturing
 from mmparity.counting import counted
+from mmparity.devices import check_dtype, check_present, check_side
 from mmparity.eager import eager_attention
 from mmparity.graft import Graft
-from mmparity.implementations import Implementation, get
+from mmparity.implementations import get
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.origin import Origins, base_meta, config_of, meta_of
@@ -100,11 +101,12 @@ def _end_with_parent() -> None:
 def run(job: Job, emit: Emit) -> None:
     """Runs every capture of the job, one dtype after the other."""
     implementation = get(job.implementation)
-    _check_device(job.device, implementation)
+    check_side(implementation, job.device)
+    check_present(job.device, job.tp)
     if job.threads:
         torch.set_num_threads(job.threads)
     for capture in job.captures:
-        _check_dtype(capture.dtype, implementation)
+        check_dtype(implementation, capture.dtype)
     towers = {path: config_of(path, job) for path in _checkpoints(job)}
     emit(Event("loading"))
     ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point, job.data_parallel)
@@ -252,35 +254,6 @@ def _counts(encoder: encoders.Encoder, inputs: Inputs) -> Counts:
     grid = torch.tensor(inputs.grid_thw)
     with torch.inference_mode():
         return counted(lambda: encoder.forward(inputs.pixel_values, grid))
-
-
-def _check_dtype(dtype: str, implementation: Implementation) -> None:
-    allowed = {"float64"} if implementation.oracle else DTYPES.keys() - {"float64"}
-    if dtype not in allowed:
-        raise MmparityError(
-            f"{implementation.name} does not run in {dtype!r}. "
-            f"Allowed: {', '.join(sorted(allowed))}."
-        )
-
-
-def _check_device(device: str, implementation: Implementation) -> None:
-    if device == "npu":
-        try:
-            import torch_npu  # noqa: F401
-        except ImportError as error:
-            raise MmparityError(
-                f"--device npu: torch_npu cannot be imported ({error}). Install it and "
-                "source CANN's set_env.sh; see docs/running-on-npu.md."
-            ) from error
-    if device != "cpu" and not getattr(torch, device).is_available():
-        raise MmparityError(
-            f"--device {device}: torch {torch.__version__} finds no such device. "
-            "`mmparity doctor` says what this machine can run."
-        )
-    if device == "cuda" and implementation.ascend:
-        raise MmparityError(
-            f"{implementation.name} runs on cpu (emulated) or npu, not on cuda."
-        )
 
 
 def _peak_memory() -> int:

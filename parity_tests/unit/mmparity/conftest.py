@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmparity import trees as trees_module
+from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types import TraceMeta
 
@@ -152,3 +154,23 @@ def ready_traces(tmp_path_factory: pytest.TempPathFactory, sides: Sides) -> None
                         if kind == "differs" and name == "patch_embed":
                             tensor[3, 5] += 1
                         writer.add(name, tensor.to(getattr(torch, dtype)), "x")
+
+
+@pytest.fixture
+def source_trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Trees that name the classes of the implementations, and hold nothing else."""
+    root = tmp_path / "sources"
+    monkeypatch.setattr(trees_module, "SOURCES", root)
+    for item in IMPLEMENTATIONS.values():
+        for source, folder in item.trees.items():
+            package = root / folder / source.replace("-", "_")
+            package.mkdir(parents=True, exist_ok=True)
+            (package / "__init__.py").touch()
+            for given in item.classes.values():
+                path = given.module.replace(".", "/")
+                file = package.parent / f"{path}.py"
+                if file.is_relative_to(package):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    with file.open("a") as stream:
+                        stream.write(f"class {given.tower}: {given.model}\n")
+    return root

@@ -75,6 +75,8 @@ class Project:
         for name in ("old-tree", "new-tree"):
             tree = root / name
             tree.mkdir()
+            (tree / "vllm").mkdir()
+            (tree / "vllm" / "__init__.py").touch()
             (tree / "encoder.py").write_text(name)
             git(tree, "init", "-q")
             git(tree, "add", ".")

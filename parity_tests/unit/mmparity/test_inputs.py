@@ -60,7 +60,7 @@ def test_other_geometry_gives_other_patches(tmp_path: Path) -> None:
 
 def test_region_outside_the_photograph_is_refused(tmp_path: Path) -> None:
     case = Case("x", "x", (Photograph("china.jpg", 24, 18, left=600),))
-    with pytest.raises(MmparityError, match="does not fit inside"):
+    with pytest.raises(MmparityError, match=r"do not fit into china.jpg, which has"):
         write_inputs(case, tmp_path)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,24 @@ def test_lines_without_a_terminal(sides: Sides) -> None:
     assert "FAIL  image/float32/old:new in 0.5 s: 1 of 11 hook points" in text
     assert "[bold]it[/bold] could not run" in text
     assert "\x1b" not in text
+
+
+def test_the_reason_of_many_cases_is_said_once(sides: Sides) -> None:
+    case = compare_traces(*sides.readers())
+    stream = io.StringIO()
+    with ProgressDisplay(3, Console(file=stream, highlight=False)) as display:
+        display.failed("old could not run: no room\nIts log: old.log")
+        for dtype in ("float32", "bfloat16"):
+            told = replace(case, id=dtype, verdict="error")
+            display.compared(replace(told, reason="old could not run: no room"), 0.0)
+        display.compared(replace(case, verdict="error", reason="another"), 0.0)
+    lines = stream.getvalue().splitlines()
+    assert sum("no room" in line for line in lines) == 1
+    assert [line.split("  ")[1] for line in lines[2:]] == [
+        "ERROR float32 in 0.0 s",
+        "ERROR bfloat16 in 0.0 s",
+        "ERROR image/float32/old:new in 0.0 s: another",
+    ]
 
 
 def test_steps_are_captures_and_comparisons() -> None:

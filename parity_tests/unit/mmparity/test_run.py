@@ -321,6 +321,32 @@ def test_without_ray_the_command_that_installs_it_is_named(
 
 
 @pytest.mark.parametrize(
+    ("device", "tp", "missing"),
+    [
+        ("cpu", 2, ""),
+        ("cpu", 4, "no node has 4 CPU"),
+        ("cuda", 1, ""),
+        ("cuda", 2, "no node has 1 CPU, 2 GPU"),
+        ("npu", 1, "no node has 1 CPU, 1 NPU"),
+    ],
+)
+def test_a_task_that_no_node_can_run_is_refused(
+    device: str, tp: int, missing: str
+) -> None:
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 2.0}},
+        {"Alive": True, "Resources": {"CPU": 1.0, "GPU": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0, "NPU": 8.0}},
+    ]
+    needed = rayrun.resources(device, tp, None)
+    if missing:
+        with pytest.raises(MmparityError, match=missing):
+            rayrun.check_room(nodes, needed)
+    else:
+        rayrun.check_room(nodes, needed)
+
+
+@pytest.mark.parametrize(
     ("device", "expected"),
     [
         ("cpu", {"num_cpus": 6}),

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from mmparity.devices import DTYPES
 from mmparity.hook_points import HOOK_POINTS
-from mmparity.plan import DTYPES
 from mmparity.tolerances import first_exceeded, quantized_floors, tolerance_for
 from mmparity.types import Metrics, MmparityError
 

@@ -34,6 +34,7 @@ from mmparity.bench.tables import shown
 from mmparity.bench.targets import targets
 from mmparity.marked import write_between
 from mmparity.seeded import seeded_checkpoint
+from mmparity.whole import write_text
 
 PAIRS = (
     ("vllm-0.12.0", "unified"),
@@ -116,7 +117,7 @@ def main(
     screen.print(shown(TARGET_HEAD, target_rows(wanted), met(wanted)))
     if json_file:
         content = {**given, "measured": measured, "growth": growth}
-        json_file.write_text(json.dumps(content, indent=1) + "\n")
+        write_text(json_file, json.dumps(content, indent=1) + "\n")
     if docs:
         write_between(DOCS, BEGIN, END, markdown(measured, wanted, given))
 

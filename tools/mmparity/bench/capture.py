@@ -37,6 +37,7 @@ from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
 from mmparity.tracefile import TraceWriter
 from mmparity.types import MmparityError, TraceMeta
+from mmparity.whole import write_text
 
 CHECKPOINTS = Path("build/parity/checkpoints")
 WARM_UP = 2
@@ -238,7 +239,9 @@ def main(
         click.echo(MODES[mode][0], err=True)
         found[mode] = _in_own_process(mode, depth, side, repeats, threads)
         if json_file:  # each at once: the rest may be for another time
-            json_file.write_text(json.dumps({**given, "modes": found}, indent=1) + "\n")
+            write_text(
+                json_file, json.dumps({**given, "modes": found}, indent=1) + "\n"
+            )
     titles = {mode: title for mode, (title, _) in MODES.items()}
     figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
     console().print(shown(HEAD, (row.line for row in figures)))

@@ -26,6 +26,7 @@ from mmparity.encoders import Encoder
 from mmparity.seeded import seeded_checkpoint
 from mmparity.tracefile import TraceReader
 from mmparity.types import CaseComparison
+from mmparity.whole import write_text
 
 SIDES = ("old", "new")
 SECONDS, MIB, TENSORS = 8, 256, 361
@@ -117,7 +118,7 @@ def main(
     console().print(table(found, peer))
     if json_file:
         content = {**found, "msprobe": peer}
-        json_file.write_text(json.dumps(content, indent=1) + "\n")
+        write_text(json_file, json.dumps(content, indent=1) + "\n")
 
 
 def _run(*options: str, module: str = "mmparity.bench.stored") -> str:

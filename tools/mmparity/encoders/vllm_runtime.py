@@ -23,6 +23,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from mmparity import models, npu_emulation, platforms
+from mmparity.devices import check_enough
 from mmparity.encoders import Encoder, Ranks, ascend, describe, hook_map_of
 from mmparity.implementations import Implementation
 from mmparity.quantized import Quantized
@@ -231,12 +232,7 @@ def _take_device(device: str, ranks: Ranks) -> str:
 
 def backend_of(device: str, ranks: int, devices: int) -> str:
     """torch.distributed's backend for ranks that have ``devices`` between them."""
-    if device == "npu" and ranks > devices:
-        raise MmparityError(
-            f"--tp {ranks} --device npu: hccl wants a device for each rank, and this "
-            f"process sees {devices}. Set ASCEND_RT_VISIBLE_DEVICES to {ranks} of "
-            f"them, or give --tp {devices}."
-        )
+    check_enough(device, ranks, devices)
     if device == "cuda" and (ranks == 1 or ranks > devices):
         return "gloo"  # ranks that share a GPU, which nccl refuses
     return _COLLECTIVES.get(device, "gloo")

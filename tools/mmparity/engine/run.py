@@ -22,6 +22,7 @@ from mmparity.engine.result import build, judge_memory
 from mmparity.engine.scenarios import ENGINES
 from mmparity.engine.sides import Side
 from mmparity.engine_types import EngineMemory, EngineResult, EngineRow
+from mmparity.feasible import check_trees_used
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.launch import end_group, started, tail_of
 from mmparity.trees import ROOT, find_trees
@@ -71,6 +72,7 @@ def execute(options: EngineOptions, say: Say) -> EngineResult:
     for model in models:
         if not scenarios.of_model(model, options.scenarios):
             raise MmparityError(f"{model} has none of the scenarios that were given.")
+    check_trees_used(options.trees, names, IMPLEMENTATIONS)
     trees = find_trees(names, options.trees, IMPLEMENTATIONS)
     folders = {side.name: overlay.make(side, trees[side.name]) for side in chosen}
     folder = options.out / "engine"

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from mmparity.devices import INSTALLED, has_torch_npu
 from mmparity.npu_emulation import operators
 from mmparity.npu_emulation.schemas import SCHEMAS
 from mmparity.types import MmparityError
@@ -76,11 +77,8 @@ def install() -> types.ModuleType:
     """Registers the operators and makes ``import torch_npu`` find them."""
     if isinstance(sys.modules.get("torch_npu"), _Module):
         return sys.modules["torch_npu"]
-    if "torch_npu" in sys.modules or importlib.util.find_spec("torch_npu"):
-        raise MmparityError(
-            "torch_npu is installed on this machine, so its operators are not "
-            "emulated. Run with --device npu, or uninstall torch_npu."
-        )
+    if has_torch_npu():
+        raise MmparityError(INSTALLED)
     torch_npu = _module("torch_npu")
     _register(torch_npu)
     for name in _MODULES:

@@ -71,14 +71,17 @@ def measure(order: Order, say: Say) -> dict[str, Any]:
     task = order.task or (SMALL_TASK if small else TASK)
     arguments = order.arguments or (SMALL_ARGUMENTS if small else ARGUMENTS)
     measured, answers = {}, {}
-    for name, given in (("old", order.old), ("new", order.new)):
-        if given:
-            say(f"lm_eval of {task} on {given}")
-            side = with_extra(runner(given), "accuracy", "lm_eval")
-            folder = order.out / name
-            _run(side, model, task, arguments, order.limit, folder)
-            measured[name] = read(given, task, folder)
-            answers[name] = _answers(folder)
+    sides = {
+        name: with_extra(runner(given), "accuracy", "lm_eval")
+        for name, given in (("old", order.old), ("new", order.new))
+        if given
+    }
+    for name, side in sides.items():
+        say(f"lm_eval of {task} on {side.name}")
+        folder = order.out / name
+        _run(side, model, task, arguments, order.limit, folder)
+        measured[name] = read(side.name, task, folder)
+        answers[name] = _answers(folder)
     published = None
     if task == TASK and not order.limit:
         published = PUBLISHED.get(model.rstrip("/").rpartition("/")[2])

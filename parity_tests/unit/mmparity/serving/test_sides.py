@@ -142,6 +142,19 @@ def test_accuracy_beside_the_old_and_the_published_one(
     assert "4 of 4 answers are equal" in done.output
 
 
+def test_a_new_side_that_cannot_run_is_said_before_old_takes_its_hours(
+    python: Python, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    given = (*MODEL, "--old", python("a"), "--new", str(bare))
+    done, _ = accuracy(tmp_path / "out", *given)
+    assert done.exit_code == 2
+    assert "bare has no lm_eval" in done.stderr
+    assert "lm_eval of" not in done.stderr
+
+
 def test_a_lower_accuracy_is_no_pass(python: Python, tmp_path: Path) -> None:
     worse = python("b", "less accurate")
     done, data = accuracy(tmp_path, *MODEL, "--old", python("a"), "--new", worse)

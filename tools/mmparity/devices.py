@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a side can run and in which dtypes, and whether this machine has the device."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from mmparity.types import MmparityError
+
+if TYPE_CHECKING:
+    from mmparity.implementations import Implementation
+
+
+ORACLE_DTYPES = ("float64",)
+DTYPES = ("float32", "bfloat16")
+INSTALLED = (
+    "torch_npu is installed on this machine, so its operators are not emulated. Run "
+    "with --device npu, or uninstall torch_npu."
+)
+
+
+def check_side(implementation: Implementation, device: str) -> None:
+    """Refuses a device that an implementation does not run on."""
+    name = implementation.name
+    if device == "cuda" and implementation.ascend:
+        raise MmparityError(f"{name} runs on cpu (emulated) or npu, not on cuda.")
+    if implementation.emulates and device == "cpu" and has_torch_npu():
+        raise MmparityError(f"{name} on a cpu: {INSTALLED}")
+
+
+def check_dtype(implementation: Implementation, dtype: str) -> None:
+    """Refuses a dtype that an implementation does not run in."""
+    allowed = ORACLE_DTYPES if implementation.oracle else DTYPES
+    if dtype not in allowed:
+        raise MmparityError(
+            f"{implementation.name} does not run in {dtype!r}. "
+            f"Allowed: {', '.join(allowed)}"
+        )
+
+
+def check_present(device: str, ranks: int = 1) -> None:
+    """Refuses a device that is not there, or is there too few times.
+
+    Imports torch, unless it is ``cpu``.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    if device == "npu":
+        try:
+            import torch_npu  # noqa: F401
+        except ImportError as error:
+            raise MmparityError(
+                f"--device npu: torch_npu cannot be imported ({error}). Install it and "
+                "source CANN's set_env.sh; see docs/running-on-npu.md."
+            ) from error
+    if not getattr(torch, device).is_available():
+        raise MmparityError(
+            f"--device {device}: torch {torch.__version__} finds no such device. "
+            "`mmparity doctor` says what this machine can run."
+        )
+    check_enough(device, ranks, getattr(torch, device).device_count())
+
+
+def check_enough(device: str, ranks: int, found: int) -> None:
+    """Refuses ranks that have no device each, where they need one."""
+    if device == "npu" and ranks > found:
+        raise MmparityError(
+            f"--tp {ranks} --device npu: hccl wants a device for each rank, and this "
+            f"process sees {found}. Set ASCEND_RT_VISIBLE_DEVICES to {ranks} of "
+            f"them, or give --tp {found}."
+        )
+
+
+def has_torch_npu() -> bool:
+    """Whether the real one can be imported; an emulated one has no loader."""
+    spec = importlib.util.find_spec("torch_npu")
+    return spec is not None and spec.loader is not None

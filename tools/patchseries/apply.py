@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from patchseries.classify import MENDABLE, Classification, Snapshot, classify
+from patchseries.appliable import require_appliable, require_signed
+from patchseries.classify import Classification, Snapshot, classify
 from patchseries.commits import plan_commits, signer_of
 from patchseries.errors import PatchseriesError, as_refusal
 from patchseries.fetch import require_pristine
@@ -17,7 +18,8 @@ from patchseries.files import whole_folder
 from patchseries.folder import digest, file_digests, read_series, series_names
 from patchseries.git import Git, scratch
 from patchseries.locks import locked
-from patchseries.package import in_scope, require_package
+from patchseries.package import in_scope
+from patchseries.places import open_target, require_package
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import short
@@ -30,7 +32,8 @@ from patchseries.stage import (
     staging_index,
 )
 from patchseries.switch import Switch, execute, recover, target_states, tidy
-from patchseries.target import GitTarget, Target, open_target
+from patchseries.target import GitTarget, Target
+from patchseries.ways_out import quoted
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def apply(
             raise PatchseriesError(
                 "other-series",
                 f"{target.root} has the series {fitting.series}",
-                "unapply that first",
+                f"`patchseries unapply --onto {quoted(target.place)}`",
             )
         earlier = fitting or (receipt and receipt.partly(target))
         return notes + _apply_new(project, target, series, earlier, options, signer)
@@ -115,9 +118,9 @@ def _apply_new(
     with scratch(*alternates) as git:
         result = classify_target(project, git, target, series, earlier)
         if result.state == "applied":
-            _require_signed(target, signer)
+            require_signed(target, signer)
             return [f"{series.name}: already applied to {target.root}"]
-        _require_appliable(target, result, options)
+        require_appliable(target, result, options.three_way)
         before = _before(target, result, earlier)
         goal = dict(earlier.before if earlier else {}) | result.goal
         moves = {path: s for path, s in goal.items() if before.get(path) != s}
@@ -223,47 +226,6 @@ def choose_series(
         )
     require_package(best, target)
     return best
-
-
-def _require_signed(target: Target, signer: str) -> None:
-    if signer:
-        raise PatchseriesError(
-            "nothing-to-sign",
-            f"{target.root} has the series, but in commits that are not this tool's",
-            "`git rebase --signoff COMMIT`, with the commit before the series",
-        )
-
-
-def _require_appliable(
-    target: Target, result: Classification, options: Options
-) -> None:
-    bad = [v for v in result.verdicts if v.outcome != "exact"]
-    shown = "".join(f"\n     {v.slug}: {v.outcome} {v.detail}" for v in bad[:6])
-    name = result.series.name
-    if result.state == "not-applied":
-        return
-    if result.state == "foreign":
-        raise PatchseriesError(
-            "foreign-directory",
-            f"{target.root} has none of the files that {name} touches",
-            "give the top of a source tree",
-        )
-    if result.state == "half-applied":
-        raise PatchseriesError(
-            "half-patched",
-            f"{target.root} has a part of {name}:{shown}",
-            "take that part out first (git: `git log`, then `git reset --keep` to the"
-            " commit before), or start from a fresh tree",
-        )
-    mergeable = all(v.outcome in MENDABLE for v in bad)
-    if options.three_way and mergeable:
-        return
-    advice = f"use the tree that the series is written for ({name})"
-    if mergeable:
-        advice += ", or `--3way`: every patch can be merged"
-    raise PatchseriesError(
-        "wrong-base", f"{target.root} is not {name}, byte for byte:{shown}", advice
-    )
 
 
 def ensure_patched(project: Project, source: Source) -> Path:

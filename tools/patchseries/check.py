@@ -19,6 +19,7 @@ from patchseries.gates import Say, check_gates
 from patchseries.git import Git, scratch
 from patchseries.independence import check_independence
 from patchseries.lint import Finding, lint_content, lint_series
+from patchseries.places import open_target
 from patchseries.project import Project
 from patchseries.receipt import read_receipt
 from patchseries.red_green import check_red_green
@@ -26,7 +27,7 @@ from patchseries.removal import check_removal
 from patchseries.series import Series
 from patchseries.sources import read_sources
 from patchseries.tables import expected_files
-from patchseries.target import GitTarget, open_target
+from patchseries.target import GitTarget
 from patchseries.walk import walk
 
 _SPDX_HOOK = "tools/pre_commit/check_spdx_header.py"

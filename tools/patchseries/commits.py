@@ -114,6 +114,6 @@ def signer_of(target: Target) -> str:
         raise PatchseriesError(
             "no-identity",
             "--signoff needs your name and mail",
-            "git config --global user.name ...; git config --global user.email ...",
+            "`git config user.name NAME` and `git config user.email MAIL`",
         )
     return f"{found['user.name']} <{found['user.email']}>"

@@ -262,7 +262,7 @@ def write_alternates(objects: Path, others: Iterable[Path]) -> None:
 def user_git(folder: Path) -> Git:
     """git in a user's own checkout, keeping what describes its files."""
     folder = folder.resolve()
-    kept = read_user_config(folder, _KEPT_USER_SETTINGS)
+    kept = list(_kept_settings(folder))
     if "core.attributesfile" not in dict(kept):
         base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
         kept.append(("core.attributesFile", f"{base}/git/attributes"))
@@ -271,24 +271,24 @@ def user_git(folder: Path) -> Git:
 
 
 @cache
-def _user_config(folder: Path, pattern: str) -> tuple[tuple[str, str], ...]:
+def _kept_settings(folder: Path) -> tuple[tuple[str, str], ...]:
+    return tuple(read_user_config(folder, _KEPT_USER_SETTINGS))
+
+
+def read_user_config(folder: Path, pattern: str) -> list[tuple[str, str]]:
+    """What the caller's own git would use: (key, value), the last of a key counts."""
     steering = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
     env = {k: v for k, v in os.environ.items() if k not in steering}
     try:
         done = subprocess.run(
             ["git", "config", "-z", "--get-regexp", pattern],
-            cwd=folder,
+            cwd=folder.resolve(),
             env=env,
             capture_output=True,
         )
     except FileNotFoundError:
-        return ()
+        return []
     records = [r for r in os.fsdecode(done.stdout).split("\0") if r]
     # A key without a value is true.
     split = [record.partition("\n") for record in records]
-    return tuple((key, value if sign else "true") for key, sign, value in split)
-
-
-def read_user_config(folder: Path, pattern: str) -> list[tuple[str, str]]:
-    """What the caller's own git would use: (key, value), the last of a key counts."""
-    return list(_user_config(folder.resolve(), pattern))
+    return [(key, value if sign else "true") for key, sign, value in split]

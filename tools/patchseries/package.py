@@ -4,15 +4,10 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections import Counter
 from dataclasses import replace
 
-from patchseries.errors import PatchseriesError
 from patchseries.series import Patch, Series
 from patchseries.target import PackageTarget, Target
-
-_SITES = ("site-packages", "dist-packages")
 
 
 def in_scope(series: Series, target: Target) -> Series:
@@ -21,22 +16,6 @@ def in_scope(series: Series, target: Target) -> Series:
         return series
     patches = (_only(patch, f"{target.package}/") for patch in series.patches)
     return Series(series.name, tuple(patch for patch in patches if patch.changes))
-
-
-def require_package(series: Series, target: Target) -> None:
-    """Refuse a folder of installed packages in favour of the one that is meant."""
-    packages = target.root.name in _SITES or any(target.root.glob("*.dist-info"))
-    if type(target) is not Target or not packages:
-        return
-    names = Counter(path.partition("/")[0] for path in series.paths)
-    there = [n for n, _ in names.most_common() if (target.root / n).is_dir()]
-    raise PatchseriesError(
-        "installed-packages",
-        f"{target.root} holds installed packages and is no source tree",
-        f"`--onto {shlex.quote(str(target.root / there[0]))}`"
-        if there
-        else f"none of them is what {series.name} is for",
-    )
 
 
 def _only(patch: Patch, prefix: str) -> Patch:

@@ -13,10 +13,11 @@ from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, export
 from patchseries.folder import read_lines
 from patchseries.git import Git, scratch
+from patchseries.places import open_target
 from patchseries.project import Project
 from patchseries.rebase import Analysis, Moved, analyse, proven, unproven
 from patchseries.series import AUTHOR, DATE, SeriesLine, format_series_file
-from patchseries.target import PackageTarget, open_target
+from patchseries.target import PackageTarget
 from patchseries.trial import Say
 
 

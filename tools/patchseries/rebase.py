@@ -26,7 +26,8 @@ from patchseries.fetch import require_pristine
 from patchseries.folder import read_series
 from patchseries.git import Git, State
 from patchseries.independence import needed_by_text
-from patchseries.package import in_scope, require_package
+from patchseries.package import in_scope
+from patchseries.places import require_package
 from patchseries.project import Project
 from patchseries.removal import Sign, landed_signs
 from patchseries.results import FAILED, PASSED

@@ -64,6 +64,18 @@ class Receipt:
         known = all(now[p] in (self.before.get(p), s) for p, s in self.after.items())
         return replace(self, after=now) if known else None
 
+    def edited(self, target: Target) -> list[str]:
+        """The paths that hold neither what was before nor what came after."""
+        now = target.snapshot(list(self.after))
+        known = {p: (self.before.get(p), s) for p, s in self.after.items()}
+        return [path for path, states in known.items() if now[path] not in states]
+
+    def remains(self, target: Target) -> list[str]:
+        """The paths that still hold what the series made of them."""
+        now = target.snapshot(list(self.after))
+        changed = {p: s for p, s in self.after.items() if s != self.before.get(p)}
+        return [path for path, state in changed.items() if state and now[path] == state]
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -8,26 +8,16 @@ Reads only; what changes a target is in switch.py.
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from patchseries.classify import Snapshot
-from patchseries.errors import GitError, PatchseriesError
+from patchseries.errors import PatchseriesError
 from patchseries.git import Git, State, blob_id, user_git
+from patchseries.ways_out import aside, hidden_files, quoted, session
 
-_SESSIONS = {
-    "rebase-merge": "a rebase",
-    "rebase-apply": "`git am` or a rebase",
-    "MERGE_HEAD": "a merge",
-    "CHERRY_PICK_HEAD": "a cherry-pick",
-    "REVERT_HEAD": "a revert",
-    "sequencer": "a cherry-pick or revert of several commits",
-    "BISECT_LOG": "a bisection",
-}
 LOCK_MARK = b"patchseries\n"
-_SOURCE_FILES = ("pyproject.toml", "setup.py")
 
 
 class Target:
@@ -87,7 +77,7 @@ class Target:
                 raise PatchseriesError(
                     "untracked-collision",
                     f"{self.root / path} exists, and the series adds that file",
-                    "move it away",
+                    aside(self.root / path),
                 )
 
     def _require_free_parents(self, path: str) -> None:
@@ -95,13 +85,15 @@ class Target:
             full = self.root / parent
             if full.is_symlink() or (full.exists() and not full.is_dir()):
                 raise PatchseriesError(
-                    "path-blocked", f"{full} is not a folder of this tree"
+                    "path-blocked",
+                    f"{full} is no folder of this tree, and the series touches {path}",
+                    aside(full),
                 )
             if (full / ".git").exists():
                 raise PatchseriesError(
                     "nested-repository",
                     f"{full} is a repository of its own, and the series touches {path}",
-                    f"move {full / '.git'} away, or give another checkout",
+                    f"{aside(full / '.git')}, or give another checkout",
                 )
 
 
@@ -117,7 +109,7 @@ class GitTarget(Target):
         self.git_dir = Path(folder)
         super().__init__(root, self.git_dir / "patchseries")
         if self.object_format != "sha1":
-            here, files = _quoted(root), _quoted(root.with_name(root.name + "-files"))
+            here, files = quoted(root), quoted(root.with_name(root.name + "-files"))
             raise PatchseriesError(
                 "object-format",
                 f"{root} names its objects by {self.object_format}, the series by sha1",
@@ -130,7 +122,7 @@ class GitTarget(Target):
             raise PatchseriesError(
                 "no-commit",
                 f"{root} has no commit yet",
-                "commit the unpacked tree first (`git add -f . && git commit`)",
+                "commit the unpacked tree: `git add -f . && git commit -m unpacked`",
             )
         self.head = head
 
@@ -195,18 +187,17 @@ class GitTarget(Target):
 
     def require_no_session(self) -> None:
         """Refuse while git itself is in the middle of something, or was cut off."""
-        for name, shown in _SESSIONS.items():
-            if (self.git_dir / name).exists():
-                raise PatchseriesError(
-                    "operation-in-progress",
-                    f"{self.root} is in the middle of {shown}",
-                    "finish or abort it first",
-                )
+        if found := session(self.git_dir):
+            raise PatchseriesError(
+                "operation-in-progress",
+                f"{self.root} is in the middle of {found[0]}",
+                f"finish it, or `{found[1]}`",
+            )
         if self.index_lock.exists() and self.index_lock.read_bytes() != LOCK_MARK:
             raise PatchseriesError(
                 "index-locked",
                 f"{self.index_lock} exists: another git command runs, or was killed",
-                "wait for it; if none runs, remove that file",
+                f"wait for it; if none runs, `rm {quoted(self.index_lock)}`",
             )
 
     def _require_clean(self, paths: Sequence[str]) -> None:
@@ -221,7 +212,7 @@ class GitTarget(Target):
                 "hidden-file",
                 f"marked skip-worktree or assume-unchanged, and touched by the series: "
                 f"{_first([*skipped, *assumed])}",
-                f"in {self.root}: `{self._show(skipped, assumed)}`",
+                f"in {self.root}: `{hidden_files(git, skipped, assumed)}`",
             )
         status = git.records(
             "status", "--porcelain", "-z", "--no-renames", "--untracked-files=no",
@@ -234,24 +225,6 @@ class GitTarget(Target):
                 f"edited, and touched by the series: {edited}",
                 f"in {self.root}: `git stash` (or `git commit -a`)",
             )
-
-    def _show(self, skipped: Sequence[str], assumed: Sequence[str]) -> str:
-        """The commands after which git looks at these files again."""
-        sparse = self.git.maybe("config", "--type=bool", "core.sparseCheckout")
-        cone = self.git.maybe("config", "--type=bool", "core.sparseCheckoutCone")
-        parts = []
-        if assumed:
-            parts.append(
-                ["git", "update-index", "--no-assume-unchanged", "--", *assumed]
-            )
-        if skipped and sparse == "true":
-            shown = {str(Path(path).parent) for path in skipped if "/" in path}
-            if cone != "true":
-                shown = {f"/{path}" for path in skipped}
-            parts.append(["git", "sparse-checkout", "add", *sorted(shown)])
-        elif skipped:
-            parts.append(["git", "update-index", "--no-skip-worktree", "--", *skipped])
-        return " && ".join(map(shlex.join, parts))
 
     def require_room(self, branch: str) -> None:
         """Refuse while git cannot make `branch`: a name is a branch or a folder."""
@@ -282,58 +255,6 @@ class PackageTarget(Target):
     @property
     def place(self) -> Path:
         return self.root / self.package
-
-
-def is_package(folder: Path) -> bool:
-    """Whether a folder is a whole package outside of a source tree."""
-    above = ("__init__.py", *_SOURCE_FILES, ".git")
-    inner = any((folder.parent / name).exists() for name in above)
-    return (folder / "__init__.py").is_file() and not inner
-
-
-def open_target(path: Path) -> Target:
-    """The target at `path`, refused when that is no top of a tree."""
-    if not path.is_dir():
-        raise PatchseriesError("no-such-folder", f"{path} is not a folder")
-    root = path.resolve()
-    if (root / ".git").exists():
-        try:
-            top = user_git(root).path("rev-parse", "--show-toplevel").resolve()
-        except GitError as error:
-            raise PatchseriesError(
-                "not-a-work-tree",
-                f"{root}/.git is not usable: {error.stderr.strip()}",
-            ) from None
-        if top == root:
-            return GitTarget(root)
-        message = f"{root} belongs to {top}"
-        raise PatchseriesError("not-top-level", message, f"`--onto {_quoted(top)}`")
-    if is_package(root):
-        return PackageTarget(root)
-    if not any((root / name).is_file() for name in _SOURCE_FILES):
-        _require_untracked(root)
-    return Target(root, root / ".patchseries")
-
-
-def _require_untracked(root: Path) -> None:
-    """Refuse a folder of a checkout; a source tree vendored in one is a tree."""
-    outer = next((p for p in root.parents if (p / ".git").exists()), None)
-    if outer is None:
-        return
-    git = user_git(outer).with_env(GIT_LITERAL_PATHSPECS="1")
-    if git.maybe("ls-files", "--", f"{root.relative_to(outer)}/"):
-        marks = (*_SOURCE_FILES, ".git")
-        tops = [p for p in root.parents if any((p / name).exists() for name in marks)]
-        raise PatchseriesError(
-            "not-top-level",
-            f"{root} is a folder within the repository {outer}",
-            f"`--onto {_quoted(tops[0])}`; where a package alone is vendored, the"
-            " folder of that package (with its __init__.py)",
-        )
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
 
 
 def _first(names: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from patchseries.appliable import way_out
 from patchseries.apply import choose_series, held
 from patchseries.classify import Snapshot, classify, try_patch
 from patchseries.errors import PatchseriesError
@@ -129,14 +130,14 @@ def _unapply_unknown(
             raise PatchseriesError(
                 "not-as-applied",
                 f"{target.root} is not as {series.name} leaves it",
-                _way_out(target, receipt),
+                _way_out(target, receipt, series),
             )
         if isinstance(target, GitTarget):
             raise PatchseriesError(
                 "no-receipt",
                 f"{target.root} has {series.name}, but not by this tool, or with "
                 "commits of yours on top",
-                _way_out(target, receipt),
+                _way_out(target, receipt, series),
             )
         goal = {path: chain[0][1] for path, chain in series.chains().items()}
         _reverse(git, target, series, snapshot, goal)
@@ -181,12 +182,15 @@ def _reverse(
         )
 
 
-def _way_out(target: Target, receipt: Receipt | None) -> str:
-    if isinstance(target, GitTarget) and receipt:
+def _way_out(target: Target, receipt: Receipt | None, series: Series) -> str:
+    on_top = (
+        isinstance(target, GitTarget)
+        and receipt
+        and (target.descends_from(receipt.tip))
+    )
+    if receipt and on_top:
         return (
             "commits of yours are on top: `patchseries refresh` exports them, "
             f"`git reset --keep {receipt.tip[:12]}` drops them; then unapply"
         )
-    if isinstance(target, GitTarget):
-        return "`git log` shows the commits; `git reset --keep <commit before them>`"
-    return "`patchseries status` shows which files differ; or unpack a fresh tree"
+    return way_out(target, series)

@@ -7,9 +7,9 @@ import pytest
 
 from patchseries.folder import read_series
 from patchseries.package import in_scope
+from patchseries.places import open_target
 from patchseries.refresh import refresh
 from patchseries.status import status
-from patchseries.target import open_target
 from patchseries.unapply import unapply
 
 

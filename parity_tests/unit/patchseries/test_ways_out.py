@@ -130,6 +130,129 @@ def _within(toy, tools, folder):
     return toy.clone(folder / "tree") / "pkg"
 
 
+def _untracked(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    (tree / "pkg/new").mkdir()
+    (tree / "pkg/new/d.py").write_text("mine\n")
+    return tree
+
+
+def _blocked(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    (tree / "pkg/new").write_text("mine\n")
+    return tree
+
+
+def _nested(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    tools.git(tree, "init", "-q", "pkg/new")
+    return tree
+
+
+def _unborn(toy, tools, folder):
+    tree = toy.plain(folder / "tree")
+    tools.git(tree, "init", "-q")
+    return tree
+
+
+def _locked(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    (tree / ".git/index.lock").write_text("")
+    return tree
+
+
+def _two_topics(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    tools.git(tree, "switch", "-q", "-c", "topic")
+    (tree / "pkg/other.py").write_text("topic\n")
+    tools.git(tree, "commit", "-q", "-am", "topic")
+    tools.git(tree, "format-patch", "-q", "-1", "-o", str(folder))
+    tools.git(tree, "switch", "-q", "main")
+    (tree / "pkg/other.py").write_text("main\n")
+    tools.git(tree, "commit", "-q", "-am", "main")
+    return tree
+
+
+def _session(*command):
+    def make(toy, tools, folder):
+        tree = _two_topics(toy, tools, folder)
+        words = [word.format(folder=folder) for word in command]
+        subprocess.run(["git", *words], cwd=tree, capture_output=True)
+        return tree
+
+    return make
+
+
+def _by_am(toy, tools, folder, count=3):
+    tree = toy.clone(folder / "tree")
+    slugs = list(tools.patches)[:count]
+    files = [str(toy.folder / f"{slug}.patch") for slug in slugs]
+    tools.git(tree, "am", "-q", "--keep-non-patch", *files)
+    return tree
+
+
+def _half(toy, tools, folder):
+    return _by_am(toy, tools, folder, 1)
+
+
+def _drifted(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    tools.edit(tree, {"pkg/a.py": {8: "drifted\n"}})
+    tools.git(tree, "commit", "-q", "-m", "drift")
+    return tree
+
+
+def _other_series(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    toy.apply(tree)
+    shutil.copytree(toy.folder, toy.project.patches / "other")
+    return tree
+
+
+def _nobody(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    tools.git(tree, "config", "--global", "--remove-section", "user")
+    return tree
+
+
+def _on_top(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    toy.apply(tree)
+    (tree / "pkg/b.py").write_text("mine\n")
+    tools.git(tree, "commit", "-q", "-am", "mine")
+    return tree
+
+
+def _branch_moved(toy, tools, folder):
+    tree = toy.clone(folder / "tree")
+    toy.apply(tree)
+    tools.git(
+        tree,
+        "branch",
+        "-f",
+        "main",
+        tools.git(tree, "commit-tree", "-m", "x", "main^{tree}"),
+    )
+    return tree
+
+
+def _edited_plain(toy, tools, folder):
+    tree = toy.plain(folder / "tree")
+    toy.apply(tree)
+    for name in ("pkg/a.py", "pkg/new/d.py"):
+        (tree / name).write_text("mine\n")
+    return tree
+
+
+def _another_release(toy, tools, folder):
+    site = _site(toy, tools, folder)
+    toy.apply(site / "pkg")
+    for name in ("a.py", "b.py"):
+        (site / "pkg" / name).write_text("another\n" * 40)
+    (site / "pkg/gone.py").write_text("GONE = 1\n")
+    return site / "pkg"
+
+
 ENDS = {
     "staged": End("staged-changes", _staged),
     "edited": End("dirty-file", _edited),
@@ -145,6 +268,33 @@ ENDS = {
     "site-packages": End("installed-packages", _site),
     "an unpacked wheel": End("installed-packages", _wheel),
     "a folder of a checkout": End("not-top-level", _within),
+    "an untracked file": End("untracked-collision", _untracked),
+    "a file for a folder": End("path-blocked", _blocked),
+    "a repository within": End("nested-repository", _nested),
+    "no commit": End("no-commit", _unborn),
+    "a lock": End("index-locked", _locked),
+    "am": End("operation-in-progress", _session("am", "{folder}/0001-topic.patch")),
+    "rebase": End("operation-in-progress", _session("rebase", "topic")),
+    "merge": End("operation-in-progress", _session("merge", "topic")),
+    "cherry-pick": End("operation-in-progress", _session("cherry-pick", "topic")),
+    "revert": End("operation-in-progress", _session("revert", "topic")),
+    "bisect": End("operation-in-progress", _session("bisect", "start")),
+    "a part, by am": End("half-patched", _half),
+    "a part, dropped": End("half-patched", _half, (1,)),
+    "lines moved": End("wrong-base", _drifted, (0,), again=("unapply",)),
+    "another series": End(
+        "other-series", _other_series, words=("apply", "--series", "other")
+    ),
+    "nobody's name": End("no-identity", _nobody, (0, 1), ("apply", "--signoff")),
+    "commits on top": End("not-as-applied", _on_top, (1,), ("unapply",)),
+    "commits on top, exported": End("not-as-applied", _on_top, (0, 1), ("unapply",)),
+    "all of it, by am": End("no-receipt", _by_am, (0,), ("unapply",)),
+    "all of it, by am, dropped": End("no-receipt", _by_am, (1,), ("unapply",)),
+    "the branch moved": End("branch-moved", _branch_moved, (0,), ("unapply",)),
+    "edited after apply": End("not-as-applied", _edited_plain, (0, 1), ("unapply",)),
+    "another release over it": End(
+        "not-as-applied", _another_release, (0,), ("unapply",), ("status",)
+    ),
 }
 
 
@@ -169,7 +319,7 @@ def test_the_advice_leads_out(toy, tools, tmp_path, title):
     assert looks(tree, tools) == before
     commands = re.findall("`([^`]+)`", refused.stderr.partition("\n  -> ")[2])
     for number in end.steps:
-        tree = type_in(commands[number].replace("NEW", "new-name"), tree)
+        tree = type_in(toy, commands[number].replace("NEW", "new-name"), tree)
     done = run(*(end.again or end.words))
     assert done.exit_code == 0, done.output
     if (end.again or end.words)[0] == "apply":
@@ -177,11 +327,17 @@ def test_the_advice_leads_out(toy, tools, tmp_path, title):
         assert run("unapply").exit_code == 0
 
 
-def type_in(command: str, tree: Path) -> Path:
+def type_in(toy, command: str, tree: Path) -> Path:
     """Do what an advice says; the tree to go on with."""
-    option, _, path = command.partition(" ")
+    option, *words = shlex.split(command)
     if option == "--onto":
-        return Path(shlex.split(path)[0])
+        return Path(words[0])
+    if option == "patchseries":
+        onto = [] if {"--onto", "--to"} & set(words) else ["--onto", str(tree)]
+        given = ["--project", str(toy.project.root), *words, *onto]
+        result = CliRunner().invoke(main, given)
+        assert result.exit_code == 0, result.output
+        return tree
     subprocess.run(command, shell=True, cwd=tree, check=True, capture_output=True)
     return tree
 

@@ -13,11 +13,11 @@ import pytest
 
 from mmparity import hook_points
 from mmparity.cases import Case, Noise
-from mmparity.checkpoint import read_vision_config
 from mmparity.implementations import get
 from mmparity.inputs import Geometry, write_inputs
 from mmparity.jobs import GO, CaptureJob, Event, Job
 from mmparity.seeded import seeded_checkpoint
+from mmparity.tower_config import read_vision_config
 from mmparity.tracefile import TraceReader
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmparity.trace_types import ASSUMED, UNKNOWN
+from mmparity.errors import MmparityError
+from mmparity.trace_types import (
+    ASSUMED,
+    UNKNOWN,
+    Side,
+    TensorRecord,
+    TraceMeta,
+    Unmatched,
+)
 from mmparity.tracefile import TraceReader
-from mmparity.types import MmparityError, Side, TensorRecord, TraceMeta, Unmatched
 
 
 @dataclass(frozen=True)

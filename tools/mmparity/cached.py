@@ -20,16 +20,18 @@ from blake3 import blake3
 from mmparity import provenance
 from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.crew import LocalCrew, RunState, Watcher, job_of
+from mmparity.errors import MmparityError
 from mmparity.implementations import ADDED
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import Worker
 from mmparity.manifest import MANIFEST
 from mmparity.origin import Origins, sources_of
 from mmparity.plan import Options
+from mmparity.result_types import Reuse, ReusedTrace
 from mmparity.resume import first_difference, same_fields, unknowable, why_not
 from mmparity.subjects import Subject
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader
-from mmparity.types import MmparityError, Reuse, ReusedTrace, TraceMeta
 
 ENVIRONMENT = (
     *("VLLM_", "ASCEND_", "TORCH", "PYTORCH_", "ATEN_", "PYTHONPATH", "CUDA_"),

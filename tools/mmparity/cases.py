@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 Grid = tuple[int, int, int]
 

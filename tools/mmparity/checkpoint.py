@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmparity import quantized
+from mmparity.errors import MmparityError
 from mmparity.models import family_of
 from mmparity.quantized import Quantized
 from mmparity.shards import open_file, stored_tensors
 from mmparity.tower_config import read_vision_config as read_vision_config
 from mmparity.tower_config import with_depth as with_depth
-from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -15,14 +15,15 @@ import click
 
 from mmparity import judging_commands
 from mmparity.engine.command import engine
-from mmparity.holding import held
+from mmparity.errors import MmparityError
 from mmparity.listing import list_names
+from mmparity.locks import held
 from mmparity.mutants.command import mutants
 from mmparity.plan import CACHE_GIB
 from mmparity.serving.command import accuracy, serve, serve_compare
 from mmparity.serving.demo_command import demo
 from mmparity.serving.machines_command import machines
-from mmparity.types import ComparisonResult, MmparityError
+from mmparity.types import ComparisonResult
 from mmparity.verdicts import EXIT_CODES
 
 if TYPE_CHECKING:
@@ -296,9 +297,9 @@ def compare(
 @click.option("--open", "show", is_flag=True, help="Show the page in a browser.")
 def report(directory: Path, formats: str, show: bool) -> None:
     """Render a comparison.json again; exits with its verdict."""
+    from mmparity.project import known
     from mmparity.report import terminal_summary, write_reports
     from mmparity.result import read_result
-    from mmparity.trees import known
 
     names = [known("format", name.strip(), FORMATS) for name in formats.split(",")]
     folder = directory if directory.is_dir() else directory.parent

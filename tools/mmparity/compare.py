@@ -26,6 +26,7 @@ from mmparity.tolerances import (
     is_integral,
     tolerance_for,
 )
+from mmparity.trace_types import TraceMeta, Unmatched
 from mmparity.tracefile import TraceReader
 from mmparity.types import (
     CaseComparison,
@@ -34,10 +35,8 @@ from mmparity.types import (
     Metrics,
     StructuralDifference,
     Tolerance,
-    TraceMeta,
-    Unmatched,
-    Verdict,
 )
+from mmparity.verdicts import Verdict
 
 METRIC_NAMES = {
     "normalized_l2_error": "normalized L2 error",

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import Worker
 from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import ORACLE
 from mmparity.subjects import Subject
-from mmparity.types import CaseComparison, MmparityError
+from mmparity.types import CaseComparison
 
 
 class Watcher(Protocol):

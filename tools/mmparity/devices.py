@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 if TYPE_CHECKING:
     from mmparity.implementations import Implementation

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity import devices, models
+from mmparity.errors import MmparityError
 from mmparity.trees import parse_tree
-from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
     from mmparity.implementations import Implementation

@@ -13,14 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 from mmparity.hook_points import pattern_of
-from mmparity.types import (
-    CaseComparison,
-    ComparisonResult,
-    LayerComparison,
-    MmparityError,
-)
-from mmparity.whole import write_text
+from mmparity.types import CaseComparison, ComparisonResult, LayerComparison
 
 FLOORS_VERSION = 1
 

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from mmparity.errors import MmparityError
 from mmparity.models import Architecture
-from mmparity.types import MmparityError
 
 Kind = Literal["integer", "control", "float"]
 """integer: bit-equal or wrong. control: computed from the grid alone, before

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from mmparity import checkpoint
+from mmparity.errors import MmparityError
 from mmparity.inputs import Inputs, pixels_digest
 from mmparity.msprobe import Call, Dump
-from mmparity.trace_types import ASSUMED, UNKNOWN
-from mmparity.types import CaseComparison, MmparityError, TraceMeta
+from mmparity.trace_types import ASSUMED, UNKNOWN, TraceMeta
+from mmparity.types import CaseComparison
 
 PIXELS = ("patch_embed.proj", "patch_embed")
 """Modules whose input is the pixels; Ascend's projection is no module call."""

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mmparity.errors import MmparityError
 from mmparity.models import FAMILIES, MODELS
-from mmparity.types import MmparityError
 
 ENCODERS = "MMPARITY_ENCODERS"
 """Environment variable with the files of ``--encoder``, for worker processes."""

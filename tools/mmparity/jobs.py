@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 EventName = Literal[
     "loading",

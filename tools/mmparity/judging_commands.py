@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmparity.holding import held
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
+from mmparity.locks import held
 from mmparity.verdicts import EXIT_CODES
 
 if TYPE_CHECKING:

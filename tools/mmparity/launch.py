@@ -10,18 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mmparity.errors import MmparityError
 from mmparity.jobs import GO, Event, Job
-from mmparity.types import MmparityError
+from mmparity.processes import TOOLS, end_group, started, tail_of
 
 WORKER = (sys.executable, "-m", "mmparity.worker")
-TOOLS = Path(__file__).resolve().parents[1]
-TAIL_LINES = 15
-GRACE_SECONDS = 5.0
 
 
 class WorkerFailed(MmparityError):
@@ -90,46 +87,6 @@ def run_worker(
         worker.finish(on_event)
 
 
-def started(
-    command: Sequence[str],
-    log: Path,
-    environment: Mapping[str, str],
-    stdin: int = subprocess.PIPE,
-    cwd: Path | None = None,
-) -> subprocess.Popen[str]:
-    """A group of its own that answers line by line, its standard error in ``log``."""
-    with log.open("w") as stderr:
-        return subprocess.Popen(
-            command,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            errors="replace",
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,
-        )
-
-
-def end_group(process: subprocess.Popen[str]) -> None:
-    """Ends the whole group: a worker's children can outlive it."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            break
-        try:
-            process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-
-
 def _failure(name: str, status: int, last: Event | None, log: Path) -> str:
     if last is not None and last.event == "error":
         text = f"{name} could not run: {last.message}"
@@ -143,9 +100,3 @@ def _failure(name: str, status: int, last: Event | None, log: Path) -> str:
         step = f"after {last.event!r}" if last else "before it said anything"
         text = f"{name} ended {step} with exit status {status}"
     return f"{text}\nThe last lines of {log}:\n{tail_of(log)}"
-
-
-def tail_of(log: Path, lines: int = TAIL_LINES) -> str:
-    """The end of a log, as messages quote it."""
-    tail = log.read_text(errors="replace").splitlines()[-lines:]
-    return "\n".join(f"  | {line}" for line in tail)

@@ -11,9 +11,9 @@ import click
 from mmparity import encoders, hook_points, models
 from mmparity.cases import CASES
 from mmparity.encoders.rules import Declared, HookMap, Tap
+from mmparity.errors import MmparityError
 from mmparity.implementations import IMPLEMENTATIONS, get
 from mmparity.pairs import has_encoder
-from mmparity.types import MmparityError
 
 ABSENT = "(no hook point)"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from mmparity.trace_types import Statistics
-from mmparity.types import TRACE_VERSION, MmparityError, TensorRecord, TraceMeta
+from mmparity.errors import MmparityError
+from mmparity.trace_types import TRACE_VERSION, Statistics, TensorRecord, TraceMeta
 
 MANIFEST = "trace.json"
 MANIFEST_LIMIT = 64 << 20

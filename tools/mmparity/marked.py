@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 
 def write_between(file: Path, begin: str, end: str, body: str) -> None:

@@ -14,7 +14,7 @@ import difflib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 Architecture = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 """What decides the hook points of a tower."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 INDEX = "dump.json"
 TENSORS = "dump_tensor_data"

@@ -20,20 +20,17 @@ from mmparity import hook_points, provenance
 from mmparity.cases import Case, Noise
 from mmparity.compare import compare_traces
 from mmparity.crew import job_of
+from mmparity.errors import MmparityError
 from mmparity.inputs import Geometry, write_inputs
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import WORKER, run_worker
 from mmparity.plan import Plan
+from mmparity.project import ROOT
 from mmparity.result import build_result, write_result
 from mmparity.subjects import Subject, prepare
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.trees import ROOT
-from mmparity.types import (
-    CaseComparison,
-    ComparisonResult,
-    MmparityError,
-    TraceMeta,
-)
+from mmparity.types import CaseComparison, ComparisonResult
 
 IN_FRONT = Noise((1, 8, 12), 7)
 """What a case is packed behind."""
@@ -127,7 +124,7 @@ def _rows_from(
 
 def _packed_inputs(subject: Subject) -> dict[str, Path]:
     """Case -> the pixels of a filler image and its own."""
-    from mmparity.checkpoint import read_vision_config
+    from mmparity.tower_config import read_vision_config
 
     geometry = Geometry.of(read_vision_config(Path(subject.checkpoint)))
     folder = subject.plan.options.out / "inputs" / "packed"

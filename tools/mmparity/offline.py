@@ -12,6 +12,7 @@ from pathlib import Path
 from mmparity import provenance
 from mmparity.compare import compare_traces
 from mmparity.dumps import Subject, calls_of, depth_of, dtype_of, write_trace
+from mmparity.errors import MmparityError
 from mmparity.identity import pixels_of, qualified, weights_of
 from mmparity.implementations import get
 from mmparity.inputs import read_inputs
@@ -21,14 +22,9 @@ from mmparity.msprobe import Dump, is_dump
 from mmparity.partial_traces import LEFT_OUT
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.result import build_result, write_result
-from mmparity.trace_types import ASSUMED, UNKNOWN
+from mmparity.trace_types import ASSUMED, UNKNOWN, TraceMeta
 from mmparity.tracefile import TraceReader
-from mmparity.types import (
-    CaseComparison,
-    ComparisonResult,
-    MmparityError,
-    TraceMeta,
-)
+from mmparity.types import CaseComparison, ComparisonResult
 
 Key = tuple[str, str]
 Traces = dict[Key, TraceReader]
@@ -150,8 +146,8 @@ def _of_dump(
     folder: Path, name: str, case: str, out: Path, options: DumpOptions
 ) -> TraceReader:
     """The trace that a dump makes, with what can be shown or is assumed of it."""
-    from mmparity.checkpoint import read_vision_config, with_depth
     from mmparity.seeded import vision_config
+    from mmparity.tower_config import read_vision_config, with_depth
 
     dump = Dump(folder)
     config = (

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mmparity import checkpoint
+from mmparity.errors import MmparityError
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.provenance import own_code
-from mmparity.types import MmparityError, TraceMeta
+from mmparity.trace_types import TraceMeta
 
 PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
 MODIFIED, UNVERSIONED = "-modified", "unversioned"

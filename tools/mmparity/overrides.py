@@ -19,10 +19,10 @@ from typing import Any
 
 from mmparity import hook_points, models
 from mmparity.cases import CASES
+from mmparity.errors import MmparityError
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.pairs import MODEL_PAIRS, QUANTIZED_PAIRS, STANDS_IN_FOR
-from mmparity.trees import ROOT, SOURCES
-from mmparity.types import MmparityError
+from mmparity.project import ROOT, SOURCES
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mmparity.errors import MmparityError
 from mmparity.models import DEFAULT_MODEL
 from mmparity.models import get as get_model
-from mmparity.trees import known
-from mmparity.types import MmparityError
+from mmparity.project import known
 
 if TYPE_CHECKING:
     from mmparity.implementations import Implementation

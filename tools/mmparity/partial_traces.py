@@ -13,10 +13,10 @@ from types import TracebackType
 
 import torch
 
+from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob
 from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceWriter
-from mmparity.types import MmparityError
 
 LEFT_OUT = "left out: only some hook points were asked for"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mmparity.cases import CASES, DEFAULT_CASES, Case, Grid, noise_case, parse_grid
 from mmparity.devices import check_dtype
+from mmparity.errors import MmparityError
 from mmparity.feasible import check_options, check_plan, check_trees_used
 from mmparity.models import DEFAULT_MODEL, MODELS
 from mmparity.models import get as get_model
@@ -21,9 +22,8 @@ from mmparity.pairs import (
     choose_pairs,
     has_encoder,
 )
+from mmparity.project import known
 from mmparity.trees import find_trees as find_trees
-from mmparity.trees import known
-from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
     from mmparity.implementations import Implementation

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mmparity.types import TraceMeta
+from mmparity.trace_types import TraceMeta
 
 
 def machine() -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from mmparity.errors import MmparityError
 from mmparity.stored_json import read_json
-from mmparity.types import MmparityError
 
 DESCRIPTION = "quant_model_description.json"
 W8A8, FLOAT = "W8A8", "FLOAT"

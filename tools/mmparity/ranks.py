@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmparity.errors import MmparityError
 from mmparity.gather import gather_traces
 from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import WORKER, tail_of
-from mmparity.types import MmparityError
+from mmparity.launch import WORKER
+from mmparity.processes import tail_of
 
 LATE_SECONDS = 3.0
 """So long are the other ranks heard after one failed: it may be their victim."""

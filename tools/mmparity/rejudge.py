@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.compare import case_verdict, failure_text
+from mmparity.errors import MmparityError
 from mmparity.floors import Floors, floor_of, margin
 from mmparity.grafted import with_faults
 from mmparity.identity import qualified
@@ -26,7 +27,6 @@ from mmparity.types import (
     ComparisonResult,
     Grafted,
     LayerComparison,
-    MmparityError,
     Tolerance,
 )
 

@@ -8,8 +8,9 @@ import email.policy
 import re
 from pathlib import Path
 
+from mmparity.errors import MmparityError
 from mmparity.overrides import DATA, UPSTREAM, describe, read_map
-from mmparity.types import MmparityError, PatchText, ReplacedCode
+from mmparity.result_types import PatchText, ReplacedCode
 
 TESTS = "diff --git a/tests/"
 _FILE = re.compile(r"^diff --git ", re.MULTILINE)

@@ -12,6 +12,8 @@ from typing import Any
 
 from mmparity.descent import between, descent, first_failing
 from mmparity.engine_types import EngineResult
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 from mmparity.precision import precision_verdicts
 from mmparity.replaced import replaced_code
 from mmparity.types import (
@@ -20,12 +22,9 @@ from mmparity.types import (
     ComparisonResult,
     FirstDivergence,
     LayerComparison,
-    MmparityError,
     Summary,
-    Verdict,
 )
-from mmparity.verdicts import worst
-from mmparity.whole import write_text
+from mmparity.verdicts import Verdict, worst
 
 FILE_NAME = "comparison.json"
 ENGINE_FILE = "engine.json"

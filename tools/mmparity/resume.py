@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob, Job
 from mmparity.manifest import MANIFEST
 from mmparity.origin import MODIFIED, UNVERSIONED
 from mmparity.partial_traces import is_whole
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader
-from mmparity.types import MmparityError, TraceMeta
 
 SAME = (
     "implementation",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mmparity import provenance
 from mmparity.cases import Case
 from mmparity.crew import Crew, LocalCrew, RunState, Watcher, job_of, pairs_of
+from mmparity.errors import MmparityError
 from mmparity.inputs import pictures
 from mmparity.jobs import Event, Job
 from mmparity.launch import WORKER
@@ -27,11 +28,11 @@ from mmparity.plan import (
     Plan,
     needed_after,
 )
+from mmparity.project import ROOT
 from mmparity.regraft import Target, regraft
 from mmparity.result import FILE_NAME, build_result, with_engine_beside, write_result
 from mmparity.subjects import Subject, batches, input_file, prepare
-from mmparity.trees import ROOT
-from mmparity.types import CaseComparison, ComparisonResult, MmparityError
+from mmparity.types import CaseComparison, ComparisonResult
 
 if TYPE_CHECKING:
     from mmparity.cached import TraceCache

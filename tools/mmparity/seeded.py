@@ -17,7 +17,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmparity import models
-from mmparity.checkpoint import expected_shapes, with_depth
+from mmparity.checkpoint import expected_shapes
+from mmparity.errors import MmparityError
+from mmparity.files import make_folder
 from mmparity.models import DEFAULT_MODEL, FAMILIES
 from mmparity.quantized import (
     DESCRIPTION,
@@ -29,8 +31,7 @@ from mmparity.quantized import (
     is_quantized,
     quantize,
 )
-from mmparity.types import MmparityError
-from mmparity.whole import make_folder
+from mmparity.tower_config import with_depth
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

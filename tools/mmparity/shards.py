@@ -14,8 +14,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from mmparity.errors import MmparityError
 from mmparity.stored_json import first_line, read_json
-from mmparity.types import MmparityError
 
 INDEX = "model.safetensors.index.json"
 _FILE = re.compile(r"[^/\\\0]+\.safetensors")

@@ -23,12 +23,13 @@ import torch
 from mmparity.align import Pair, align, check_comparable
 from mmparity.compare import Readers, judge
 from mmparity.coverage import coverage
+from mmparity.errors import MmparityError
 from mmparity.manifest import MANIFEST, read_manifest
 from mmparity.metrics import TOKEN_FLOOR
 from mmparity.sketch import MISS, PROJECTIONS
 from mmparity.tolerances import tolerance_for
 from mmparity.tracefile import TraceReader
-from mmparity.types import MmparityError, Tolerance
+from mmparity.types import Tolerance
 
 Word = Literal["same statistics", "by sketch", "exact", "suspect"]
 SHOWN = 12

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

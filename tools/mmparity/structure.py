@@ -16,8 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mmparity.trees import ROOT
-from mmparity.types import MmparityError, StructuralDifference, TraceMeta
+from mmparity.errors import MmparityError
+from mmparity.project import ROOT
+from mmparity.trace_types import TraceMeta
+from mmparity.types import StructuralDifference
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 
 from mmparity.cases import Case
+from mmparity.errors import MmparityError
 from mmparity.feasible import vision_config_of
 from mmparity.inputs import Geometry, write_inputs
 from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import Plan, peak_trace_bytes
-from mmparity.trees import ROOT
-from mmparity.types import MmparityError
+from mmparity.project import ROOT
 
 CHECKPOINTS = ROOT / "build" / "checkpoints"
 BATCH_BYTES = 6 << 30
@@ -56,15 +56,15 @@ def input_file(plan: Plan, case: Case) -> Path:
 
 
 def _trace_bytes(plan: Plan) -> int:
-    from mmparity.checkpoint import with_depth
+    from mmparity.tower_config import with_depth
 
     config = with_depth(vision_config_of(plan), plan.depth)
     return peak_trace_bytes(plan, config.depth)
 
 
 def _subject(plan: Plan, trace_bytes: int) -> Subject:
-    from mmparity.checkpoint import read_vision_config, with_depth
     from mmparity.seeded import seeded_checkpoint
+    from mmparity.tower_config import read_vision_config, with_depth
 
     checkpoint = plan.options.checkpoint
     if checkpoint is None:

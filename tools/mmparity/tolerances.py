@@ -14,9 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mmparity.errors import MmparityError
 from mmparity.floors import Floors, read_floors
 from mmparity.hook_points import pattern_of
-from mmparity.types import Metrics, MmparityError, Tolerance
+from mmparity.types import Metrics, Tolerance
 
 _Bound = tuple[str, Any, float]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity import models
+from mmparity.errors import MmparityError
 from mmparity.models import FAMILIES, Architecture, Family
 from mmparity.stored_json import read_json
-from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

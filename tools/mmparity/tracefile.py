@@ -21,15 +21,16 @@ from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 
 from mmparity.appended import Appender, pieces
+from mmparity.errors import MmparityError
+from mmparity.files import partial_of, write_text
 from mmparity.manifest import MANIFEST, Declared, read_manifest
-from mmparity.trace_types import Statistics, unprintable
-from mmparity.types import (
+from mmparity.trace_types import (
     TRACE_VERSION,
-    MmparityError,
+    Statistics,
     TensorRecord,
     TraceMeta,
+    unprintable,
 )
-from mmparity.whole import partial_of, write_text
 
 HEADER_BYTES = 16 << 10
 """Kept free at the start of each file for what is known only at its end."""

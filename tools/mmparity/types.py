@@ -30,10 +30,6 @@ PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "u
 StructureVerdict = Literal["intended", "undeclared", "not judged", "not recorded"]
 
 
-class MmparityError(Exception):
-    """Something the user can mend; the message says what, where and what next."""
-
-
 @dataclass(frozen=True)
 class Metrics:
     """Differences of one hook point; all arithmetic is done in float64.

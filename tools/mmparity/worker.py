@@ -30,6 +30,7 @@ from mmparity.capture import capturing
 from mmparity.counting import counted
 from mmparity.devices import check_dtype, check_present, check_side
 from mmparity.eager import eager_attention
+from mmparity.errors import MmparityError
 from mmparity.graft import Graft
 from mmparity.implementations import get
 from mmparity.inputs import Inputs, read_inputs
@@ -39,8 +40,8 @@ from mmparity.partial_traces import writer_of
 from mmparity.ranks import run_ranks
 from mmparity.resume import without_finished
 from mmparity.spread import images_of, observed
+from mmparity.trace_types import Counts, TraceMeta
 from mmparity.tracefile import TraceReader
-from mmparity.types import Counts, MmparityError, TraceMeta
 from mmparity.weights import Proof, prove_encoder
 
 DTYPES = {

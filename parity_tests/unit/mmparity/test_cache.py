@@ -24,6 +24,7 @@ from mmparity import checkpoint as checkpoint_module
 from mmparity import cli, implementations, origin
 from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.cached import TraceCache
+from mmparity.errors import MmparityError
 from mmparity.jobs import Event, Job
 from mmparity.plan import Options, make_plan
 from mmparity.rejudge import rejudge
@@ -31,7 +32,7 @@ from mmparity.report import render, terminal_summary
 from mmparity.result import read_result
 from mmparity.run import execute
 from mmparity.tracefile import TraceReader
-from mmparity.types import CaseComparison, ComparisonResult, MmparityError
+from mmparity.types import CaseComparison, ComparisonResult
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
 HF = implementations.IMPLEMENTATIONS["hf"]

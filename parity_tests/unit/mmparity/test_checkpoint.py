@@ -11,17 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmparity import models, seeded
-from mmparity.checkpoint import (
-    expected_shapes,
-    read_vision_config,
-    vision_weights,
-    weights_digest,
-    with_depth,
-)
+from mmparity.checkpoint import expected_shapes, vision_weights, weights_digest
+from mmparity.errors import MmparityError
 from mmparity.models import MODELS, Model, head_size
 from mmparity.seeded import seeded_checkpoint, write_seeded_checkpoint
 from mmparity.shards import INDEX
-from mmparity.types import MmparityError
+from mmparity.tower_config import read_vision_config, with_depth
 
 TINY = {
     "depth": 4,

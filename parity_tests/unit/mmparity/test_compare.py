@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from mmparity.compare import compare_traces
+from mmparity.errors import MmparityError
 from mmparity.result import build_result
-from mmparity.types import CaseComparison, LayerComparison, MmparityError
+from mmparity.types import CaseComparison, LayerComparison
 
 if TYPE_CHECKING:
     from conftest import Sides

@@ -12,8 +12,9 @@ import torch
 
 from mmparity.compare import compare_traces
 from mmparity.coverage import is_reshape
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import Coverage, TraceMeta
+from mmparity.types import Coverage
 
 META = TraceMeta("any", "image", "float32", "cpu", "w", "p", ((1, 4, 6),), 2)
 Fill = Callable[[TraceWriter], None]

@@ -20,8 +20,9 @@ from mmparity.grafted import with_grafted
 from mmparity.rejudge import Rule
 from mmparity.rejudge import rejudge as judge
 from mmparity.result import build_result
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import CaseComparison, TraceMeta
+from mmparity.types import CaseComparison
 
 B = "blocks.{i}"
 T, HEADS, SIZE, PADDED = 6, 2, 4, 8

@@ -12,10 +12,10 @@ import pytest
 
 from mmparity import encoders, hook_points
 from mmparity.encoders.rules import HookMap, Tap
+from mmparity.errors import MmparityError
 from mmparity.implementations import IMPLEMENTATIONS, Implementation, get
 from mmparity.layout import TRANSFORMS
 from mmparity.models import FAMILIES, Family
-from mmparity.types import MmparityError
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 

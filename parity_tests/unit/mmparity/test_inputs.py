@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from mmparity.cases import CASES, Case, Photograph, noise_case
+from mmparity.errors import MmparityError
 from mmparity.inputs import Geometry, read_inputs, write_inputs
-from mmparity.types import MmparityError
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import pytest
 
+from mmparity.errors import MmparityError
 from mmparity.mutants import trial
 from mmparity.mutants.catalogue import Mutant, edited_files, read_catalogue
 from mmparity.mutants.run import OLD_OF
@@ -21,7 +22,6 @@ from mmparity.mutants.score import BEGIN, END, Score, score, write_docs
 from mmparity.mutants.swap import SwapError, swap
 from mmparity.mutants.trial import Outcome
 from mmparity.mutants.workload import WORKLOADS
-from mmparity.types import MmparityError
 
 SOURCE = """
 import functools

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mmparity.dumps import Subject
+from mmparity.errors import MmparityError
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import msprobe, run, sglang, table
@@ -18,7 +19,6 @@ from mmparity.mutants.peers.places import Places, is_edited, is_right, owner_of
 from mmparity.mutants.peers.types import Found, Row
 from mmparity.mutants.score import Score, score
 from mmparity.mutants.trial import Outcome
-from mmparity.types import MmparityError
 
 CONFIG = SimpleNamespace(model_type="qwen2_5_vl", depth=3)
 QWEN3 = SimpleNamespace(model_type="qwen3_vl", depth=3, deepstack_visual_indexes=[0, 1])

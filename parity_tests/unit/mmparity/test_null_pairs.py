@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from mmparity import implementations, judging_commands, null_pairs
 from mmparity.eager import attend, eager_attention
+from mmparity.errors import MmparityError
 from mmparity.floors import read_floors
 from mmparity.null_pairs import only_last_image
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import MmparityError, TraceMeta
 
 GRIDS = ((1, 4, 4), (2, 2, 6))
 ALONE = TraceMeta(

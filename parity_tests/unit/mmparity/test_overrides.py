@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmparity.errors import MmparityError
 from mmparity.overrides import (
     PAGE,
     RELEASES,
@@ -18,7 +19,6 @@ from mmparity.overrides import (
     read_map,
     table,
 )
-from mmparity.types import MmparityError
 
 ROOT = Path(__file__).resolve().parents[3]
 PATCHES = {

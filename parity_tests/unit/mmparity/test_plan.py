@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mmparity.cases import DEFAULT_CASES
+from mmparity.errors import MmparityError
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.models import MODELS
 from mmparity.pairs import DEFAULT_PAIRS, QUANTIZED_PAIRS
@@ -23,7 +24,6 @@ from mmparity.plan import (
     make_plans,
     peak_trace_bytes,
 )
-from mmparity.types import MmparityError
 
 pytestmark = pytest.mark.usefixtures("source_trees")
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from mmparity.precision import kind_of, precision_verdicts
-from mmparity.types import CaseComparison, LayerComparison, Metrics, Verdict
+from mmparity.types import CaseComparison, LayerComparison, Metrics
+from mmparity.verdicts import Verdict
 
 
 def metrics(bit_equal: bool) -> Metrics:

@@ -11,18 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmparity import quantized
-from mmparity.checkpoint import (
-    quantization_of,
-    read_vision_config,
-    vision_weights,
-    weights_digest,
-    with_depth,
-)
+from mmparity.checkpoint import quantization_of, vision_weights, weights_digest
+from mmparity.errors import MmparityError
 from mmparity.models import MODELS, Model
 from mmparity.npu_emulation import operators
 from mmparity.quantized import DESCRIPTION, ExactLinear, is_quantized, quantize
 from mmparity.seeded import write_seeded_checkpoint
-from mmparity.types import MmparityError
+from mmparity.tower_config import read_vision_config, with_depth
 
 TINY = {
     "depth": 3,

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from mmparity import hook_points
 from mmparity.encoders.vllm_runtime import backend_of
+from mmparity.errors import MmparityError
 from mmparity.gather import gather_traces, shard
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.layout import LayoutError
 from mmparity.ranks import RankFailed, run_ranks
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import MmparityError, TraceMeta
 
 META = TraceMeta(
     implementation="unified",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mmparity.compare import compare_traces
+from mmparity.errors import MmparityError
 from mmparity.result import build_result, read_result, to_json, write_result
-from mmparity.types import ComparisonResult, MmparityError, Summary
+from mmparity.types import ComparisonResult, Summary
 
 if TYPE_CHECKING:
     from conftest import Sides

@@ -21,11 +21,12 @@ from click.testing import CliRunner
 
 from mmparity import cli, implementations, rayrun
 from mmparity import plan as plan_module
+from mmparity.errors import MmparityError
 from mmparity.jobs import Event
 from mmparity.plan import Options, Plan, make_plan
 from mmparity.result import read_result
 from mmparity.run import execute
-from mmparity.types import CaseComparison, ComparisonResult, MmparityError
+from mmparity.types import CaseComparison, ComparisonResult
 
 pytestmark = pytest.mark.usefixtures("ready_traces")
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mmparity.errors import MmparityError
 from mmparity.shards import INDEX, stored_tensors
-from mmparity.types import MmparityError
 
 
 def write(folder: Path, **files: tuple[str, ...]) -> None:

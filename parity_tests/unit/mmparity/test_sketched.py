@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from mmparity.cli import main
+from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob
 from mmparity.partial_traces import (
     ChosenWriter,
@@ -22,7 +23,6 @@ from mmparity.partial_traces import (
 from mmparity.sketched import Case, compare_case
 from mmparity.statistics_writer import StatisticsWriter
 from mmparity.tracefile import TraceReader
-from mmparity.types import MmparityError
 
 if TYPE_CHECKING:
     from conftest import Sides, Tensors

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mmparity.errors import MmparityError
 from mmparity.structure import differences, read_intentions
-from mmparity.types import MmparityError, TraceMeta
+from mmparity.trace_types import TraceMeta
 
 ROOT = Path(__file__).resolve().parents[3]
 PATCHES = {

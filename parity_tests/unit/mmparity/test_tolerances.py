@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from mmparity.devices import DTYPES
+from mmparity.errors import MmparityError
 from mmparity.hook_points import HOOK_POINTS
 from mmparity.tolerances import first_exceeded, quantized_floors, tolerance_for
-from mmparity.types import Metrics, MmparityError
+from mmparity.types import Metrics
 
 CLOSE = Metrics(
     numel=8,

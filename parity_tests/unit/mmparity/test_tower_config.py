@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mmparity.errors import MmparityError
 from mmparity.models import FAMILIES, MODELS
 from mmparity.seeded import vision_config
 from mmparity.tower_config import CONFIG, read_vision_config
-from mmparity.types import MmparityError
 
 TOWER: dict[str, Any] = {
     "depth": 4,

@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 
 from mmparity import tracefile as module
 from mmparity.cli import main
+from mmparity.errors import MmparityError
 from mmparity.manifest import MANIFEST_LIMIT
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import MmparityError, TraceMeta
 
 if TYPE_CHECKING:
     from conftest import Sides

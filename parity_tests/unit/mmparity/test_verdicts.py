@@ -11,8 +11,7 @@ from mmparity.engine.result import build
 from mmparity.engine_types import EngineRow
 from mmparity.serving.engine_rows import with_serving
 from mmparity.serving.serve import verdict_of
-from mmparity.types import Verdict
-from mmparity.verdicts import EXIT_CODES, worst
+from mmparity.verdicts import EXIT_CODES, Verdict, worst
 
 TWO = list(itertools.product(EXIT_CODES, repeat=2))
 

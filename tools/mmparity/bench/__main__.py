@@ -32,9 +32,9 @@ from mmparity.bench.pairs import (
 from mmparity.bench.sides import Setting
 from mmparity.bench.tables import shown
 from mmparity.bench.targets import targets
+from mmparity.files import write_text
 from mmparity.marked import write_between
 from mmparity.seeded import seeded_checkpoint
-from mmparity.whole import write_text
 
 PAIRS = (
     ("vllm-0.12.0", "unified"),

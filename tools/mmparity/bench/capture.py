@@ -31,13 +31,14 @@ from mmparity.bench.peers import PEERS
 from mmparity.bench.tables import shown
 from mmparity.capture import capturing
 from mmparity.encoders import Encoder
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 from mmparity.implementations import get
 from mmparity.seeded import seeded_checkpoint
 from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
+from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceWriter
-from mmparity.types import MmparityError, TraceMeta
-from mmparity.whole import write_text
 
 CHECKPOINTS = Path("build/parity/checkpoints")
 WARM_UP = 2

@@ -23,10 +23,10 @@ from mmparity.bench import console, stored_msprobe
 from mmparity.bench.capture import CHECKPOINTS, Peak, seconds_of, tower, trace
 from mmparity.compare import compare_traces
 from mmparity.encoders import Encoder
+from mmparity.files import write_text
 from mmparity.seeded import seeded_checkpoint
 from mmparity.tracefile import TraceReader
 from mmparity.types import CaseComparison
-from mmparity.whole import write_text
 
 SIDES = ("old", "new")
 SECONDS, MIB, TENSORS = 8, 256, 361

@@ -17,10 +17,10 @@ import click
 import torch
 
 from mmparity.bench.capture import CHECKPOINTS, seconds_of, tower
+from mmparity.errors import MmparityError
 from mmparity.mutants.peers import msprobe
 from mmparity.seeded import seeded_checkpoint
 from mmparity.serving.extras import EXTRAS
-from mmparity.types import MmparityError
 
 TITLE = "msprobe compare, L0 tensor dumps (largest process, one run)"
 SIDES = ("target", "golden")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mmparity import hook_points, models
 from mmparity.encoders.rules import Subject
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mmparity.errors import MmparityError
 from mmparity.quantized import DESCRIPTION, Quantized
-from mmparity.types import MmparityError
 
 PAD_WEIGHTS = "VLLM_ASCEND_PAD_VIT_WEIGHTS"
 """The switch of the patched vllm-ascend, for its users as for this harness."""

@@ -25,9 +25,9 @@ from transformers import PretrainedConfig
 from mmparity import models, npu_emulation, platforms
 from mmparity.devices import check_enough
 from mmparity.encoders import Encoder, Ranks, ascend, describe, hook_map_of
+from mmparity.errors import MmparityError
 from mmparity.implementations import Implementation
 from mmparity.quantized import Quantized
-from mmparity.types import MmparityError
 
 _ENVIRONMENT = {
     "VLLM_PLUGINS": "",  # an installed plugin must not choose the platform

@@ -15,9 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmparity.errors import MmparityError
+from mmparity.files import make_folder
 from mmparity.models import FAMILIES
-from mmparity.types import MmparityError
-from mmparity.whole import make_folder
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, Qwen2TokenizerFast

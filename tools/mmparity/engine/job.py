@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmparity.engine_types import EngineFigures, EnginePoint
-from mmparity.types import MmparityError
-from mmparity.whole import write_text
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 
 WARM_UP = 0.1
 """Share of the requests after which growth counts."""

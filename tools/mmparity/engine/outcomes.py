@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmparity.types import MmparityError
-from mmparity.whole import write_text
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 
 if TYPE_CHECKING:
     import torch

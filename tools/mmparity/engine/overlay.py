@@ -16,9 +16,9 @@ import os
 from pathlib import Path
 
 from mmparity.engine.sides import Side
-from mmparity.trees import ROOT, SOURCES
-from mmparity.types import MmparityError
-from mmparity.whole import make_folder
+from mmparity.errors import MmparityError
+from mmparity.files import make_folder
+from mmparity.project import ROOT, SOURCES
 
 TOOLS = Path(__file__).resolve().parents[2]
 FOLDERS = ROOT / "build" / "engine"

@@ -17,10 +17,10 @@ from mmparity.engine_types import (
     EngineRow,
     EngineSummary,
 )
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 from mmparity.result import ENGINE_FILE, strict
-from mmparity.types import MmparityError
 from mmparity.verdicts import worst
-from mmparity.whole import write_text
 
 SCHEMA_VERSION = 1
 FLAT = "unified"

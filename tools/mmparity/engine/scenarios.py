@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 COMMON: dict[str, Any] = {
     "dtype": "float32",

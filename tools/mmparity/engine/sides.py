@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mmparity.errors import MmparityError
 from mmparity.implementations import IMPLEMENTATIONS, Implementation
-from mmparity.types import MmparityError
 
 
 @dataclass(frozen=True)

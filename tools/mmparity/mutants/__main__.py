@@ -3,8 +3,8 @@
 
 import sys
 
+from mmparity.errors import MmparityError
 from mmparity.mutants.command import mutants
-from mmparity.types import MmparityError
 
 if __name__ == "__main__":
     try:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mmparity.errors import MmparityError
 from mmparity.mutants.workload import get as get_workload
-from mmparity.types import MmparityError
 
 if sys.version_info >= (3, 11):
     import tomllib

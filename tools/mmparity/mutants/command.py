@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mmparity.holding import held
+from mmparity.locks import held
 
 if TYPE_CHECKING:
     from mmparity.mutants.score import Score

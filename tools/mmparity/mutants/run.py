@@ -15,8 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from mmparity.errors import MmparityError
 from mmparity.jobs import GO, CaptureJob, Job
-from mmparity.launch import TOOLS, run_worker
+from mmparity.launch import run_worker
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import run as peers
 from mmparity.mutants.peers.run import Judged
@@ -24,8 +25,9 @@ from mmparity.mutants.server import INVALID
 from mmparity.mutants.trial import UNCHANGED, Outcome, ServerJob
 from mmparity.mutants.workload import get as get_workload
 from mmparity.mutants.workload import write_cases, write_checkpoint
-from mmparity.plan import ORACLE, ORACLE_DTYPE, find_trees
-from mmparity.types import MmparityError
+from mmparity.plan import ORACLE, ORACLE_DTYPE
+from mmparity.processes import TOOLS
+from mmparity.trees import find_trees
 
 OLD_OF = {
     "unified": "vllm-0.12.0",

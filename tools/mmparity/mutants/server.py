@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from mmparity import encoders
+from mmparity.files import write_text
 from mmparity.implementations import get
 from mmparity.jobs import GO
 from mmparity.mutants.catalogue import Mutant, edited_files, read_catalogue
@@ -40,7 +41,6 @@ from mmparity.mutants.trial import (
     try_several,
 )
 from mmparity.mutants.workload import get as get_workload
-from mmparity.whole import write_text
 
 LIMIT_SECONDS = 120
 INVALID = "invalid"

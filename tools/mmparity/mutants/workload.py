@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 
 from mmparity.cases import Case, Noise
 from mmparity.checkpoint import expected_shapes
+from mmparity.errors import MmparityError
 from mmparity.inputs import Geometry, write_inputs
 from mmparity.quantized import DESCRIPTION, FLOAT, W8A8, is_quantized, quantize
-from mmparity.types import MmparityError
 
 _WIDTHS = {
     "depth": 3,

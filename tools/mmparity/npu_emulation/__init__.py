@@ -22,9 +22,9 @@ from typing import Any, NoReturn
 import torch
 
 from mmparity.devices import INSTALLED, has_torch_npu
+from mmparity.errors import MmparityError
 from mmparity.npu_emulation import operators
 from mmparity.npu_emulation.schemas import SCHEMAS
-from mmparity.types import MmparityError
 
 EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
 """Names of the emulated operators."""

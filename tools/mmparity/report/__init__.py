@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 from mmparity.report import html, junit, markdown, text, view
-from mmparity.types import ComparisonResult, MmparityError
-from mmparity.whole import write_text
+from mmparity.types import ComparisonResult
 
 FILES = {
     "html": "report.html",

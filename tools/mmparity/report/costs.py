@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.types import CaseComparison, ComparisonResult, Counts, TraceMeta
+from mmparity.trace_types import Counts, TraceMeta
+from mmparity.types import CaseComparison, ComparisonResult
 
 COUNTS = (
     ("dispatches", "dispatches"),

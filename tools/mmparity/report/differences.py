@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmparity.report import labels
-from mmparity.types import CaseComparison, ComparisonResult, Reuse, TraceMeta
+from mmparity.result_types import Reuse
+from mmparity.trace_types import TraceMeta
+from mmparity.types import CaseComparison, ComparisonResult
 
 EXPECTED = ("implementation", "one forward")
 """What always differs between the sides."""

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from mmparity.hook_points import pattern_of
 from mmparity.report import labels, rows
-from mmparity.types import CaseComparison, ComparisonResult, ReplacedCode, Verdict
+from mmparity.result_types import ReplacedCode
+from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.verdicts import Verdict
 
 
 @dataclass(frozen=True)

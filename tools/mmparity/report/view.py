@@ -25,12 +25,8 @@ from mmparity.report.engine import EngineView
 from mmparity.report.replaced import PatchView, ReplacedView
 from mmparity.report.rows import GroupView, Margin, RowView
 from mmparity.report.structures import ChangeView, StructureView
-from mmparity.types import (
-    CaseComparison,
-    ComparisonResult,
-    LayerComparison,
-    Verdict,
-)
+from mmparity.types import CaseComparison, ComparisonResult, LayerComparison
+from mmparity.verdicts import Verdict
 
 FAILING_LIMIT = 60
 """Failing rows of one case that every format shows in full."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.engine.checkpoints import served_checkpoint
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
 from mmparity.serving import report
 from mmparity.serving.runners import Runner, run, runner, with_extra
 from mmparity.serving.serve import CHECKPOINTS, SMALL_MODEL, Say
-from mmparity.types import MmparityError
-from mmparity.whole import write_text
 
 FILE, PAGE = "accuracy.json", "accuracy.md"
 TASKS = Path(__file__).parent / "tasks"

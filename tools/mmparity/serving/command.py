@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from mmparity.holding import held
+from mmparity.locks import held
 from mmparity.verdicts import EXIT_CODES
 
 EPILOG = """\b

@@ -9,13 +9,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from mmparity.errors import MmparityError
 from mmparity.serving import report
 from mmparity.serving.endpoint import Endpoint
 from mmparity.serving.extras import import_extra
 from mmparity.serving.judge import judge
 from mmparity.serving.questions import data_uri
 from mmparity.serving.types import DETAILS, Answer, Judged, Question, Settings, Token
-from mmparity.types import MmparityError
 
 HOST = "127.0.0.1"
 WORDS = {

@@ -12,6 +12,7 @@ from typing import Any
 
 import openai
 
+from mmparity.errors import MmparityError
 from mmparity.serving.types import (
     DETAILS,
     Answer,
@@ -20,7 +21,6 @@ from mmparity.serving.types import (
     Settings,
     Token,
 )
-from mmparity.types import MmparityError
 
 RETRIED_STATUS = {408, 409, 425, 429}
 PAUSE_SECONDS = 0.5

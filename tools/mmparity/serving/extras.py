@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 EXTRAS = Path(sys.prefix) / "extras"
 

@@ -7,8 +7,8 @@ import base64
 import mimetypes
 from pathlib import Path
 
+from mmparity.errors import MmparityError
 from mmparity.serving.types import Question
-from mmparity.types import MmparityError
 
 IMAGES = (".jpeg", ".jpg", ".png", ".webp")
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mmparity.whole import write_text
+from mmparity.files import write_text
 
 FILE = "serving.md"
 WORDS = {"pass": "THE SAME", "fail": "DIFFERENT", "error": "COULD NOT BE COMPARED"}

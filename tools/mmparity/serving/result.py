@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mmparity.files import write_text
 from mmparity.serving.types import (
     DETAILS,
     SERVING_VERSION,
@@ -19,8 +20,7 @@ from mmparity.serving.types import (
     Judged,
     Measured,
 )
-from mmparity.types import Verdict
-from mmparity.whole import write_text
+from mmparity.verdicts import Verdict
 
 FILE = "serving.json"
 PERCENTILES = (50, 95, 99)

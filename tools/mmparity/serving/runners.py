@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmparity.engine import overlay, sides
+from mmparity.errors import MmparityError
 from mmparity.implementations import IMPLEMENTATIONS
-from mmparity.launch import TOOLS, end_group, tail_of
+from mmparity.processes import TOOLS, end_group, tail_of
 from mmparity.serving.extras import EXTRAS
 from mmparity.trees import find_trees
-from mmparity.types import MmparityError
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mmparity.engine.checkpoints import served_checkpoint
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
+from mmparity.project import ROOT
 from mmparity.serving import report, result, vllm_bench
 from mmparity.serving.client import compare
 from mmparity.serving.load import load
@@ -27,10 +30,7 @@ from mmparity.serving.types import (
     Question,
     Settings,
 )
-from mmparity.trees import ROOT
-from mmparity.types import MmparityError
 from mmparity.verdicts import worst
-from mmparity.whole import write_text
 
 FILE, PAGE = "serve.json", "serve.md"
 SMALL_MODEL = "qwen2.5-vl"

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmparity.launch import end_group
+from mmparity.errors import MmparityError
+from mmparity.processes import end_group
 from mmparity.serving.runners import Runner, start, tail
-from mmparity.types import MmparityError
 
 HOST = "127.0.0.1"
 SERVED = "model"

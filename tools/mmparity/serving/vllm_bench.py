@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmparity.errors import MmparityError
 from mmparity.serving.runners import Runner, run
 from mmparity.serving.servers import SERVED
-from mmparity.types import MmparityError
 
 PIXELS = 224
 FIGURES = {

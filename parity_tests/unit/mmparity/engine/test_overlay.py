@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmparity.engine import overlay, sides
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 PRINT = """
 import importlib.metadata as metadata, vllm, vllm.part

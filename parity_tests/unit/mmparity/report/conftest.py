@@ -22,24 +22,19 @@ from mmparity.engine_types import (
 )
 from mmparity.hook_points import block_number, expand
 from mmparity.precision import precision_verdicts
+from mmparity.result_types import PatchText, ReplacedCode, Reuse, ReusedTrace
+from mmparity.trace_types import Counts, TraceMeta, Unmatched
 from mmparity.types import (
     CaseComparison,
     ComparisonResult,
-    Counts,
     Coverage,
     FirstDivergence,
     LayerComparison,
     Metrics,
-    PatchText,
-    ReplacedCode,
-    Reuse,
-    ReusedTrace,
     StructuralDifference,
     Summary,
     TokenMap,
     Tolerance,
-    TraceMeta,
-    Unmatched,
     WorstElement,
 )
 

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mmparity.engine_types import EngineResult
+from mmparity.errors import MmparityError
 from mmparity.report import render, terminal_summary
 from mmparity.result import (
     read_result,
@@ -18,7 +19,7 @@ from mmparity.result import (
     with_engine_beside,
     write_result,
 )
-from mmparity.types import ComparisonResult, MmparityError
+from mmparity.types import ComparisonResult
 
 
 def written(engine: EngineResult, folder: Path) -> Path:

@@ -14,7 +14,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mmparity.report import markdown, render, terminal_summary
-from mmparity.types import ComparisonResult, StructuralDifference, Unmatched
+from mmparity.trace_types import Unmatched
+from mmparity.types import ComparisonResult, StructuralDifference
 
 NAMES = {
     "script": "</script><script>alert(1)</script>",

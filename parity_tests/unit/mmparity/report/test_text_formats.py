@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mmparity.errors import MmparityError
 from mmparity.report import labels, markdown, render, terminal_summary, write_reports
-from mmparity.types import ComparisonResult, MmparityError, Unmatched
+from mmparity.trace_types import Unmatched
+from mmparity.types import ComparisonResult
 
 Make = Callable[..., ComparisonResult]
 MANY = {

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from mmparity.encoders import Encoder
+from mmparity.errors import MmparityError
 from mmparity.msprobe import INDEX, find_dump
 from mmparity.mutants.peers.types import Peer, Row, Side
 from mmparity.serving.extras import import_extra
-from mmparity.types import MmparityError
 
 _NAME = re.compile(
     r"Module\.(?P<module>.+)\.[^.]+\.forward\.(?P<number>\d+)"

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from mmparity import whole
-from mmparity.types import MmparityError
-from mmparity.whole import make_folder, write_text
+from mmparity import files
+from mmparity.errors import MmparityError
+from mmparity.files import make_folder, write_text
 
-TOOLS = Path(whole.__file__).parents[1]
+TOOLS = Path(files.__file__).parents[1]
 MAKE = """
 import os, sys, time
 from pathlib import Path
-from mmparity.whole import make_folder
+from mmparity.files import make_folder
 
 folder, log = Path(sys.argv[1]), Path(sys.argv[2])
 

@@ -19,14 +19,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mmparity.cli import main
-from mmparity.holding import HOLDER, held
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
+from mmparity.locks import HOLDER, held
 
 if TYPE_CHECKING:
     from conftest import Sides
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from mmparity.holding import held\n"
+    "import sys, time; from pathlib import Path; from mmparity.locks import held\n"
     "with held(Path(sys.argv[1])):\n"
     "    print('held', flush=True); time.sleep(600)"
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 
 def partial_of(file: Path) -> Path:

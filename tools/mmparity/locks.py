@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mmparity import provenance
-from mmparity.types import MmparityError
+from mmparity.errors import MmparityError
 
 LOCK, HOLDER = ".mmparity.lock", ".mmparity.holder"
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One way to start, quote and end a process of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[1]
+
+
+TAIL_LINES = 15
+
+
+GRACE_SECONDS = 5.0
+
+
+def started(
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str],
+    stdin: int = subprocess.PIPE,
+    cwd: Path | None = None,
+) -> subprocess.Popen[str]:
+    """A group of its own that answers line by line, its standard error in ``log``."""
+    with log.open("w") as stderr:
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """Ends the whole group: a worker's children can outlive it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            break
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def tail_of(log: Path, lines: int = TAIL_LINES) -> str:
+    """The end of a log, as messages quote it."""
+    tail = log.read_text(errors="replace").splitlines()[-lines:]
+    return "\n".join(f"  | {line}" for line in tail)

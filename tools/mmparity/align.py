@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.errors import MmparityError
-from mmparity.trace_types import (
+from mmparity.tracefile import TraceReader
+from mmparity.types.trace import (
     ASSUMED,
     UNKNOWN,
     Side,
@@ -18,7 +19,6 @@ from mmparity.trace_types import (
     TraceMeta,
     Unmatched,
 )
-from mmparity.tracefile import TraceReader
 
 
 @dataclass(frozen=True)

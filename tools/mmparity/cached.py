@@ -27,11 +27,11 @@ from mmparity.launch import Worker
 from mmparity.manifest import MANIFEST
 from mmparity.origin import Origins, sources_of
 from mmparity.plan import Options
-from mmparity.result_types import Reuse, ReusedTrace
 from mmparity.resume import first_difference, same_fields, unknowable, why_not
 from mmparity.subjects import Subject
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader
+from mmparity.types.evidence import Reuse, ReusedTrace
+from mmparity.types.trace import TraceMeta
 
 ENVIRONMENT = (
     *("VLLM_", "ASCEND_", "TORCH", "PYTORCH_", "ATEN_", "PYTHONPATH", "CUDA_"),

@@ -23,8 +23,8 @@ from mmparity.plan import CACHE_GIB
 from mmparity.serving.command import accuracy, serve, serve_compare
 from mmparity.serving.demo_command import demo
 from mmparity.serving.machines_command import machines
-from mmparity.types import ComparisonResult
-from mmparity.verdicts import EXIT_CODES
+from mmparity.types.comparison import ComparisonResult
+from mmparity.types.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
     from mmparity.plan import Options

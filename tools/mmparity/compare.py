@@ -26,17 +26,11 @@ from mmparity.tolerances import (
     is_integral,
     tolerance_for,
 )
-from mmparity.trace_types import TraceMeta, Unmatched
 from mmparity.tracefile import TraceReader
-from mmparity.types import (
-    CaseComparison,
-    Coverage,
-    LayerComparison,
-    Metrics,
-    StructuralDifference,
-    Tolerance,
-)
-from mmparity.verdicts import Verdict
+from mmparity.types.comparison import CaseComparison, Coverage, StructuralDifference
+from mmparity.types.row import LayerComparison, Metrics, Tolerance
+from mmparity.types.trace import TraceMeta, Unmatched
+from mmparity.types.verdict import Verdict
 
 METRIC_NAMES = {
     "normalized_l2_error": "normalized L2 error",

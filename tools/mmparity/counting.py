@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mmparity import npu_emulation
 from mmparity.npu_emulation.schemas import SCHEMAS
-from mmparity.trace_types import Counts
+from mmparity.types.trace import Counts
 
 HOST_COPIES = ("cpu", "tolist", "numpy")
 """Reads of a device tensor that are no operator where the device is the host."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mmparity.align import Alignment
-from mmparity.trace_types import Side
 from mmparity.tracefile import TraceReader
-from mmparity.types import Coverage
+from mmparity.types.comparison import Coverage
+from mmparity.types.trace import Side
 
 Place = tuple[Side, str]
 RESHAPES = ("squeeze", "tokens_first", "split_heads")

@@ -19,7 +19,7 @@ from mmparity.launch import Worker
 from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import ORACLE
 from mmparity.subjects import Subject
-from mmparity.types import CaseComparison
+from mmparity.types.comparison import CaseComparison
 
 
 class Watcher(Protocol):

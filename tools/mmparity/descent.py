@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mmparity.tolerances import kind_of
-from mmparity.types import LayerComparison
-from mmparity.verdicts import Verdict
+from mmparity.types.row import LayerComparison
+from mmparity.types.verdict import Verdict
 
 SHOWN = 3
 

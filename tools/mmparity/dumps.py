@@ -23,8 +23,8 @@ from mmparity.errors import MmparityError
 from mmparity.implementations import Implementation
 from mmparity.layout import Geometry, LayoutError, execute, plan
 from mmparity.msprobe import Call, Dump
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceWriter
+from mmparity.types.trace import TraceMeta
 
 BLOCK = "blocks.{i}"
 UNSEEN = ("", "patch_embed", BLOCK, "merger", "deepstack_merger_list.{i}")

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from mmparity.result_types import PatchText as PatchText
-from mmparity.result_types import ReplacedCode as ReplacedCode
-from mmparity.result_types import Reuse as Reuse
-from mmparity.result_types import ReusedTrace as ReusedTrace
-from mmparity.trace_types import TRACE_VERSION as TRACE_VERSION
-from mmparity.trace_types import Counts as Counts
-from mmparity.trace_types import Side as Side
-from mmparity.trace_types import TensorRecord as TensorRecord
-from mmparity.trace_types import TraceMeta as TraceMeta
-from mmparity.trace_types import Unmatched as Unmatched
-from mmparity.verdicts import Verdict as Verdict
+from mmparity.types.evidence import PatchText as PatchText
+from mmparity.types.evidence import ReplacedCode as ReplacedCode
+from mmparity.types.evidence import Reuse as Reuse
+from mmparity.types.evidence import ReusedTrace as ReusedTrace
+from mmparity.types.trace import TRACE_VERSION as TRACE_VERSION
+from mmparity.types.trace import Counts as Counts
+from mmparity.types.trace import Side as Side
+from mmparity.types.trace import TensorRecord as TensorRecord
+from mmparity.types.trace import TraceMeta as TraceMeta
+from mmparity.types.trace import Unmatched as Unmatched
+from mmparity.types.verdict import Verdict as Verdict
 
 
 class MmparityError(Exception):

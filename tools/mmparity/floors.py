@@ -16,7 +16,8 @@ from typing import Any
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.hook_points import pattern_of
-from mmparity.types import CaseComparison, ComparisonResult, LayerComparison
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.row import LayerComparison
 
 FLOORS_VERSION = 1
 

@@ -18,8 +18,8 @@ from mmparity import hook_points
 from mmparity.errors import MmparityError
 from mmparity.layout import LayoutError
 from mmparity.spread import RESULT, whole_of
-from mmparity.trace_types import TensorRecord
 from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types.trace import TensorRecord
 
 SAME = (
     "implementation",

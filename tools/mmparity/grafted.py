@@ -16,7 +16,8 @@ from mmparity.descent import between
 from mmparity.hook_points import block_number, pattern_of
 from mmparity.tolerances import tolerance_for
 from mmparity.tracefile import TraceReader
-from mmparity.types import CaseComparison, Fault, Grafted, LayerComparison
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.row import Fault, Grafted, LayerComparison
 
 
 def with_grafted(

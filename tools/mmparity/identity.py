@@ -18,8 +18,8 @@ from mmparity import checkpoint
 from mmparity.errors import MmparityError
 from mmparity.inputs import Inputs, pixels_digest
 from mmparity.msprobe import Call, Dump
-from mmparity.trace_types import ASSUMED, UNKNOWN, TraceMeta
-from mmparity.types import CaseComparison
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta
 
 PIXELS = ("patch_embed.proj", "patch_embed")
 """Modules whose input is the pixels; Ascend's projection is no module call."""

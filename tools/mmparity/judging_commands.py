@@ -12,10 +12,10 @@ import click
 
 from mmparity.errors import MmparityError
 from mmparity.locks import held
-from mmparity.verdicts import EXIT_CODES
+from mmparity.types.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
-    from mmparity.types import ComparisonResult
+    from mmparity.types.comparison import ComparisonResult
 
 PATH = click.Path(path_type=Path)
 

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from mmparity.errors import MmparityError
-from mmparity.trace_types import TRACE_VERSION, Statistics, TensorRecord, TraceMeta
+from mmparity.types.trace import TRACE_VERSION, Statistics, TensorRecord, TraceMeta
 
 MANIFEST = "trace.json"
 MANIFEST_LIMIT = 64 << 20

@@ -24,7 +24,7 @@ import torch
 from mmparity import fused
 from mmparity.fused import Difference
 from mmparity.passes import Array
-from mmparity.types import Metrics
+from mmparity.types.row import Metrics
 
 TORCH_DEFAULTS = {
     torch.float64: (1e-7, 1e-7),

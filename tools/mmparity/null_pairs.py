@@ -28,9 +28,9 @@ from mmparity.plan import Plan
 from mmparity.project import ROOT
 from mmparity.result import build_result, write_result
 from mmparity.subjects import Subject, prepare
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.trace import TraceMeta
 
 IN_FRONT = Noise((1, 8, 12), 7)
 """What a case is packed behind."""

@@ -22,9 +22,9 @@ from mmparity.msprobe import Dump, is_dump
 from mmparity.partial_traces import LEFT_OUT
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.result import build_result, write_result
-from mmparity.trace_types import ASSUMED, UNKNOWN, TraceMeta
 from mmparity.tracefile import TraceReader
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta
 
 Key = tuple[str, str]
 Traces = dict[Key, TraceReader]

@@ -15,7 +15,7 @@ from mmparity.errors import MmparityError
 from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.provenance import own_code
-from mmparity.trace_types import TraceMeta
+from mmparity.types.trace import TraceMeta
 
 PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
 MODIFIED, UNVERSIONED = "-modified", "unversioned"

@@ -15,8 +15,8 @@ import torch
 
 from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceWriter
+from mmparity.types.trace import TraceMeta
 
 LEFT_OUT = "left out: only some hook points were asked for"
 

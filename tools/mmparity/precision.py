@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mmparity.types import (
-    CaseComparison,
-    LayerComparison,
-    PrecisionKind,
-    PrecisionVerdict,
-)
+from mmparity.types.comparison import CaseComparison, PrecisionKind, PrecisionVerdict
+from mmparity.types.row import LayerComparison
 
 HIGH = "float32"
 

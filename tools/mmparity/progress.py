@@ -18,7 +18,7 @@ from rich.progress import (
 
 from mmparity.jobs import Event
 from mmparity.plan import Plan
-from mmparity.types import CaseComparison
+from mmparity.types.comparison import CaseComparison
 
 
 class ProgressDisplay:

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mmparity.trace_types import TraceMeta
+from mmparity.types.trace import TraceMeta
 
 
 def machine() -> dict[str, Any]:

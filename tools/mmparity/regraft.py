@@ -16,7 +16,7 @@ from mmparity.cases import Case
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import run_worker
 from mmparity.plan import ORACLE, ORACLE_DTYPE, Plan
-from mmparity.types import CaseComparison
+from mmparity.types.comparison import CaseComparison
 
 
 @dataclass(frozen=True)

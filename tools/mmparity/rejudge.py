@@ -22,13 +22,8 @@ from mmparity.grafted import with_faults
 from mmparity.identity import qualified
 from mmparity.result import with_cases
 from mmparity.tolerances import first_exceeded, tolerance_for
-from mmparity.types import (
-    CaseComparison,
-    ComparisonResult,
-    Grafted,
-    LayerComparison,
-    Tolerance,
-)
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.row import Grafted, LayerComparison, Tolerance
 
 if sys.version_info >= (3, 11):
     import tomllib

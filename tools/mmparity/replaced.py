@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmparity.errors import MmparityError
 from mmparity.overrides import DATA, UPSTREAM, describe, read_map
-from mmparity.result_types import PatchText, ReplacedCode
+from mmparity.types.evidence import PatchText, ReplacedCode
 
 TESTS = "diff --git a/tests/"
 _FILE = re.compile(r"^diff --git ", re.MULTILINE)

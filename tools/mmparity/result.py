@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.descent import between, descent, first_failing
-from mmparity.engine_types import EngineResult
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.precision import precision_verdicts
 from mmparity.replaced import replaced_code
-from mmparity.types import (
+from mmparity.types.comparison import (
     SCHEMA_VERSION,
     CaseComparison,
     ComparisonResult,
     FirstDivergence,
-    LayerComparison,
     Summary,
 )
-from mmparity.verdicts import Verdict, worst
+from mmparity.types.engine import EngineResult
+from mmparity.types.row import LayerComparison
+from mmparity.types.verdict import Verdict, worst
 
 FILE_NAME = "comparison.json"
 ENGINE_FILE = "engine.json"

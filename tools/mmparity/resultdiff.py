@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
 
 
 def difference(first: ComparisonResult, second: ComparisonResult) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from mmparity.jobs import CaptureJob, Job
 from mmparity.manifest import MANIFEST
 from mmparity.origin import MODIFIED, UNVERSIONED
 from mmparity.partial_traces import is_whole
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader
+from mmparity.types.trace import TraceMeta
 
 SAME = (
     "implementation",

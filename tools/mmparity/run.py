@@ -32,7 +32,7 @@ from mmparity.project import ROOT
 from mmparity.regraft import Target, regraft
 from mmparity.result import FILE_NAME, build_result, with_engine_beside, write_result
 from mmparity.subjects import Subject, batches, input_file, prepare
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
 
 if TYPE_CHECKING:
     from mmparity.cached import TraceCache

@@ -29,7 +29,7 @@ from mmparity.metrics import TOKEN_FLOOR
 from mmparity.sketch import MISS, PROJECTIONS
 from mmparity.tolerances import tolerance_for
 from mmparity.tracefile import TraceReader
-from mmparity.types import Tolerance
+from mmparity.types.row import Tolerance
 
 Word = Literal["same statistics", "by sketch", "exact", "suspect"]
 SHOWN = 12

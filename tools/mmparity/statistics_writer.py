@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from mmparity.sketch import PROJECTIONS, SEED, Statistician, reducible
-from mmparity.trace_types import Statistics, TraceMeta
 from mmparity.tracefile import TraceWriter
+from mmparity.types.trace import Statistics, TraceMeta
 
 
 class StatisticsWriter(TraceWriter):

@@ -18,8 +18,8 @@ from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.project import ROOT
-from mmparity.trace_types import TraceMeta
-from mmparity.types import StructuralDifference
+from mmparity.types.comparison import StructuralDifference
+from mmparity.types.trace import TraceMeta
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -16,7 +16,7 @@ from mmparity import metrics
 from mmparity.cases import Grid
 from mmparity.tolerances import is_integral
 from mmparity.tracefile import TraceReader
-from mmparity.types import LayerComparison, TokenMap, WorstElement
+from mmparity.types.row import LayerComparison, TokenMap, WorstElement
 
 MOST_ROWS = 8
 """Failing rows of a case, the earliest, that a map is made of."""

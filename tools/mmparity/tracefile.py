@@ -24,7 +24,7 @@ from mmparity.appended import Appender, pieces
 from mmparity.errors import MmparityError
 from mmparity.files import partial_of, write_text
 from mmparity.manifest import MANIFEST, Declared, read_manifest
-from mmparity.trace_types import (
+from mmparity.types.trace import (
     TRACE_VERSION,
     Statistics,
     TensorRecord,

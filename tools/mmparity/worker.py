@@ -40,8 +40,8 @@ from mmparity.partial_traces import writer_of
 from mmparity.ranks import run_ranks
 from mmparity.resume import without_finished
 from mmparity.spread import images_of, observed
-from mmparity.trace_types import Counts, TraceMeta
 from mmparity.tracefile import TraceReader
+from mmparity.types.trace import Counts, TraceMeta
 from mmparity.weights import Proof, prove_encoder
 
 DTYPES = {

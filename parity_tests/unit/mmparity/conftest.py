@@ -14,8 +14,8 @@ import torch
 
 from mmparity import trees as trees_module
 from mmparity.implementations import IMPLEMENTATIONS
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types.trace import TraceMeta
 
 TOKENS, HEADS, HEAD = 24, 4, 8
 META = TraceMeta(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmparity.align import align
 from mmparity.manifest import Declared
-from mmparity.trace_types import TensorRecord
+from mmparity.types.trace import TensorRecord
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), unique=True)
 DECLARED = st.lists(

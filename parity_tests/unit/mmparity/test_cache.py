@@ -32,7 +32,7 @@ from mmparity.report import render, terminal_summary
 from mmparity.result import read_result
 from mmparity.run import execute
 from mmparity.tracefile import TraceReader
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
 HF = implementations.IMPLEMENTATIONS["hf"]

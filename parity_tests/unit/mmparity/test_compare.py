@@ -12,7 +12,8 @@ import torch
 from mmparity.compare import compare_traces
 from mmparity.errors import MmparityError
 from mmparity.result import build_result
-from mmparity.types import CaseComparison, LayerComparison
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.row import LayerComparison
 
 if TYPE_CHECKING:
     from conftest import Sides

@@ -12,9 +12,9 @@ import torch
 
 from mmparity.compare import compare_traces
 from mmparity.coverage import is_reshape
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import Coverage
+from mmparity.types.comparison import Coverage
+from mmparity.types.trace import TraceMeta
 
 META = TraceMeta("any", "image", "float32", "cpu", "w", "p", ((1, 4, 6),), 2)
 Fill = Callable[[TraceWriter], None]

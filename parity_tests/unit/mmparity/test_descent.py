@@ -10,7 +10,7 @@ import torch
 from mmparity.compare import compare_traces
 from mmparity.descent import between
 from mmparity.result import build_result
-from mmparity.types import FirstDivergence
+from mmparity.types.comparison import FirstDivergence
 
 if TYPE_CHECKING:
     from conftest import Sides

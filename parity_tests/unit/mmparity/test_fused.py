@@ -14,7 +14,7 @@ import torch
 
 from mmparity import fused
 from mmparity.metrics import NotFinite, measure
-from mmparity.types import Metrics
+from mmparity.types.row import Metrics
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DTYPES = (*FLOATS, torch.float8_e4m3fn, torch.int64, torch.int8, torch.uint8)

@@ -20,9 +20,9 @@ from mmparity.grafted import with_grafted
 from mmparity.rejudge import Rule
 from mmparity.rejudge import rejudge as judge
 from mmparity.result import build_result
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import CaseComparison
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.trace import TraceMeta
 
 B = "blocks.{i}"
 T, HEADS, SIZE, PADDED = 6, 2, 4, 8

@@ -20,8 +20,8 @@ from mmparity.eager import attend, eager_attention
 from mmparity.errors import MmparityError
 from mmparity.floors import read_floors
 from mmparity.null_pairs import only_last_image
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types.trace import TraceMeta
 
 GRIDS = ((1, 4, 4), (2, 2, 6))
 ALONE = TraceMeta(

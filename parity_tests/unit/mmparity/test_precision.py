@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from mmparity.precision import kind_of, precision_verdicts
-from mmparity.types import CaseComparison, LayerComparison, Metrics
-from mmparity.verdicts import Verdict
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.row import LayerComparison, Metrics
+from mmparity.types.verdict import Verdict
 
 
 def metrics(bit_equal: bool) -> Metrics:

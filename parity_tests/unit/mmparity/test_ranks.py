@@ -21,8 +21,8 @@ from mmparity.gather import gather_traces, shard
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.layout import LayoutError
 from mmparity.ranks import RankFailed, run_ranks
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types.trace import TraceMeta
 
 META = TraceMeta(
     implementation="unified",

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 from mmparity.compare import compare_traces
 from mmparity.engine.result import build
-from mmparity.engine_types import EngineResult, EngineRow, EngineSummary
 from mmparity.errors import MmparityError
 from mmparity.floors import Floors, margin, measure_floors, read_floors, write_floors
 from mmparity.judging_commands import diff, floors, rejudge
@@ -20,15 +19,16 @@ from mmparity.rejudge import OVERRIDES, Rule, read_rules
 from mmparity.rejudge import rejudge as judge
 from mmparity.report import render, terminal_summary
 from mmparity.result import build_result, read_result, to_json, write_result
-from mmparity.result_types import PatchText, Reuse
 from mmparity.resultdiff import difference, lines
-from mmparity.types import (
+from mmparity.types.comparison import (
     CaseComparison,
     ComparisonResult,
-    LayerComparison,
     StructuralDifference,
 )
-from mmparity.verdicts import Verdict
+from mmparity.types.engine import EngineResult, EngineRow, EngineSummary
+from mmparity.types.evidence import PatchText, Reuse
+from mmparity.types.row import LayerComparison
+from mmparity.types.verdict import Verdict
 
 if TYPE_CHECKING:
     from conftest import Sides

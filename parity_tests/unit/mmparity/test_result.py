@@ -14,7 +14,7 @@ import pytest
 from mmparity.compare import compare_traces
 from mmparity.errors import MmparityError
 from mmparity.result import build_result, read_result, to_json, write_result
-from mmparity.types import ComparisonResult, Summary
+from mmparity.types.comparison import ComparisonResult, Summary
 
 if TYPE_CHECKING:
     from conftest import Sides

@@ -14,7 +14,7 @@ from mmparity.cases import Case, Noise
 from mmparity.inputs import read_inputs, write_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.resume import without_finished
-from mmparity.trace_types import Counts, TraceMeta
+from mmparity.types.trace import Counts, TraceMeta
 
 if TYPE_CHECKING:
     from conftest import Sides

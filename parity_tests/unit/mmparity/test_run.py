@@ -26,7 +26,7 @@ from mmparity.jobs import Event
 from mmparity.plan import Options, Plan, make_plan
 from mmparity.result import read_result
 from mmparity.run import execute
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
 
 pytestmark = pytest.mark.usefixtures("ready_traces")
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))

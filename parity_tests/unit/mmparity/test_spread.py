@@ -12,8 +12,8 @@ import torch
 from mmparity.gather import gather_traces
 from mmparity.layout import LayoutError
 from mmparity.spread import RESULT, whole_of
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types.trace import TraceMeta
 
 GRIDS = ((1, 4, 4), (2, 2, 4), (1, 2, 2))
 """16, 16 and 4 patches."""

@@ -10,7 +10,7 @@ import pytest
 
 from mmparity.errors import MmparityError
 from mmparity.structure import differences, read_intentions
-from mmparity.trace_types import TraceMeta
+from mmparity.types.trace import TraceMeta
 
 ROOT = Path(__file__).resolve().parents[3]
 PATCHES = {

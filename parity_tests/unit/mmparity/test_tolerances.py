@@ -11,7 +11,7 @@ from mmparity.devices import DTYPES
 from mmparity.errors import MmparityError
 from mmparity.hook_points import HOOK_POINTS
 from mmparity.tolerances import first_exceeded, quantized_floors, tolerance_for
-from mmparity.types import Metrics
+from mmparity.types.row import Metrics
 
 CLOSE = Metrics(
     numel=8,

@@ -19,8 +19,8 @@ from mmparity import tracefile as module
 from mmparity.cli import main
 from mmparity.errors import MmparityError
 from mmparity.manifest import MANIFEST_LIMIT
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.types.trace import TraceMeta
 
 if TYPE_CHECKING:
     from conftest import Sides

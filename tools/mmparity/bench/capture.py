@@ -37,8 +37,8 @@ from mmparity.implementations import get
 from mmparity.seeded import seeded_checkpoint
 from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceWriter
+from mmparity.types.trace import TraceMeta
 
 CHECKPOINTS = Path("build/parity/checkpoints")
 WARM_UP = 2

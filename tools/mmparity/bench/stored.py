@@ -26,7 +26,7 @@ from mmparity.encoders import Encoder
 from mmparity.files import write_text
 from mmparity.seeded import seeded_checkpoint
 from mmparity.tracefile import TraceReader
-from mmparity.types import CaseComparison
+from mmparity.types.comparison import CaseComparison
 
 SIDES = ("old", "new")
 SECONDS, MIB, TENSORS = 8, 256, 361

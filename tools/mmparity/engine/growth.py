@@ -18,7 +18,7 @@ from mmparity.engine.job import EngineJob
 from mmparity.engine.memory import write
 from mmparity.engine.probe import ask
 from mmparity.engine.scenarios import Image, Request
-from mmparity.engine_types import EngineFigures, EnginePoint
+from mmparity.types.engine import EngineFigures, EnginePoint
 
 OPTIONS = {"mm_processor_cache_gb": 0, "max_num_batched_tokens": 4096}
 BATCH = 25

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mmparity.engine.outcomes import Answer, Outcome
 from mmparity.engine.scenarios import Engine, Scenario
-from mmparity.engine_types import EngineRow, EngineVerdict
+from mmparity.types.engine import EngineRow, EngineVerdict
 
 if TYPE_CHECKING:
     import torch

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from mmparity.engine_types import EngineFigures, EnginePoint
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
+from mmparity.types.engine import EngineFigures, EnginePoint
 
 WARM_UP = 0.1
 """Share of the requests after which growth counts."""

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.engine.memory import ALLOWED_GROWTH, growth
-from mmparity.engine_types import (
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
+from mmparity.result import ENGINE_FILE, strict
+from mmparity.types.engine import (
     EngineFigures,
     EngineMemory,
     EngineResult,
     EngineRow,
     EngineSummary,
 )
-from mmparity.errors import MmparityError
-from mmparity.files import write_text
-from mmparity.result import ENGINE_FILE, strict
-from mmparity.verdicts import worst
+from mmparity.types.verdict import worst
 
 SCHEMA_VERSION = 1
 FLAT = "unified"

@@ -21,13 +21,13 @@ from mmparity.engine.judge import PAIRS, Pair, judge
 from mmparity.engine.result import build, judge_memory
 from mmparity.engine.scenarios import ENGINES
 from mmparity.engine.sides import Side
-from mmparity.engine_types import EngineMemory, EngineResult, EngineRow
 from mmparity.errors import MmparityError
 from mmparity.feasible import check_trees_used
 from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.processes import end_group, started, tail_of
 from mmparity.project import ROOT
 from mmparity.trees import find_trees
+from mmparity.types.engine import EngineMemory, EngineResult, EngineRow
 
 CHECKPOINTS = ROOT / "build" / "checkpoints"
 SILENCE_SECONDS = 240.0

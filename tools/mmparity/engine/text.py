@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mmparity.engine_types import EngineMemory, EngineResult, EngineRow
+from mmparity.types.engine import EngineMemory, EngineResult, EngineRow
 
 _MIB = 1 << 20
 

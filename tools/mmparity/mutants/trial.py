@@ -30,10 +30,10 @@ from mmparity.implementations import get
 from mmparity.inputs import read_inputs
 from mmparity.mutants.workload import Workload
 from mmparity.tolerances import tolerance_for
-from mmparity.trace_types import TraceMeta
 from mmparity.tracefile import TraceReader, TraceWriter
-from mmparity.types import CaseComparison
-from mmparity.verdicts import worst
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.trace import TraceMeta
+from mmparity.types.verdict import worst
 from mmparity.worker import DTYPES
 
 UNCHANGED = "unchanged"

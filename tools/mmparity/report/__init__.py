@@ -9,7 +9,7 @@ from pathlib import Path
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.report import html, junit, markdown, text, view
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
 
 FILES = {
     "html": "report.html",

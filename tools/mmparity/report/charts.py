@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from markupsafe import Markup, escape
 
 from mmparity.report import labels, rows
-from mmparity.types import CaseComparison, LayerComparison
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.row import LayerComparison
 
 WIDTH, HEIGHT = 720, 250
 LEFT, RIGHT, TOP, BOTTOM = 40, 108, 10, 42

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.trace_types import Counts, TraceMeta
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.trace import Counts, TraceMeta
 
 COUNTS = (
     ("dispatches", "dispatches"),

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mmparity.report import labels, rows
-from mmparity.types import CaseComparison, LayerComparison, Metrics
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.row import LayerComparison, Metrics
 
 DIGITS = 3
 ELEMENT_DIGITS = 6

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmparity.report import labels
-from mmparity.result_types import Reuse
-from mmparity.trace_types import TraceMeta
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.evidence import Reuse
+from mmparity.types.trace import TraceMeta
 
 EXPECTED = ("implementation", "one forward")
 """What always differs between the sides."""

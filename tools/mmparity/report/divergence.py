@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.report import labels, rows
-from mmparity.types import CaseComparison, ComparisonResult, FirstDivergence
+from mmparity.types.comparison import CaseComparison, ComparisonResult, FirstDivergence
 
 
 @dataclass(frozen=True)

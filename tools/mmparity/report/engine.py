@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mmparity.engine_types import EngineMemory, EngineResult, EngineRow, EngineSpeed
 from mmparity.report import labels
 from mmparity.report.memory_chart import memory_chart
+from mmparity.types.engine import EngineMemory, EngineResult, EngineRow, EngineSpeed
 
 LIST_LIMIT = 300
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from mmparity.report import charts, data, labels, rows
 from mmparity.report.view import CaseView, ReportView
-from mmparity.types import CaseComparison, ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
 
 HARD_LIMIT = 2 * 1024 * 1024
 TYPICAL = 450 * 1024

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels, structures
-from mmparity.types import CaseComparison, ComparisonResult, Coverage
+from mmparity.types.comparison import CaseComparison, ComparisonResult, Coverage
 
 ORDER = ("structural", "unknown", "dtype path", "rounding only", "equal")
 """The most serious first."""

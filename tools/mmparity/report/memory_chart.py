@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from mmparity.engine_types import EngineFigures
 from mmparity.report import labels
 from mmparity.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Labels
+from mmparity.types.engine import EngineFigures
 
 COLORS = ("old-oracle", "new-oracle", "new-old", "allowed")
 MOST_POINTS = 240

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from mmparity.hook_points import pattern_of
 from mmparity.report import labels, rows
-from mmparity.result_types import ReplacedCode
-from mmparity.types import CaseComparison, ComparisonResult
-from mmparity.verdicts import Verdict
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.evidence import ReplacedCode
+from mmparity.types.verdict import Verdict
 
 
 @dataclass(frozen=True)

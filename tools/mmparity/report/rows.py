@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.types import LayerComparison, Metrics, Tolerance
-from mmparity.verdicts import Verdict, worst
+from mmparity.types.row import LayerComparison, Metrics, Tolerance
+from mmparity.types.verdict import Verdict, worst
 
 Pick = Callable[[Metrics], "float | None"]
 

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mmparity import engine_types, result_types, trace_types, types
+from mmparity.types import comparison, engine, evidence, trace
 
-MODULES = (engine_types, result_types, trace_types, types)
+MODULES = (engine, evidence, trace, comparison)
 NOT_FINITE = "^(NaN|-?Infinity)$"
 
 
@@ -42,7 +42,9 @@ class _Generator(GenerateJsonSchema):
 
 def schema() -> dict[str, Any]:
     """Returns the schema of the file that holds a ComparisonResult."""
-    made = TypeAdapter(types.ComparisonResult).json_schema(schema_generator=_Generator)
+    made = TypeAdapter(comparison.ComparisonResult).json_schema(
+        schema_generator=_Generator
+    )
     docs = _field_docs()
     for name, definition in [("ComparisonResult", made), *made["$defs"].items()]:
         module = next(item for item in MODULES if hasattr(item, name))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.types import CaseComparison, StructuralDifference
+from mmparity.types.comparison import CaseComparison, StructuralDifference
 
 LIST_LIMIT = 400
 """Differences of one pair; what is beyond is counted on the page."""

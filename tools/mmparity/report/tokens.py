@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.types import CaseComparison, TokenMap
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.row import TokenMap
 
 DECADES = 3
 """Errors this many powers of ten below the largest have the lightest colour."""

@@ -25,8 +25,9 @@ from mmparity.report.engine import EngineView
 from mmparity.report.replaced import PatchView, ReplacedView
 from mmparity.report.rows import GroupView, Margin, RowView
 from mmparity.report.structures import ChangeView, StructureView
-from mmparity.types import CaseComparison, ComparisonResult, LayerComparison
-from mmparity.verdicts import Verdict
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.row import LayerComparison
+from mmparity.types.verdict import Verdict
 
 FAILING_LIMIT = 60
 """Failing rows of one case that every format shows in full."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mmparity.locks import held
-from mmparity.verdicts import EXIT_CODES
+from mmparity.types.verdict import EXIT_CODES
 
 EPILOG = """\b
 Examples:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from mmparity.engine.result import summarise
-from mmparity.engine_types import EngineResult, EngineRow, EngineSpeed
-from mmparity.verdicts import worst
+from mmparity.types.engine import EngineResult, EngineRow, EngineSpeed
+from mmparity.types.verdict import worst
 
 
 def with_serving(result: EngineResult, data: dict[str, Any]) -> EngineResult:

@@ -20,7 +20,7 @@ from mmparity.serving.types import (
     Judged,
     Measured,
 )
-from mmparity.verdicts import Verdict
+from mmparity.types.verdict import Verdict
 
 FILE = "serving.json"
 PERCENTILES = (50, 95, 99)

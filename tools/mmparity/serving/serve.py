@@ -30,7 +30,7 @@ from mmparity.serving.types import (
     Question,
     Settings,
 )
-from mmparity.verdicts import worst
+from mmparity.types.verdict import worst
 
 FILE, PAGE = "serve.json", "serve.md"
 SMALL_MODEL = "qwen2.5-vl"

@@ -10,7 +10,7 @@ import torch
 from mmparity.engine.judge import Pair, judge
 from mmparity.engine.outcomes import Outcome
 from mmparity.engine.scenarios import ENGINES, SCENARIOS, Generate, Scenario
-from mmparity.engine_types import EngineRow
+from mmparity.types.engine import EngineRow
 
 EXACT = Pair("vllm-0.12.0", "unified", 0.0, 0.0)
 NEAR = Pair("ascend-0.11.0", "unified-ascend", 1e-3, 1e-5)

@@ -11,12 +11,7 @@ from mmparity import result as comparisons
 from mmparity.engine.command import attach
 from mmparity.engine.result import build, judge_memory, to_json, write_result
 from mmparity.engine.text import summary
-from mmparity.engine_types import (
-    EngineFigures,
-    EnginePoint,
-    EngineResult,
-    EngineRow,
-)
+from mmparity.types.engine import EngineFigures, EnginePoint, EngineResult, EngineRow
 
 MIB = 1 << 20
 

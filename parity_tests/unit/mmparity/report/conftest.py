@@ -11,7 +11,17 @@ from typing import Literal
 
 import pytest
 
-from mmparity.engine_types import (
+from mmparity.hook_points import block_number, expand
+from mmparity.precision import precision_verdicts
+from mmparity.types.comparison import (
+    CaseComparison,
+    ComparisonResult,
+    Coverage,
+    FirstDivergence,
+    StructuralDifference,
+    Summary,
+)
+from mmparity.types.engine import (
     EngineFigures,
     EngineMemory,
     EnginePoint,
@@ -20,23 +30,15 @@ from mmparity.engine_types import (
     EngineSpeed,
     EngineSummary,
 )
-from mmparity.hook_points import block_number, expand
-from mmparity.precision import precision_verdicts
-from mmparity.result_types import PatchText, ReplacedCode, Reuse, ReusedTrace
-from mmparity.trace_types import Counts, TraceMeta, Unmatched
-from mmparity.types import (
-    CaseComparison,
-    ComparisonResult,
-    Coverage,
-    FirstDivergence,
+from mmparity.types.evidence import PatchText, ReplacedCode, Reuse, ReusedTrace
+from mmparity.types.row import (
     LayerComparison,
     Metrics,
-    StructuralDifference,
-    Summary,
     TokenMap,
     Tolerance,
     WorstElement,
 )
+from mmparity.types.trace import Counts, TraceMeta, Unmatched
 
 NOISE = {"bfloat16": 2.6e-3, "float32": 2.1e-7}
 PICTURE = "data:image/jpeg;base64," + (

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from mmparity.report import write_reports
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mmparity.engine_types import EngineResult
 from mmparity.errors import MmparityError
 from mmparity.report import render, terminal_summary
 from mmparity.result import (
@@ -19,7 +18,8 @@ from mmparity.result import (
     with_engine_beside,
     write_result,
 )
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
+from mmparity.types.engine import EngineResult
 
 
 def written(engine: EngineResult, folder: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from mmparity.report import FILES, render, schema
 from mmparity.result import to_json
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
 
 ROOT = Path(__file__).resolve().parents[4]
 GOLDEN = ROOT / "parity_tests" / "golden"

@@ -14,8 +14,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mmparity.report import markdown, render, terminal_summary
-from mmparity.trace_types import Unmatched
-from mmparity.types import ComparisonResult, StructuralDifference
+from mmparity.types.comparison import ComparisonResult, StructuralDifference
+from mmparity.types.trace import Unmatched
 
 NAMES = {
     "script": "</script><script>alert(1)</script>",

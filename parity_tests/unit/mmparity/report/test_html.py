@@ -17,7 +17,7 @@ from html.parser import HTMLParser
 import pytest
 
 from mmparity.report import html, render, terminal_summary
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
 
 Make = Callable[..., ComparisonResult]
 FULL = {

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from mmparity.report import render, terminal_summary
-from mmparity.types import ComparisonResult, Coverage
+from mmparity.types.comparison import ComparisonResult, Coverage
 
 Make = Callable[..., ComparisonResult]
 FORMATS = ("html", "markdown", "text")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from mmparity.overrides import read_map
 from mmparity.replaced import replaced_code
 from mmparity.report import replaced
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
 
 
 def test_every_override_and_every_patch_of_the_map_is_there() -> None:

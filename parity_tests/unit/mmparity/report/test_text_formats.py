@@ -13,8 +13,8 @@ import pytest
 
 from mmparity.errors import MmparityError
 from mmparity.report import labels, markdown, render, terminal_summary, write_reports
-from mmparity.trace_types import Unmatched
-from mmparity.types import ComparisonResult
+from mmparity.types.comparison import ComparisonResult
+from mmparity.types.trace import Unmatched
 
 Make = Callable[..., ComparisonResult]
 MANY = {

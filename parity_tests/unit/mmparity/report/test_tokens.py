@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mmparity.report import tokens
-from mmparity.types import CaseComparison, ComparisonResult, TokenMap
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.row import TokenMap
 
 
 def pixels(uri: str) -> np.ndarray:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mmparity.engine_types import EngineResult, EngineSummary
 from mmparity.serving.engine_rows import with_serving
+from mmparity.types.engine import EngineResult, EngineSummary
 
 NOTHING = EngineResult("pass", EngineSummary(0, 0, 0, 0, 0), (), (), {}, (), {})
 

@@ -10,151 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mmparity.engine_types import EngineResult
-from mmparity.result_types import PatchText as PatchText
-from mmparity.result_types import ReplacedCode as ReplacedCode
-from mmparity.result_types import Reuse as Reuse
-from mmparity.result_types import ReusedTrace as ReusedTrace
-from mmparity.trace_types import TRACE_VERSION as TRACE_VERSION
-from mmparity.trace_types import Counts as Counts
-from mmparity.trace_types import Side as Side
-from mmparity.trace_types import TensorRecord as TensorRecord
-from mmparity.trace_types import TraceMeta as TraceMeta
-from mmparity.trace_types import Unmatched as Unmatched
-from mmparity.verdicts import Verdict as Verdict
+from mmparity.types.engine import EngineResult
+from mmparity.types.evidence import PatchText as PatchText
+from mmparity.types.evidence import ReplacedCode as ReplacedCode
+from mmparity.types.evidence import Reuse as Reuse
+from mmparity.types.evidence import ReusedTrace as ReusedTrace
+from mmparity.types.row import Fault, LayerComparison, TokenMap
+from mmparity.types.trace import TRACE_VERSION as TRACE_VERSION
+from mmparity.types.trace import Counts as Counts
+from mmparity.types.trace import Side as Side
+from mmparity.types.trace import TensorRecord as TensorRecord
+from mmparity.types.trace import TraceMeta as TraceMeta
+from mmparity.types.trace import Unmatched as Unmatched
+from mmparity.types.verdict import Verdict as Verdict
 
 SCHEMA_VERSION = 2
 
 PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "unknown"]
 
 StructureVerdict = Literal["intended", "undeclared", "not judged", "not recorded"]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Differences of one hook point; all arithmetic is done in float64.
-
-    ``old`` is always the denominator. ``None`` means not applicable, and is
-    never produced by a computation that failed (that is an error).
-    """
-
-    numel: int
-    bit_equal: bool
-    max_abs_diff: float
-    mean_abs_diff: float
-    normalized_l2_error: float
-    cosine_similarity: float
-    min_token_cosine: float
-    min_token_cosine_index: int
-    max_token_error: float
-    """Largest per-token normalized L2 error, new against old."""
-    max_token_error_index: int
-    worst_index: tuple[int, ...]
-    old_at_worst: float
-    new_at_worst: float
-    max_element_error: float
-    """Largest |new - old| over (|old| + root mean square of old)."""
-    old_max_abs: float
-    old_oracle_error: float | None = None
-    """normalized_l2_error of old against the float64 oracle."""
-    new_oracle_error: float | None = None
-    old_oracle_max_token_error: float | None = None
-    new_oracle_max_token_error: float | None = None
-    old_oracle_max_abs_diff: float | None = None
-    new_oracle_max_abs_diff: float | None = None
-    torch_close: bool | None = None
-    """Whether torch.testing.assert_close passes with its defaults. Shown, and never
-    the verdict: it calls most rows of a correct pair in bfloat16 wrong."""
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What is allowed at a hook point, and why; see docs/reading-a-report.md."""
-
-    normalized_l2_error: float
-    max_token_error: float
-    oracle_error: float
-    """Largest normalized_l2_error of new against the oracle."""
-    oracle_factor: float
-    """new's error against the oracle may be this many times old's; twice as many
-    for the worst token and the worst element."""
-    max_element_error: float = float("inf")
-    oracle_floor: float = 0.0
-    """Old's error counts as at least this much: it may be exact by chance."""
-    exact: bool = False
-    """Integers and control tensors: bit-equality only."""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Grafted:
-    """A row again, with new fed old's tensors at every hook point before it.
-
-    Where the free-running row shows how error accumulates, this one shows who makes
-    it.
-
-    Attributes:
-        verdict: under the tolerance of the row.
-        reason: why it is not a pass.
-        metrics: of new's tensor against old's.
-        follows: failing hook points that could not be fed, so that this row may only
-            show what they did.
-    """
-
-    verdict: Verdict
-    reason: str
-    metrics: Metrics | None
-    follows: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One place where new itself differs from old, found by grafting.
-
-    Attributes:
-        hook_point: the first row of it; ``{i}`` stands for the block in ``pattern``.
-        pattern: the hook point without its number.
-        rows: all rows of that pattern that fail when grafted.
-        about: what lies between the row and those before it, in words.
-    """
-
-    hook_point: str
-    pattern: str
-    rows: tuple[str, ...]
-    about: str
-
-
-@dataclass(frozen=True)
-class LayerComparison:
-    """One row: one hook point of one case.
-
-    ``reason`` says in one sentence why the row is not a pass. ``exceeded`` names
-    the first metric out of bounds, with its ``value`` and what was ``allowed``.
-    """
-
-    hook_point: str
-    order: int
-    block: int | None
-    verdict: Verdict
-    old_path: str
-    new_path: str
-    old_transforms: tuple[str, ...]
-    new_transforms: tuple[str, ...]
-    shape: tuple[int, ...]
-    old_dtype: str
-    new_dtype: str
-    metrics: Metrics | None
-    tolerance: Tolerance | None
-    reason: str = ""
-    exceeded: str | None = None
-    value: float | None = None
-    allowed: float | None = None
-    grafted: Grafted | None = None
-    """None where no grafted run was made."""
-    null_floor: float | None = None
-    """normalized_l2_error that is noise here, by measured null pairs of its dtype."""
-    margin: float | None = None
-    """The row's normalized_l2_error over the floor; None where the floor is 0."""
 
 
 @dataclass(frozen=True)
@@ -182,36 +56,6 @@ class Coverage:
     def __post_init__(self) -> None:
         classes = self.matched + self.equivalent + self.absent + self.uncovered
         assert classes == self.executed, (classes, self.executed)
-
-
-@dataclass(frozen=True)
-class WorstElement:
-    """One element of a failing row."""
-
-    index: tuple[int, ...]
-    old: float
-    new: float
-
-
-@dataclass(frozen=True)
-class TokenMap:
-    """Where a failing row differs, and by what.
-
-    Attributes:
-        hook_point: the row.
-        errors: each token's normalized L2 error, new against old, three digits.
-        places: each token's place in raster order over the images of grid_thw, in
-            patches or, where there is one token for four, in merged cells; empty
-            where tokens have no place on an image.
-        elements: those that differ most, the worst first.
-        statistics: mean, deviation and so on -> of old, of new.
-    """
-
-    hook_point: str
-    errors: tuple[float, ...]
-    places: tuple[int, ...]
-    elements: tuple[WorstElement, ...] = ()
-    statistics: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

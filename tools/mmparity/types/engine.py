@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mmparity.verdicts import Verdict
+from mmparity.types.verdict import Verdict
 
 EngineVerdict = Literal["pass", "fail", "error", "cannot run"]
 

@@ -8,10 +8,10 @@ import itertools
 import pytest
 
 from mmparity.engine.result import build
-from mmparity.engine_types import EngineRow
 from mmparity.serving.engine_rows import with_serving
 from mmparity.serving.serve import verdict_of
-from mmparity.verdicts import EXIT_CODES, Verdict, worst
+from mmparity.types.engine import EngineRow
+from mmparity.types.verdict import EXIT_CODES, Verdict, worst
 
 TWO = list(itertools.product(EXIT_CODES, repeat=2))
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from mmparity import hook_points
-from mmparity.cases import Case, Noise
-from mmparity.implementations import get
-from mmparity.inputs import Geometry, write_inputs
 from mmparity.jobs import GO, CaptureJob, Event, Job
-from mmparity.seeded import seeded_checkpoint
-from mmparity.tower_config import read_vision_config
 from mmparity.tracefile import TraceReader
+from mmparity.workload.cases import Case, Noise
+from mmparity.workload.implementations import get
+from mmparity.workload.inputs import Geometry, write_inputs
+from mmparity.workload.seeded import seeded_checkpoint
+from mmparity.workload.tower_config import read_vision_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "vllm_src"

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mmparity.cli import main
-from mmparity.implementations import ENCODERS, IMPLEMENTATIONS
-from mmparity.models import MODELS
 from mmparity.tracefile import TraceReader
+from mmparity.workload.implementations import ENCODERS, IMPLEMENTATIONS
+from mmparity.workload.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "adding-an-encoder.md"

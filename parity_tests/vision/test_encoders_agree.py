@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from mmparity import hook_points
-from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.npu_emulation import EMULATED
-from mmparity.pairs import DEFAULT_PAIRS
 from mmparity.structure import differences
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.pairs import DEFAULT_PAIRS
 
 if TYPE_CHECKING:
     from conftest import Captures

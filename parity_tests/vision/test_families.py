@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mmparity import hook_points
-from mmparity.models import FAMILIES
-from mmparity.models import get as get_model
-from mmparity.pairs import MODEL_PAIRS
 from mmparity.structure import differences
 from mmparity.tracefile import TraceReader
+from mmparity.workload.models import FAMILIES
+from mmparity.workload.models import get as get_model
+from mmparity.workload.pairs import MODEL_PAIRS
 
 if TYPE_CHECKING:
     from conftest import Towers

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.mutants.catalogue import read_catalogue
 from mmparity.mutants.peers.places import is_right
 from mmparity.mutants.peers.run import runnable
 from mmparity.mutants.run import OLD_OF, run_mutants
 from mmparity.mutants.score import score
-from mmparity.trees import find_trees
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.trees import find_trees
 
 
 def test_every_edit_of_the_catalogue_fits_the_trees() -> None:

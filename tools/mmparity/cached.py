@@ -21,7 +21,6 @@ from mmparity import provenance
 from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.crew import LocalCrew, RunState, Watcher, job_of
 from mmparity.errors import MmparityError
-from mmparity.implementations import ADDED
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import Worker
 from mmparity.manifest import MANIFEST
@@ -32,6 +31,7 @@ from mmparity.subjects import Subject
 from mmparity.tracefile import TraceReader
 from mmparity.types.evidence import Reuse, ReusedTrace
 from mmparity.types.trace import TraceMeta
+from mmparity.workload.implementations import ADDED
 
 ENVIRONMENT = (
     *("VLLM_", "ASCEND_", "TORCH", "PYTORCH_", "ATEN_", "PYTHONPATH", "CUDA_"),

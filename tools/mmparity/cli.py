@@ -61,7 +61,7 @@ class _Group(click.Group):
 )
 def main(encoders: tuple[Path, ...]) -> None:
     """Compare vision encoders, layer by layer, across implementations."""
-    from mmparity.implementations import add_file
+    from mmparity.workload.implementations import add_file
 
     for file in encoders:
         add_file(file)
@@ -348,7 +348,7 @@ def _options(given: dict[str, Any]) -> Options:
 
 
 def _implementations() -> dict[str, Any]:
-    from mmparity.implementations import IMPLEMENTATIONS
+    from mmparity.workload.implementations import IMPLEMENTATIONS
 
     return IMPLEMENTATIONS
 

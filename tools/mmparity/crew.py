@@ -16,10 +16,10 @@ from typing import Protocol
 from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import Worker
-from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import ORACLE
 from mmparity.subjects import Subject
 from mmparity.types.comparison import CaseComparison
+from mmparity.workload.models import DEFAULT_MODEL
 
 
 class Watcher(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmparity.errors import MmparityError
 
 if TYPE_CHECKING:
-    from mmparity.implementations import Implementation
+    from mmparity.workload.implementations import Implementation
 
 
 ORACLE_DTYPES = ("float64",)

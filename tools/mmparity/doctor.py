@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from mmparity.implementations import IMPLEMENTATIONS
+from mmparity.workload.implementations import IMPLEMENTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30

@@ -17,14 +17,15 @@ from typing import Any
 
 import torch
 
-from mmparity import encoders, hook_points, models
+from mmparity import encoders, hook_points
 from mmparity.encoders.rules import Declared, HookMap, Tap
 from mmparity.errors import MmparityError
-from mmparity.implementations import Implementation
 from mmparity.layout import Geometry, LayoutError, execute, plan
 from mmparity.msprobe import Call, Dump
 from mmparity.tracefile import TraceWriter
 from mmparity.types.trace import TraceMeta
+from mmparity.workload import models
+from mmparity.workload.implementations import Implementation
 
 BLOCK = "blocks.{i}"
 UNSEEN = ("", "patch_embed", BLOCK, "merger", "deepstack_merger_list.{i}")

@@ -8,17 +8,16 @@ import shows is left to the worker.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmparity import devices, models
+from mmparity import devices
 from mmparity.errors import MmparityError
-from mmparity.trees import parse_tree
+from mmparity.workload import models
 
 if TYPE_CHECKING:
-    from mmparity.implementations import Implementation
     from mmparity.plan import Options, Plan
+    from mmparity.workload.implementations import Implementation
 
 TENSOR_PARALLEL = (1, 2, 4, 8)
 
@@ -45,29 +44,10 @@ def check_options(options: Options) -> None:
         )
 
 
-def check_trees_used(
-    options: Iterable[str],
-    names: Iterable[str],
-    implementations: dict[str, Implementation],
-) -> None:
-    """Refuses a ``--tree`` that nothing would run, and one of two for one place."""
-    names, seen = set(names), set()
-    for text in options:
-        key, _ = parse_tree(text, implementations)
-        if key[0] not in names:
-            raise MmparityError(
-                f"--tree {text!r}: {key[0]} takes no part. These do: "
-                f"{', '.join(sorted(names))}"
-            )
-        if key in seen:
-            raise MmparityError(f"--tree {':'.join(key)} is given twice: give one.")
-        seen.add(key)
-
-
 def check_plan(plan: Plan, implementations: dict[str, Implementation]) -> None:
     """Raises MmparityError with the first thing of a plan that cannot run."""
-    from mmparity.inputs import Geometry, check_fits
-    from mmparity.tower_config import with_depth
+    from mmparity.workload.inputs import Geometry, check_fits
+    from mmparity.workload.tower_config import with_depth
 
     sides = [item for name in plan.trees if not (item := implementations[name]).oracle]
     for side in sides:
@@ -93,8 +73,8 @@ def check_plan(plan: Plan, implementations: dict[str, Implementation]) -> None:
 
 def vision_config_of(plan: Plan) -> Any:
     """The vision configuration that a plan runs, at its full depth."""
-    from mmparity.seeded import vision_config
-    from mmparity.tower_config import read_vision_config
+    from mmparity.workload.seeded import vision_config
+    from mmparity.workload.tower_config import read_vision_config
 
     if plan.options.checkpoint is not None:
         return read_vision_config(plan.options.checkpoint)
@@ -151,8 +131,8 @@ def _check_ranks(plan: Plan, config: Any, what: str) -> None:
 
 def _check_quantized(plan: Plan, config: Any, sides: list[Implementation]) -> None:
     """Whether a W8A8 checkpoint meets W8A8 cases, and sides that can load it."""
-    from mmparity.checkpoint import quantization
     from mmparity.plan import QUANTIZED_DTYPES
+    from mmparity.workload.checkpoint import quantization
 
     folder = plan.options.checkpoint
     is_quantized = (

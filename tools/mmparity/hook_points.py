@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmparity.errors import MmparityError
-from mmparity.models import Architecture
+from mmparity.workload.models import Architecture
 
 Kind = Literal["integer", "control", "float"]
 """integer: bit-equal or wrong. control: computed from the grid alone, before

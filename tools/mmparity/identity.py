@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from mmparity import checkpoint
 from mmparity.errors import MmparityError
-from mmparity.inputs import Inputs, pixels_digest
 from mmparity.msprobe import Call, Dump
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta
+from mmparity.workload import checkpoint
+from mmparity.workload.inputs import Inputs, pixels_digest
 
 PIXELS = ("patch_embed.proj", "patch_embed")
 """Modules whose input is the pixels; Ascend's projection is no module call."""

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import click
 
-from mmparity import encoders, hook_points, models
-from mmparity.cases import CASES
+from mmparity import encoders, hook_points
 from mmparity.encoders.rules import Declared, HookMap, Tap
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS, get
-from mmparity.pairs import has_encoder
+from mmparity.workload import models
+from mmparity.workload.cases import CASES
+from mmparity.workload.implementations import IMPLEMENTATIONS, get
+from mmparity.workload.pairs import has_encoder
 
 ABSENT = "(no hook point)"
 

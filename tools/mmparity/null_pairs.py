@@ -17,11 +17,9 @@ from pathlib import Path
 import torch
 
 from mmparity import hook_points, provenance
-from mmparity.cases import Case, Noise
 from mmparity.compare import compare_traces
 from mmparity.crew import job_of
 from mmparity.errors import MmparityError
-from mmparity.inputs import Geometry, write_inputs
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import WORKER, run_worker
 from mmparity.plan import Plan
@@ -31,6 +29,8 @@ from mmparity.subjects import Subject, prepare
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.trace import TraceMeta
+from mmparity.workload.cases import Case, Noise
+from mmparity.workload.inputs import Geometry, write_inputs
 
 IN_FRONT = Noise((1, 8, 12), 7)
 """What a case is packed behind."""
@@ -124,7 +124,7 @@ def _rows_from(
 
 def _packed_inputs(subject: Subject) -> dict[str, Path]:
     """Case -> the pixels of a filler image and its own."""
-    from mmparity.tower_config import read_vision_config
+    from mmparity.workload.tower_config import read_vision_config
 
     geometry = Geometry.of(read_vision_config(Path(subject.checkpoint)))
     folder = subject.plan.options.out / "inputs" / "packed"

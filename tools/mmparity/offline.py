@@ -14,10 +14,7 @@ from mmparity.compare import compare_traces
 from mmparity.dumps import Subject, calls_of, depth_of, dtype_of, write_trace
 from mmparity.errors import MmparityError
 from mmparity.identity import pixels_of, qualified, weights_of
-from mmparity.implementations import get
-from mmparity.inputs import read_inputs
 from mmparity.manifest import MANIFEST
-from mmparity.models import DEFAULT_MODEL
 from mmparity.msprobe import Dump, is_dump
 from mmparity.partial_traces import LEFT_OUT
 from mmparity.plan import ORACLE_DTYPE
@@ -25,6 +22,9 @@ from mmparity.result import build_result, write_result
 from mmparity.tracefile import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta
+from mmparity.workload.implementations import get
+from mmparity.workload.inputs import read_inputs
+from mmparity.workload.models import DEFAULT_MODEL
 
 Key = tuple[str, str]
 Traces = dict[Key, TraceReader]
@@ -146,8 +146,8 @@ def _of_dump(
     folder: Path, name: str, case: str, out: Path, options: DumpOptions
 ) -> TraceReader:
     """The trace that a dump makes, with what can be shown or is assumed of it."""
-    from mmparity.seeded import vision_config
-    from mmparity.tower_config import read_vision_config, with_depth
+    from mmparity.workload.seeded import vision_config
+    from mmparity.workload.tower_config import read_vision_config, with_depth
 
     dump = Dump(folder)
     config = (

@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mmparity import checkpoint
 from mmparity.errors import MmparityError
-from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.provenance import own_code
 from mmparity.types.trace import TraceMeta
+from mmparity.workload import checkpoint
+from mmparity.workload.inputs import Inputs, read_inputs
 
 PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
 MODIFIED, UNVERSIONED = "-modified", "unversioned"

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmparity import hook_points, models
-from mmparity.cases import CASES
+from mmparity import hook_points
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS
-from mmparity.pairs import MODEL_PAIRS, QUANTIZED_PAIRS, STANDS_IN_FOR
 from mmparity.project import ROOT, SOURCES
+from mmparity.workload import models
+from mmparity.workload.cases import CASES
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.pairs import MODEL_PAIRS, QUANTIZED_PAIRS, STANDS_IN_FOR
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -9,24 +9,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmparity.cases import CASES, DEFAULT_CASES, Case, Grid, noise_case, parse_grid
 from mmparity.devices import check_dtype
 from mmparity.errors import MmparityError
-from mmparity.feasible import check_options, check_plan, check_trees_used
-from mmparity.models import DEFAULT_MODEL, MODELS
-from mmparity.models import get as get_model
-from mmparity.pairs import (
+from mmparity.feasible import check_options, check_plan
+from mmparity.project import known
+from mmparity.workload.cases import (
+    CASES,
+    DEFAULT_CASES,
+    Case,
+    Grid,
+    noise_case,
+    parse_grid,
+)
+from mmparity.workload.models import DEFAULT_MODEL, MODELS
+from mmparity.workload.models import get as get_model
+from mmparity.workload.pairs import (
     DEFAULT_PAIRS,
     MODEL_PAIRS,
     QUANTIZED_PAIRS,
     choose_pairs,
     has_encoder,
 )
-from mmparity.project import known
-from mmparity.trees import find_trees as find_trees
+from mmparity.workload.trees import check_trees_used
+from mmparity.workload.trees import find_trees as find_trees
 
 if TYPE_CHECKING:
-    from mmparity.implementations import Implementation
+    from mmparity.workload.implementations import Implementation
 
 ORACLE = "hf"
 ORACLE_DTYPE = "float64"

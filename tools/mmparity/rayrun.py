@@ -21,11 +21,11 @@ from typing import Any
 
 from mmparity.crew import RunState, Watcher, job_of
 from mmparity.errors import MmparityError
-from mmparity.implementations import ENCODERS
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import WORKER, run_worker
 from mmparity.processes import TOOLS
 from mmparity.subjects import Subject
+from mmparity.workload.implementations import ENCODERS
 
 LOCAL = "local"
 INSTALL = "make setup EXTRA=machines"

@@ -15,10 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmparity import provenance
-from mmparity.cases import Case
 from mmparity.crew import Crew, LocalCrew, RunState, Watcher, job_of, pairs_of
 from mmparity.errors import MmparityError
-from mmparity.inputs import pictures
 from mmparity.jobs import Event, Job
 from mmparity.launch import WORKER
 from mmparity.plan import (
@@ -33,6 +31,8 @@ from mmparity.regraft import Target, regraft
 from mmparity.result import FILE_NAME, build_result, with_engine_beside, write_result
 from mmparity.subjects import Subject, batches, input_file, prepare
 from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.workload.cases import Case
+from mmparity.workload.inputs import pictures
 
 if TYPE_CHECKING:
     from mmparity.cached import TraceCache

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmparity import hook_points
-from mmparity.cases import Grid
 from mmparity.encoders import Encoder, Ranks
 from mmparity.layout import LayoutError
+from mmparity.workload.cases import Grid
 
 if TYPE_CHECKING:
     from mmparity.capture import Sink

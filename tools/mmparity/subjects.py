@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from mmparity.cases import Case
 from mmparity.errors import MmparityError
 from mmparity.feasible import vision_config_of
-from mmparity.inputs import Geometry, write_inputs
-from mmparity.models import DEFAULT_MODEL
 from mmparity.plan import Plan, peak_trace_bytes
 from mmparity.project import ROOT
+from mmparity.workload.cases import Case
+from mmparity.workload.inputs import Geometry, write_inputs
+from mmparity.workload.models import DEFAULT_MODEL
 
 CHECKPOINTS = ROOT / "build" / "checkpoints"
 BATCH_BYTES = 6 << 30
@@ -56,15 +56,15 @@ def input_file(plan: Plan, case: Case) -> Path:
 
 
 def _trace_bytes(plan: Plan) -> int:
-    from mmparity.tower_config import with_depth
+    from mmparity.workload.tower_config import with_depth
 
     config = with_depth(vision_config_of(plan), plan.depth)
     return peak_trace_bytes(plan, config.depth)
 
 
 def _subject(plan: Plan, trace_bytes: int) -> Subject:
-    from mmparity.seeded import seeded_checkpoint
-    from mmparity.tower_config import read_vision_config, with_depth
+    from mmparity.workload.seeded import seeded_checkpoint
+    from mmparity.workload.tower_config import read_vision_config, with_depth
 
     checkpoint = plan.options.checkpoint
     if checkpoint is None:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from mmparity import metrics
-from mmparity.cases import Grid
 from mmparity.tolerances import is_integral
 from mmparity.tracefile import TraceReader
 from mmparity.types.row import LayerComparison, TokenMap, WorstElement
+from mmparity.workload.cases import Grid
 
 MOST_ROWS = 8
 """Failing rows of a case, the earliest, that a map is made of."""

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from mmparity import checkpoint, hook_points
+from mmparity import hook_points
 from mmparity.encoders import Encoder, Ranks
 from mmparity.gather import shard
 from mmparity.hook_points import HookPoint, pattern_of
 from mmparity.layout import Geometry, LayoutError, execute, plan
+from mmparity.workload import checkpoint
 
 PROVABLE_NUMEL = 4e8
 """Weights of up to so many numbers are compared with the checkpoint's."""

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 import torch
 
-from mmparity import checkpoint, encoders
+from mmparity import encoders
 from mmparity.anatomy import anatomy
 from mmparity.capture import capturing
 from mmparity.counting import counted
@@ -32,8 +32,6 @@ from mmparity.devices import check_dtype, check_present, check_side
 from mmparity.eager import eager_attention
 from mmparity.errors import MmparityError
 from mmparity.graft import Graft
-from mmparity.implementations import get
-from mmparity.inputs import Inputs, read_inputs
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.origin import Origins, base_meta, config_of, meta_of
 from mmparity.partial_traces import writer_of
@@ -43,6 +41,9 @@ from mmparity.spread import images_of, observed
 from mmparity.tracefile import TraceReader
 from mmparity.types.trace import Counts, TraceMeta
 from mmparity.weights import Proof, prove_encoder
+from mmparity.workload import checkpoint
+from mmparity.workload.implementations import get
+from mmparity.workload.inputs import Inputs, read_inputs
 
 DTYPES = {
     "float32": torch.float32,

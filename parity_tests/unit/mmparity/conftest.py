@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmparity import trees as trees_module
-from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types.trace import TraceMeta
+from mmparity.workload import trees as trees_module
+from mmparity.workload.implementations import IMPLEMENTATIONS
 
 TOKENS, HEADS, HEAD = 24, 4, 8
 META = TraceMeta(

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import test_run  # noqa: E402
 
-from mmparity import cli, implementations, run  # noqa: E402
+from mmparity import cli, run  # noqa: E402
+from mmparity.workload import implementations  # noqa: E402
 
 implementations.IMPLEMENTATIONS.update(test_run.IMPLEMENTATIONS)
 run.execute.__defaults__ = (test_run.COMMAND,)

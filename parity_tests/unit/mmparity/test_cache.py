@@ -20,8 +20,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mmparity import checkpoint as checkpoint_module
-from mmparity import cli, implementations, origin
+from mmparity import cli, origin
 from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.cached import TraceCache
 from mmparity.errors import MmparityError
@@ -33,6 +32,8 @@ from mmparity.result import read_result
 from mmparity.run import execute
 from mmparity.tracefile import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.workload import checkpoint as checkpoint_module
+from mmparity.workload import implementations
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
 HF = implementations.IMPLEMENTATIONS["hf"]

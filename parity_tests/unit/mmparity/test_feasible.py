@@ -20,9 +20,9 @@ from click.testing import CliRunner
 from mmparity.cli import main
 from mmparity.devices import check_present
 from mmparity.errors import MmparityError
-from mmparity.implementations import get
-from mmparity.models import MODELS
 from mmparity.plan import Options, make_capture_plan, make_plans
+from mmparity.workload.implementations import get
+from mmparity.workload.models import MODELS
 
 pytestmark = pytest.mark.usefixtures("source_trees")
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

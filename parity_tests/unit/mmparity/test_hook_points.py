@@ -13,9 +13,9 @@ import pytest
 from mmparity import encoders, hook_points
 from mmparity.encoders.rules import HookMap, Tap
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS, Implementation, get
 from mmparity.layout import TRANSFORMS
-from mmparity.models import FAMILIES, Family
+from mmparity.workload.implementations import IMPLEMENTATIONS, Implementation, get
+from mmparity.workload.models import FAMILIES, Family
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
@@ -86,7 +86,7 @@ def test_an_unknown_implementation_gets_the_closest() -> None:
 def test_names_and_implementations_import_without_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None; "
-        "import mmparity.implementations, mmparity.hook_points, mmparity.encoders; "
+        "import mmparity.workload.implementations, mmparity.hook_points, mmparity.encoders; "
         "import mmparity.encoders.unified, mmparity.encoders.ascend_0_11"
     )
     done = subprocess.run(

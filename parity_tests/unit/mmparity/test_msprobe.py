@@ -20,10 +20,10 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
-from mmparity.checkpoint import expected_shapes
 from mmparity.cli import main
-from mmparity.inputs import METADATA_KEY, pixels_digest
-from mmparity.tower_config import read_vision_config
+from mmparity.workload.checkpoint import expected_shapes
+from mmparity.workload.inputs import METADATA_KEY, pixels_digest
+from mmparity.workload.tower_config import read_vision_config
 
 HEADS, WIDTH, MLP, TOKENS, DEPTH = 4, 32, 48, 16, 2
 CONFIG = {

@@ -12,13 +12,13 @@ import pytest
 
 from mmparity.dumps import Subject
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import msprobe, run, sglang, table
 from mmparity.mutants.peers.places import Places, is_edited, is_right, owner_of
 from mmparity.mutants.peers.types import Found, Row
 from mmparity.mutants.score import Score, score
 from mmparity.mutants.trial import Outcome
+from mmparity.workload.implementations import IMPLEMENTATIONS
 
 CONFIG = SimpleNamespace(model_type="qwen2_5_vl", depth=3)
 QWEN3 = SimpleNamespace(model_type="qwen3_vl", depth=3, deepstack_visual_indexes=[0, 1])

@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmparity import implementations, judging_commands, null_pairs
+from mmparity import judging_commands, null_pairs
 from mmparity.eager import attend, eager_attention
 from mmparity.errors import MmparityError
 from mmparity.floors import read_floors
 from mmparity.null_pairs import only_last_image
 from mmparity.tracefile import TraceReader, TraceWriter
 from mmparity.types.trace import TraceMeta
+from mmparity.workload import implementations
 
 GRIDS = ((1, 4, 4), (2, 2, 6))
 ALONE = TraceMeta(
@@ -92,7 +93,7 @@ WORKER = """
 import json, os, sys
 from pathlib import Path
 import torch
-from mmparity.inputs import read_inputs
+from mmparity.workload.inputs import read_inputs
 from mmparity.jobs import Event, Job
 from mmparity.tracefile import TraceWriter
 from mmparity.types import TraceMeta

@@ -10,11 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmparity.cases import DEFAULT_CASES
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS
-from mmparity.models import MODELS
-from mmparity.pairs import DEFAULT_PAIRS, QUANTIZED_PAIRS
 from mmparity.plan import (
     Options,
     Plan,
@@ -24,6 +20,10 @@ from mmparity.plan import (
     make_plans,
     peak_trace_bytes,
 )
+from mmparity.workload.cases import DEFAULT_CASES
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.models import MODELS
+from mmparity.workload.pairs import DEFAULT_PAIRS, QUANTIZED_PAIRS
 
 pytestmark = pytest.mark.usefixtures("source_trees")
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mmparity.cases import DEFAULT_CASES
 from mmparity.compare import compare_traces
 from mmparity.jobs import Event
-from mmparity.pairs import DEFAULT_PAIRS
 from mmparity.plan import DEFAULT_DTYPES, Options, Plan
 from mmparity.progress import ProgressDisplay, steps_of
+from mmparity.workload.cases import DEFAULT_CASES
+from mmparity.workload.pairs import DEFAULT_PAIRS
 
 if TYPE_CHECKING:
     from conftest import Sides

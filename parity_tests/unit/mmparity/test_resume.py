@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmparity.cases import Case, Noise
-from mmparity.inputs import read_inputs, write_inputs
 from mmparity.jobs import CaptureJob, Job
 from mmparity.resume import without_finished
 from mmparity.types.trace import Counts, TraceMeta
+from mmparity.workload.cases import Case, Noise
+from mmparity.workload.inputs import read_inputs, write_inputs
 
 if TYPE_CHECKING:
     from conftest import Sides

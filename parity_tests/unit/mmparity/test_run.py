@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mmparity import cli, implementations, rayrun
+from mmparity import cli, rayrun
 from mmparity import plan as plan_module
 from mmparity.errors import MmparityError
 from mmparity.jobs import Event
@@ -27,6 +27,7 @@ from mmparity.plan import Options, Plan, make_plan
 from mmparity.result import read_result
 from mmparity.run import execute
 from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.workload import implementations
 
 pytestmark = pytest.mark.usefixtures("ready_traces")
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmparity.cases import Case, Noise, Photograph
-from mmparity.inputs import pictures, write_inputs
 from mmparity.token_maps import MOST_ROWS, token_maps
+from mmparity.workload.cases import Case, Noise, Photograph
+from mmparity.workload.inputs import pictures, write_inputs
 
 GRID = (1, 4, 8)
 PATCHES = 32

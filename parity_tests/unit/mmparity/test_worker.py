@@ -14,8 +14,8 @@ import torch
 
 from mmparity.jobs import EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.origin import tree_id
-from mmparity.seeded import seeded_checkpoint
 from mmparity.worker import _error_event
+from mmparity.workload.seeded import seeded_checkpoint
 
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 

@@ -34,7 +34,7 @@ from mmparity.bench.tables import shown
 from mmparity.bench.targets import targets
 from mmparity.files import write_text
 from mmparity.marked import write_between
-from mmparity.seeded import seeded_checkpoint
+from mmparity.workload.seeded import seeded_checkpoint
 
 PAIRS = (
     ("vllm-0.12.0", "unified"),

@@ -23,7 +23,7 @@ from typing import Any
 import click
 import torch
 
-from mmparity import checkpoint, encoders, metrics, models
+from mmparity import encoders, metrics
 from mmparity.bench import console
 from mmparity.bench.capture_table import HEAD, markdown, rows, write_docs
 from mmparity.bench.conditions import conditions
@@ -33,12 +33,13 @@ from mmparity.capture import capturing
 from mmparity.encoders import Encoder
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.implementations import get
-from mmparity.seeded import seeded_checkpoint
 from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
 from mmparity.tracefile import TraceWriter
 from mmparity.types.trace import TraceMeta
+from mmparity.workload import checkpoint, models
+from mmparity.workload.implementations import get
+from mmparity.workload.seeded import seeded_checkpoint
 
 CHECKPOINTS = Path("build/parity/checkpoints")
 WARM_UP = 2

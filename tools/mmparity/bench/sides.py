@@ -15,9 +15,9 @@ from typing import Any
 
 import click
 
-from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.processes import end_group, started, tail_of
-from mmparity.trees import find_trees
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.trees import find_trees
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 """Environment of workers: memory that is freed stays with them, as it does with the

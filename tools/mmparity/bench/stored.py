@@ -24,9 +24,9 @@ from mmparity.bench.capture import CHECKPOINTS, Peak, seconds_of, tower, trace
 from mmparity.compare import compare_traces
 from mmparity.encoders import Encoder
 from mmparity.files import write_text
-from mmparity.seeded import seeded_checkpoint
 from mmparity.tracefile import TraceReader
 from mmparity.types.comparison import CaseComparison
+from mmparity.workload.seeded import seeded_checkpoint
 
 SIDES = ("old", "new")
 SECONDS, MIB, TENSORS = 8, 256, 361

@@ -19,8 +19,8 @@ import torch
 from mmparity.bench.capture import CHECKPOINTS, seconds_of, tower
 from mmparity.errors import MmparityError
 from mmparity.mutants.peers import msprobe
-from mmparity.seeded import seeded_checkpoint
 from mmparity.serving.extras import EXTRAS
+from mmparity.workload.seeded import seeded_checkpoint
 
 TITLE = "msprobe compare, L0 tensor dumps (largest process, one run)"
 SIDES = ("target", "golden")

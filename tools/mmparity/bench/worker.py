@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 
-from mmparity import checkpoint, encoders
+from mmparity import encoders
 from mmparity.bench import measure
-from mmparity.implementations import get
 from mmparity.worker import DTYPES
+from mmparity.workload import checkpoint
+from mmparity.workload.implementations import get
 
 PATCH_VALUES = 3 * 2 * 14 * 14
 

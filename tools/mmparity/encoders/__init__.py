@@ -12,9 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmparity import hook_points, models
+from mmparity import hook_points
 from mmparity.encoders.rules import Subject
 from mmparity.errors import MmparityError
+from mmparity.workload import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from mmparity.encoders.rules import HookMap
-    from mmparity.implementations import Implementation
-    from mmparity.models import Family
-    from mmparity.quantized import Quantized
+    from mmparity.workload.implementations import Implementation
+    from mmparity.workload.models import Family
+    from mmparity.workload.quantized import Quantized
 
 HOOK_POINTS = {
     point.name: f"{point.layout}: {point.about}" for point in hook_points.every()

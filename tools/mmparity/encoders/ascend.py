@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.errors import MmparityError
-from mmparity.quantized import DESCRIPTION, Quantized
+from mmparity.workload.quantized import DESCRIPTION, Quantized
 
 PAD_WEIGHTS = "VLLM_ASCEND_PAD_VIT_WEIGHTS"
 """The switch of the patched vllm-ascend, for its users as for this harness."""

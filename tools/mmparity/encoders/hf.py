@@ -12,7 +12,7 @@ from mmparity.encoders.rules import (
     Tap,
 )
 from mmparity.encoders.vllm_0_12 import BLOCK, CONTAINER, DEEPSTACK
-from mmparity.models import FAMILIES, Architecture
+from mmparity.workload.models import FAMILIES, Architecture
 
 _SEGMENT = ("squeeze.0", "tokens_first")
 _ROTARY = ("fold_halves",)

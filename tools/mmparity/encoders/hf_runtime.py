@@ -18,11 +18,11 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import PretrainedConfig
 
-from mmparity import models
-from mmparity.checkpoint import tower_class
 from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
-from mmparity.implementations import Implementation
-from mmparity.quantized import ExactLinear, Quantized
+from mmparity.workload import models
+from mmparity.workload.checkpoint import tower_class
+from mmparity.workload.implementations import Implementation
+from mmparity.workload.quantized import ExactLinear, Quantized
 
 
 class HfRuntime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from mmparity.models import Architecture
+from mmparity.workload.models import Architecture
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mmparity.encoders.rules import (
     Subject,
     Tap,
 )
-from mmparity.models import Architecture
+from mmparity.workload.models import Architecture
 
 ROW = ("squeeze.1",)
 """[T, 1, D] -> [T, D]: vLLM keeps a batch of one after the tokens."""

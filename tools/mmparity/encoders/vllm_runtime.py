@@ -22,12 +22,13 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
-from mmparity import models, npu_emulation, platforms
+from mmparity import npu_emulation, platforms
 from mmparity.devices import check_enough
 from mmparity.encoders import Encoder, Ranks, ascend, describe, hook_map_of
 from mmparity.errors import MmparityError
-from mmparity.implementations import Implementation
-from mmparity.quantized import Quantized
+from mmparity.workload import models
+from mmparity.workload.implementations import Implementation
+from mmparity.workload.quantized import Quantized
 
 _ENVIRONMENT = {
     "VLLM_PLUGINS": "",  # an installed plugin must not choose the platform

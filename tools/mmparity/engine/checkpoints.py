@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmparity.errors import MmparityError
 from mmparity.files import make_folder
-from mmparity.models import FAMILIES
+from mmparity.workload.models import FAMILIES
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, Qwen2TokenizerFast
@@ -180,7 +180,7 @@ def _write(folder: Path, served: Served, seed: int) -> None:
     import torch
     import transformers
 
-    from mmparity.seeded import seeded_values
+    from mmparity.workload.seeded import seeded_values
 
     tokenizer = _tokenizer()
     _processor(served, tokenizer).save_pretrained(folder)

@@ -22,12 +22,11 @@ from mmparity.engine.result import build, judge_memory
 from mmparity.engine.scenarios import ENGINES
 from mmparity.engine.sides import Side
 from mmparity.errors import MmparityError
-from mmparity.feasible import check_trees_used
-from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.processes import end_group, started, tail_of
 from mmparity.project import ROOT
-from mmparity.trees import find_trees
 from mmparity.types.engine import EngineMemory, EngineResult, EngineRow
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.trees import check_trees_used, find_trees
 
 CHECKPOINTS = ROOT / "build" / "checkpoints"
 SILENCE_SECONDS = 240.0

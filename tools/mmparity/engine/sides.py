@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS, Implementation
+from mmparity.workload.implementations import IMPLEMENTATIONS, Implementation
 
 
 @dataclass(frozen=True)

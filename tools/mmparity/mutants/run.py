@@ -27,7 +27,7 @@ from mmparity.mutants.workload import get as get_workload
 from mmparity.mutants.workload import write_cases, write_checkpoint
 from mmparity.plan import ORACLE, ORACLE_DTYPE
 from mmparity.processes import TOOLS
-from mmparity.trees import find_trees
+from mmparity.workload.trees import find_trees
 
 OLD_OF = {
     "unified": "vllm-0.12.0",
@@ -49,7 +49,7 @@ def run_mutants(
 
     Raises MmparityError where the trees without an edit do not pass already.
     """
-    from mmparity.implementations import IMPLEMENTATIONS
+    from mmparity.workload.implementations import IMPLEMENTATIONS
 
     edited = sorted({mutant.on for mutant in mutants})
     names = sorted({ORACLE, *edited, *(OLD_OF[name] for name in edited)})

@@ -25,7 +25,6 @@ import torch
 
 from mmparity import encoders
 from mmparity.files import write_text
-from mmparity.implementations import get
 from mmparity.jobs import GO
 from mmparity.mutants.catalogue import Mutant, edited_files, read_catalogue
 from mmparity.mutants.swap import SwapError, swap
@@ -41,6 +40,7 @@ from mmparity.mutants.trial import (
     try_several,
 )
 from mmparity.mutants.workload import get as get_workload
+from mmparity.workload.implementations import get
 
 LIMIT_SECONDS = 120
 INVALID = "invalid"

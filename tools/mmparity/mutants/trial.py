@@ -19,15 +19,13 @@ from typing import Any
 
 import torch
 
-from mmparity import checkpoint, encoders
+from mmparity import encoders
 from mmparity.align import Pair
 from mmparity.capture import capturing
 from mmparity.compare import Readers, compare_traces, judge
 from mmparity.gather import gather_traces
 from mmparity.graft import Graft
 from mmparity.grafted import with_grafted
-from mmparity.implementations import get
-from mmparity.inputs import read_inputs
 from mmparity.mutants.workload import Workload
 from mmparity.tolerances import tolerance_for
 from mmparity.tracefile import TraceReader, TraceWriter
@@ -35,6 +33,9 @@ from mmparity.types.comparison import CaseComparison
 from mmparity.types.trace import TraceMeta
 from mmparity.types.verdict import worst
 from mmparity.worker import DTYPES
+from mmparity.workload import checkpoint
+from mmparity.workload.implementations import get
+from mmparity.workload.inputs import read_inputs
 
 UNCHANGED = "unchanged"
 """Name of the trial without an edit."""

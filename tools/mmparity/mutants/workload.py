@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from mmparity.cases import Case, Noise
-from mmparity.checkpoint import expected_shapes
 from mmparity.errors import MmparityError
-from mmparity.inputs import Geometry, write_inputs
-from mmparity.quantized import DESCRIPTION, FLOAT, W8A8, is_quantized, quantize
+from mmparity.workload.cases import Case, Noise
+from mmparity.workload.checkpoint import expected_shapes
+from mmparity.workload.inputs import Geometry, write_inputs
+from mmparity.workload.quantized import DESCRIPTION, FLOAT, W8A8, is_quantized, quantize
 
 _WIDTHS = {
     "depth": 3,

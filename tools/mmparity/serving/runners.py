@@ -14,10 +14,10 @@ from pathlib import Path
 
 from mmparity.engine import overlay, sides
 from mmparity.errors import MmparityError
-from mmparity.implementations import IMPLEMENTATIONS
 from mmparity.processes import TOOLS, end_group, tail_of
 from mmparity.serving.extras import EXTRAS
-from mmparity.trees import find_trees
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.trees import find_trees
 
 
 @dataclass(frozen=True)

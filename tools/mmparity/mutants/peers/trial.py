@@ -15,16 +15,17 @@ from pathlib import Path
 
 import torch
 
-from mmparity import checkpoint, encoders
+from mmparity import encoders
 from mmparity.dumps import Subject
 from mmparity.errors import MmparityError
-from mmparity.implementations import get
-from mmparity.inputs import read_inputs
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import msprobe, sglang
 from mmparity.mutants.peers.places import Places, is_edited
 from mmparity.mutants.peers.types import Found, Peer, Row
 from mmparity.mutants.trial import UNCHANGED, Outcome, Trial, built, raised_in, text_of
+from mmparity.workload import checkpoint
+from mmparity.workload.implementations import get
+from mmparity.workload.inputs import read_inputs
 
 PEERS: dict[str, Peer] = {"msprobe": msprobe.PEER, "sglang": sglang.PEER}
 

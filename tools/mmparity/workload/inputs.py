@@ -21,10 +21,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mmparity.cases import Case, Grid, Noise, Photograph
 from mmparity.errors import MmparityError
 from mmparity.files import partial_of
-from mmparity.models import FAMILIES, family_of
+from mmparity.workload.cases import Case, Grid, Noise, Photograph
+from mmparity.workload.models import FAMILIES, family_of
 
 if TYPE_CHECKING:
     import numpy as np

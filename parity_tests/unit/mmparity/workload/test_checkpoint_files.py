@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmparity.errors import MmparityError
-from mmparity.shards import INDEX, stored_tensors
+from mmparity.workload.checkpoint_files import INDEX, stored_tensors
 
 
 def write(folder: Path, **files: tuple[str, ...]) -> None:

@@ -13,10 +13,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmparity import models
 from mmparity.errors import MmparityError
-from mmparity.models import FAMILIES, Architecture, Family
 from mmparity.stored_json import read_json
+from mmparity.workload import models
+from mmparity.workload.models import FAMILIES, Architecture, Family
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmparity.errors import MmparityError
-from mmparity.models import FAMILIES, MODELS
+from mmparity.workload.models import FAMILIES, MODELS
 
 ENCODERS = "MMPARITY_ENCODERS"
 """Environment variable with the files of ``--encoder``, for worker processes."""

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmparity import quantized
-from mmparity.checkpoint import quantization_of, vision_weights, weights_digest
 from mmparity.errors import MmparityError
-from mmparity.models import MODELS, Model
 from mmparity.npu_emulation import operators
-from mmparity.quantized import DESCRIPTION, ExactLinear, is_quantized, quantize
-from mmparity.seeded import write_seeded_checkpoint
-from mmparity.tower_config import read_vision_config, with_depth
+from mmparity.workload import quantized
+from mmparity.workload.checkpoint import quantization_of, vision_weights, weights_digest
+from mmparity.workload.models import MODELS, Model
+from mmparity.workload.quantized import DESCRIPTION, ExactLinear, is_quantized, quantize
+from mmparity.workload.seeded import write_seeded_checkpoint
+from mmparity.workload.tower_config import read_vision_config, with_depth
 
 TINY = {
     "depth": 3,

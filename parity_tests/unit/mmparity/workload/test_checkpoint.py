@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmparity import models, seeded
-from mmparity.checkpoint import expected_shapes, vision_weights, weights_digest
 from mmparity.errors import MmparityError
-from mmparity.models import MODELS, Model, head_size
-from mmparity.seeded import seeded_checkpoint, write_seeded_checkpoint
-from mmparity.shards import INDEX
-from mmparity.tower_config import read_vision_config, with_depth
+from mmparity.workload import models, seeded
+from mmparity.workload.checkpoint import expected_shapes, vision_weights, weights_digest
+from mmparity.workload.checkpoint_files import INDEX
+from mmparity.workload.models import MODELS, Model, head_size
+from mmparity.workload.seeded import seeded_checkpoint, write_seeded_checkpoint
+from mmparity.workload.tower_config import read_vision_config, with_depth
 
 TINY = {
     "depth": 4,

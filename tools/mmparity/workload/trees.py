@@ -11,7 +11,7 @@ from mmparity.errors import MmparityError
 from mmparity.project import SOURCES, known
 
 if TYPE_CHECKING:
-    from mmparity.implementations import Implementation
+    from mmparity.workload.implementations import Implementation
 
 
 def find_trees(
@@ -61,3 +61,22 @@ def parse_tree(
     if not path.is_dir():
         raise MmparityError(f"--tree {text!r}: {path} is not a folder.")
     return (name, source), path
+
+
+def check_trees_used(
+    options: Iterable[str],
+    names: Iterable[str],
+    implementations: dict[str, Implementation],
+) -> None:
+    """Refuses a ``--tree`` that nothing would run, and one of two for one place."""
+    names, seen = set(names), set()
+    for text in options:
+        key, _ = parse_tree(text, implementations)
+        if key[0] not in names:
+            raise MmparityError(
+                f"--tree {text!r}: {key[0]} takes no part. These do: "
+                f"{', '.join(sorted(names))}"
+            )
+        if key in seen:
+            raise MmparityError(f"--tree {':'.join(key)} is given twice: give one.")
+        seen.add(key)

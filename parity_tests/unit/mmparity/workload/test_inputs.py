@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mmparity.cases import CASES, Case, Photograph, noise_case
 from mmparity.errors import MmparityError
-from mmparity.inputs import Geometry, read_inputs, write_inputs
+from mmparity.workload.cases import CASES, Case, Photograph, noise_case
+from mmparity.workload.inputs import Geometry, read_inputs, write_inputs
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from mmparity import models
-from mmparity.checkpoint import expected_shapes
 from mmparity.errors import MmparityError
 from mmparity.files import make_folder
-from mmparity.models import DEFAULT_MODEL, FAMILIES
-from mmparity.quantized import (
+from mmparity.workload import models
+from mmparity.workload.checkpoint import expected_shapes
+from mmparity.workload.models import DEFAULT_MODEL, FAMILIES
+from mmparity.workload.quantized import (
     DESCRIPTION,
     FLOAT,
     INPUT_OFFSET,
@@ -31,7 +31,7 @@ from mmparity.quantized import (
     is_quantized,
     quantize,
 )
-from mmparity.tower_config import with_depth
+from mmparity.workload.tower_config import with_depth
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmparity.errors import MmparityError
-from mmparity.models import FAMILIES, MODELS
-from mmparity.seeded import vision_config
-from mmparity.tower_config import CONFIG, read_vision_config
+from mmparity.workload.models import FAMILIES, MODELS
+from mmparity.workload.seeded import vision_config
+from mmparity.workload.tower_config import CONFIG, read_vision_config
 
 TOWER: dict[str, Any] = {
     "depth": 4,

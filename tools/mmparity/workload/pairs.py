@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmparity.errors import MmparityError
-from mmparity.models import DEFAULT_MODEL
-from mmparity.models import get as get_model
 from mmparity.project import known
+from mmparity.workload.models import DEFAULT_MODEL
+from mmparity.workload.models import get as get_model
 
 if TYPE_CHECKING:
-    from mmparity.implementations import Implementation
+    from mmparity.workload.implementations import Implementation
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmparity import quantized
 from mmparity.errors import MmparityError
-from mmparity.models import family_of
-from mmparity.quantized import Quantized
-from mmparity.shards import open_file, stored_tensors
-from mmparity.tower_config import read_vision_config as read_vision_config
-from mmparity.tower_config import with_depth as with_depth
+from mmparity.workload import quantized
+from mmparity.workload.checkpoint_files import open_file, stored_tensors
+from mmparity.workload.models import family_of
+from mmparity.workload.quantized import Quantized
+from mmparity.workload.tower_config import read_vision_config as read_vision_config
+from mmparity.workload.tower_config import with_depth as with_depth
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mmparity import hook_points
 from mmparity.jobs import GO, CaptureJob, Event, Job
-from mmparity.tracefile import TraceReader
+from mmparity.trace import hook_points
+from mmparity.trace.reader import TraceReader
 from mmparity.workload.cases import Case, Noise
 from mmparity.workload.implementations import get
 from mmparity.workload.inputs import Geometry, write_inputs

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mmparity.cli import main
-from mmparity.tracefile import TraceReader
+from mmparity.trace.reader import TraceReader
 from mmparity.workload.implementations import ENCODERS, IMPLEMENTATIONS
 from mmparity.workload.models import MODELS
 

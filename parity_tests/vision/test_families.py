@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmparity import hook_points
 from mmparity.structure import differences
-from mmparity.tracefile import TraceReader
+from mmparity.trace import hook_points
+from mmparity.trace.reader import TraceReader
 from mmparity.workload.models import FAMILIES
 from mmparity.workload.models import get as get_model
 from mmparity.workload.pairs import MODEL_PAIRS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmparity.tracefile import TraceReader
+from mmparity.trace.reader import TraceReader
 
 if TYPE_CHECKING:
     from conftest import Captures

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.errors import MmparityError
-from mmparity.tracefile import TraceReader
+from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import (
     ASSUMED,
     UNKNOWN,

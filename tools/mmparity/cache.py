@@ -23,9 +23,9 @@ from typing import Any
 from blake3 import blake3
 
 from mmparity.errors import MmparityError
-from mmparity.manifest import MANIFEST
 from mmparity.resume import first_difference
-from mmparity.tracefile import FILE_NAME
+from mmparity.trace.format import FILE_NAME
+from mmparity.trace.manifest import MANIFEST
 
 KEY = "key.json"
 """What the digest is of; its time is that of the last use."""

@@ -23,12 +23,12 @@ from mmparity.crew import LocalCrew, RunState, Watcher, job_of
 from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob, Event, Job
 from mmparity.launch import Worker
-from mmparity.manifest import MANIFEST
 from mmparity.origin import Origins, sources_of
 from mmparity.plan import Options
 from mmparity.resume import first_difference, same_fields, unknowable, why_not
 from mmparity.subjects import Subject
-from mmparity.tracefile import TraceReader
+from mmparity.trace.manifest import MANIFEST
+from mmparity.trace.reader import TraceReader
 from mmparity.types.evidence import Reuse, ReusedTrace
 from mmparity.types.trace import TraceMeta
 from mmparity.workload.implementations import ADDED

@@ -17,38 +17,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from mmparity import hook_points
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
 from mmparity.graft import Graft
-from mmparity.layout import Geometry, LayoutError, execute, plan
+from mmparity.trace import hook_points
+from mmparity.trace.layout import Geometry, LayoutError, execute, plan
+from mmparity.trace.sink import Sink
 
 _MISSING = object()
-
-
-class Sink(Protocol):
-    """Where a capture goes; ``mmparity.tracefile.TraceWriter`` is one.
-
-    NaN and infinity are found where tensors are read again, or reduced.
-    """
-
-    def add(
-        self,
-        hook_point: str,
-        tensor: torch.Tensor,
-        path: str,
-        transforms: tuple[str, ...] = (),
-        error: str | None = None,
-    ) -> None:
-        """Takes a copy of one canonical tensor."""
-
-    def unmatched(self, path: str, reason: str, explained: bool) -> None:
-        """Takes note of what is no hook point."""
 
 
 @dataclass

@@ -16,7 +16,6 @@ import torch
 from mmparity.align import Pair, align, check_comparable
 from mmparity.coverage import coverage
 from mmparity.descent import first_failing
-from mmparity.hook_points import block_number
 from mmparity.metrics import NotFinite, measure, non_finite
 from mmparity.structure import differences, without_structure
 from mmparity.token_maps import token_maps
@@ -26,7 +25,8 @@ from mmparity.tolerances import (
     is_integral,
     tolerance_for,
 )
-from mmparity.tracefile import TraceReader
+from mmparity.trace.hook_points import block_number
+from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, Coverage, StructuralDifference
 from mmparity.types.row import LayerComparison, Metrics, Tolerance
 from mmparity.types.trace import TraceMeta, Unmatched

@@ -17,12 +17,13 @@ from typing import Any
 
 import torch
 
-from mmparity import encoders, hook_points
+from mmparity import encoders
 from mmparity.encoders.rules import Declared, HookMap, Tap
 from mmparity.errors import MmparityError
-from mmparity.layout import Geometry, LayoutError, execute, plan
 from mmparity.msprobe import Call, Dump
-from mmparity.tracefile import TraceWriter
+from mmparity.trace import hook_points
+from mmparity.trace.layout import Geometry, LayoutError, execute, plan
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import models
 from mmparity.workload.implementations import Implementation

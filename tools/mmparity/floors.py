@@ -15,7 +15,7 @@ from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.hook_points import pattern_of
+from mmparity.trace.hook_points import pattern_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.row import LayerComparison
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 
-from mmparity import hook_points
 from mmparity.errors import MmparityError
-from mmparity.layout import LayoutError
 from mmparity.spread import RESULT, whole_of
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace import hook_points
+from mmparity.trace.layout import LayoutError
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TensorRecord
 
 SAME = (

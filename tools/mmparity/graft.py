@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import torch
 
-from mmparity import hook_points
 from mmparity.encoders.rules import Tap
 from mmparity.gather import shard
-from mmparity.layout import Geometry, LayoutError, invert, plan
-from mmparity.tracefile import TraceReader
+from mmparity.trace import hook_points
+from mmparity.trace.layout import Geometry, LayoutError, invert, plan
+from mmparity.trace.reader import TraceReader
 
 
 class Graft:

@@ -13,9 +13,9 @@ from dataclasses import replace
 from mmparity.align import align
 from mmparity.compare import Readers, judge
 from mmparity.descent import between
-from mmparity.hook_points import block_number, pattern_of
 from mmparity.tolerances import tolerance_for
-from mmparity.tracefile import TraceReader
+from mmparity.trace.hook_points import block_number, pattern_of
+from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.row import Fault, Grafted, LayerComparison
 

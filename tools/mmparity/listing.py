@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import click
 
-from mmparity import encoders, hook_points
+from mmparity import encoders
 from mmparity.encoders.rules import Declared, HookMap, Tap
 from mmparity.errors import MmparityError
+from mmparity.trace import hook_points
 from mmparity.workload import models
 from mmparity.workload.cases import CASES
 from mmparity.workload.implementations import IMPLEMENTATIONS, get

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from mmparity import hook_points, provenance
+from mmparity import provenance
 from mmparity.compare import compare_traces
 from mmparity.crew import job_of
 from mmparity.errors import MmparityError
@@ -26,7 +26,9 @@ from mmparity.plan import Plan
 from mmparity.project import ROOT
 from mmparity.result import build_result, write_result
 from mmparity.subjects import Subject, prepare
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace import hook_points
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.trace import TraceMeta
 from mmparity.workload.cases import Case, Noise

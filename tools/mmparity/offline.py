@@ -14,20 +14,17 @@ from mmparity.compare import compare_traces
 from mmparity.dumps import Subject, calls_of, depth_of, dtype_of, write_trace
 from mmparity.errors import MmparityError
 from mmparity.identity import pixels_of, qualified, weights_of
-from mmparity.manifest import MANIFEST
 from mmparity.msprobe import Dump, is_dump
-from mmparity.partial_traces import LEFT_OUT
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.result import build_result, write_result
-from mmparity.tracefile import TraceReader
+from mmparity.trace.folder import Traces, find_traces
+from mmparity.trace.manifest import LEFT_OUT
+from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta
 from mmparity.workload.implementations import get
 from mmparity.workload.inputs import read_inputs
 from mmparity.workload.models import DEFAULT_MODEL
-
-Key = tuple[str, str]
-Traces = dict[Key, TraceReader]
 
 
 @dataclass(frozen=True)
@@ -175,26 +172,6 @@ def _of_dump(
     )
     write_trace(dump, replace(subject, config=config), meta, out)
     return TraceReader(out)
-
-
-def find_traces(folder: Path, *, statistics: bool = False) -> Traces:
-    """Every whole trace in a folder, by case and dtype."""
-    found: Traces = {}
-    for manifest in sorted(Path(folder).rglob(MANIFEST)):
-        trace = TraceReader(manifest.parent, statistics=statistics)
-        key = trace.meta.case, trace.meta.dtype
-        if key in found:
-            raise MmparityError(
-                f"{folder} has two traces of {key[0]} in {key[1]}: "
-                f"{found[key].directory} and {trace.directory}. Name one of them."
-            )
-        found[key] = trace
-    if not found:
-        raise MmparityError(
-            f"{folder} has no whole trace ({MANIFEST}). "
-            "Make one: `mmparity capture IMPL --out DIR`."
-        )
-    return found
 
 
 def _provenance(cases: list[CaseComparison], started: float) -> dict[str, object]:

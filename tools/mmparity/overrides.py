@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmparity import hook_points
 from mmparity.errors import MmparityError
 from mmparity.project import ROOT, SOURCES
+from mmparity.trace import hook_points
 from mmparity.workload import models
 from mmparity.workload.cases import CASES
 from mmparity.workload.implementations import IMPLEMENTATIONS

@@ -15,10 +15,9 @@ import torch
 
 from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob
-from mmparity.tracefile import TraceWriter
+from mmparity.trace.manifest import LEFT_OUT
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
-
-LEFT_OUT = "left out: only some hook points were asked for"
 
 
 def writer_of(item: CaptureJob, meta: TraceMeta) -> TraceWriter:
@@ -78,8 +77,3 @@ def _unknown(missing: Iterable[str], captured: list[str]) -> MmparityError:
         f"--only {names}: nothing of that name was captured. Some that were: "
         f"{', '.join(captured[:6])}. All: `mmparity list hook-points --impl IMPL`."
     )
-
-
-def is_whole(reasons: Iterable[str]) -> bool:
-    """Whether a trace left nothing out, by the reasons of what it does not hold."""
-    return LEFT_OUT not in reasons

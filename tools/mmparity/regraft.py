@@ -55,7 +55,7 @@ class Target:
     def merged(self) -> CaseComparison:
         """The case with the grafted rows."""
         from mmparity.grafted import with_grafted
-        from mmparity.tracefile import TraceReader
+        from mmparity.trace.reader import TraceReader
 
         oracle = self.plan.trace_dir(ORACLE, self.case, ORACLE_DTYPE)
         traces = (TraceReader(folder) for folder in (self.old, self.out, oracle))

@@ -14,10 +14,9 @@ from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob, Job
-from mmparity.manifest import MANIFEST
 from mmparity.origin import MODIFIED, UNVERSIONED
-from mmparity.partial_traces import is_whole
-from mmparity.tracefile import TraceReader
+from mmparity.trace.manifest import MANIFEST, is_whole
+from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import TraceMeta
 
 SAME = (

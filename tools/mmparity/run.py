@@ -186,7 +186,7 @@ def _compare_case(
     plan: Plan, case: Case, dtype: str, old: str, new: str
 ) -> CaseComparison:
     from mmparity.compare import compare_traces
-    from mmparity.tracefile import TraceReader
+    from mmparity.trace.reader import TraceReader
 
     try:
         readers = [

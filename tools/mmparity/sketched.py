@@ -24,11 +24,11 @@ from mmparity.align import Pair, align, check_comparable
 from mmparity.compare import Readers, judge
 from mmparity.coverage import coverage
 from mmparity.errors import MmparityError
-from mmparity.manifest import MANIFEST, read_manifest
 from mmparity.metrics import TOKEN_FLOOR
 from mmparity.sketch import MISS, PROJECTIONS
 from mmparity.tolerances import tolerance_for
-from mmparity.tracefile import TraceReader
+from mmparity.trace.manifest import MANIFEST, read_manifest
+from mmparity.trace.reader import TraceReader
 from mmparity.types.row import Tolerance
 
 Word = Literal["same statistics", "by sketch", "exact", "suspect"]
@@ -81,7 +81,7 @@ def compare_statistics(
     old: Path, new: Path, oracle: Path | None, out: Path, as_json: bool
 ) -> int:
     """Prints what the statistics say; 0 no suspect, 1 suspects."""
-    from mmparity.offline import find_traces
+    from mmparity.trace.folder import find_traces
 
     if oracle is not None:
         raise MmparityError("--oracle needs tensors; these are traces of statistics.")

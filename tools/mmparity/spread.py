@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmparity import hook_points
 from mmparity.encoders import Encoder, Ranks
-from mmparity.layout import LayoutError
+from mmparity.trace import hook_points
+from mmparity.trace.layout import LayoutError
 from mmparity.workload.cases import Grid
 
 if TYPE_CHECKING:
-    from mmparity.capture import Sink
+    from mmparity.trace.sink import Sink
 
 RESULT = "last_hidden_state"
 """What the model returns and every rank has: the embeddings of all images."""

@@ -14,7 +14,7 @@ import torch
 
 from mmparity import metrics
 from mmparity.tolerances import is_integral
-from mmparity.tracefile import TraceReader
+from mmparity.trace.reader import TraceReader
 from mmparity.types.row import LayerComparison, TokenMap, WorstElement
 from mmparity.workload.cases import Grid
 

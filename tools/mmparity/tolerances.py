@@ -16,7 +16,7 @@ from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.floors import Floors, read_floors
-from mmparity.hook_points import pattern_of
+from mmparity.trace.hook_points import pattern_of
 from mmparity.types.row import Metrics, Tolerance
 
 _Bound = tuple[str, Any, float]

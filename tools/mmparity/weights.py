@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from mmparity import hook_points
 from mmparity.encoders import Encoder, Ranks
 from mmparity.gather import shard
-from mmparity.hook_points import HookPoint, pattern_of
-from mmparity.layout import Geometry, LayoutError, execute, plan
+from mmparity.trace import hook_points
+from mmparity.trace.hook_points import HookPoint, pattern_of
+from mmparity.trace.layout import Geometry, LayoutError, execute, plan
 from mmparity.workload import checkpoint
 
 PROVABLE_NUMEL = 4e8

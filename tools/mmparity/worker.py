@@ -38,7 +38,7 @@ from mmparity.partial_traces import writer_of
 from mmparity.ranks import run_ranks
 from mmparity.resume import without_finished
 from mmparity.spread import images_of, observed
-from mmparity.tracefile import TraceReader
+from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import Counts, TraceMeta
 from mmparity.weights import Proof, prove_encoder
 from mmparity.workload import checkpoint

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import trees as trees_module
 from mmparity.workload.implementations import IMPLEMENTATIONS

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmparity.align import align
-from mmparity.manifest import Declared
+from mmparity.trace.manifest import Declared
 from mmparity.types.trace import TensorRecord
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), unique=True)

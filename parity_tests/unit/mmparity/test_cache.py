@@ -30,7 +30,7 @@ from mmparity.rejudge import rejudge
 from mmparity.report import render, terminal_summary
 from mmparity.result import read_result
 from mmparity.run import execute
-from mmparity.tracefile import TraceReader
+from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import checkpoint as checkpoint_module
 from mmparity.workload import implementations

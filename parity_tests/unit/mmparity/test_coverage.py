@@ -12,7 +12,8 @@ import torch
 
 from mmparity.compare import compare_traces
 from mmparity.coverage import is_reshape
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import Coverage
 from mmparity.types.trace import TraceMeta
 

@@ -20,7 +20,8 @@ from mmparity.grafted import with_grafted
 from mmparity.rejudge import Rule
 from mmparity.rejudge import rejudge as judge
 from mmparity.result import build_result
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.trace import TraceMeta
 

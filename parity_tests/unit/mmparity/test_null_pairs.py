@@ -20,7 +20,8 @@ from mmparity.eager import attend, eager_attention
 from mmparity.errors import MmparityError
 from mmparity.floors import read_floors
 from mmparity.null_pairs import only_last_image
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import implementations
 
@@ -95,7 +96,7 @@ from pathlib import Path
 import torch
 from mmparity.workload.inputs import read_inputs
 from mmparity.jobs import Event, Job
-from mmparity.tracefile import TraceWriter
+from mmparity.trace.writer import TraceWriter
 from mmparity.types import TraceMeta
 job = Job.read(Path(sys.argv[1]))
 for item in job.captures:

@@ -14,14 +14,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmparity import hook_points
 from mmparity.encoders.vllm_runtime import backend_of
 from mmparity.errors import MmparityError
 from mmparity.gather import gather_traces, shard
 from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.layout import LayoutError
 from mmparity.ranks import RankFailed, run_ranks
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace import hook_points
+from mmparity.trace.layout import LayoutError
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 
 META = TraceMeta(

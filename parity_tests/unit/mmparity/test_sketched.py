@@ -15,14 +15,11 @@ from click.testing import CliRunner, Result
 from mmparity.cli import main
 from mmparity.errors import MmparityError
 from mmparity.jobs import CaptureJob
-from mmparity.partial_traces import (
-    ChosenWriter,
-    is_whole,
-    writer_of,
-)
+from mmparity.partial_traces import ChosenWriter, writer_of
 from mmparity.sketched import Case, compare_case
 from mmparity.statistics_writer import StatisticsWriter
-from mmparity.tracefile import TraceReader
+from mmparity.trace.manifest import is_whole
+from mmparity.trace.reader import TraceReader
 
 if TYPE_CHECKING:
     from conftest import Sides, Tensors

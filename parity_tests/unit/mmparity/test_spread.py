@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from mmparity.gather import gather_traces
-from mmparity.layout import LayoutError
 from mmparity.spread import RESULT, whole_of
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace.layout import LayoutError
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 
 GRIDS = ((1, 4, 4), (2, 2, 4), (1, 2, 2))

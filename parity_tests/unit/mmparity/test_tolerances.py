@@ -9,8 +9,8 @@ import pytest
 
 from mmparity.devices import DTYPES
 from mmparity.errors import MmparityError
-from mmparity.hook_points import HOOK_POINTS
 from mmparity.tolerances import first_exceeded, quantized_floors, tolerance_for
+from mmparity.trace.hook_points import HOOK_POINTS
 from mmparity.types.row import Metrics
 
 CLOSE = Metrics(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmparity.layout import Geometry
+from mmparity.trace.layout import Geometry
 from mmparity.weights import Proof, prove
 
 Tensors = dict[str, torch.Tensor]

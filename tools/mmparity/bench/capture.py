@@ -35,7 +35,7 @@ from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
-from mmparity.tracefile import TraceWriter
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import checkpoint, models
 from mmparity.workload.implementations import get

@@ -24,7 +24,7 @@ from mmparity.bench.capture import CHECKPOINTS, Peak, seconds_of, tower, trace
 from mmparity.compare import compare_traces
 from mmparity.encoders import Encoder
 from mmparity.files import write_text
-from mmparity.tracefile import TraceReader
+from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.seeded import seeded_checkpoint
 

@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmparity import hook_points
 from mmparity.encoders.rules import Subject
 from mmparity.errors import MmparityError
+from mmparity.trace import hook_points
 from mmparity.workload import models
 
 if TYPE_CHECKING:

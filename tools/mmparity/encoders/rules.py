@@ -21,7 +21,7 @@ class Tap:
         hook_point: canonical name; ``{i}`` is the number of the block.
         take: ``input.N`` or ``input.name`` (before the call), ``after.name`` (an
             argument that the call wrote to), ``output`` or ``output.N``.
-        layout: the transforms of ``mmparity.layout`` to the canonical layout.
+        layout: the transforms of ``mmparity.trace.layout`` to the canonical layout.
         part: (number, count) where several calls make one hook point, side by
             side.
         join: the dimension in which the parts lie side by side.

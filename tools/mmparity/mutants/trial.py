@@ -28,7 +28,8 @@ from mmparity.graft import Graft
 from mmparity.grafted import with_grafted
 from mmparity.mutants.workload import Workload
 from mmparity.tolerances import tolerance_for
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.trace import TraceMeta
 from mmparity.types.verdict import worst

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mmparity.hook_points import pattern_of
 from mmparity.report import labels, rows
+from mmparity.trace.hook_points import pattern_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.evidence import ReplacedCode
 from mmparity.types.verdict import Verdict

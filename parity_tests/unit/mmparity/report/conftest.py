@@ -11,8 +11,8 @@ from typing import Literal
 
 import pytest
 
-from mmparity.hook_points import block_number, expand
 from mmparity.precision import precision_verdicts
+from mmparity.trace.hook_points import block_number, expand
 from mmparity.types.comparison import (
     CaseComparison,
     ComparisonResult,

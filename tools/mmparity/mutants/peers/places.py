@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from mmparity import encoders, hook_points
+from mmparity import encoders
 from mmparity.dumps import Subject, other_places
 from mmparity.encoders.rules import HookMap
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers.types import Row
+from mmparity.trace import hook_points
 
 BLOCK = "blocks.{i}"
 ARGUMENTS = {

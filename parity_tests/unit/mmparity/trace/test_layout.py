@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmparity.layout import (
+from mmparity.trace.layout import (
     TRANSFORMS,
     Geometry,
     LayoutError,

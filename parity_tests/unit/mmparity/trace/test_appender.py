@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mmparity import appended as module
-from mmparity.appended import BUFFERS, Appender, pieces
+from mmparity.trace import appender as module
+from mmparity.trace.appender import BUFFERS, Appender, pieces
 
 START = 4096
 HEADER = b"h" * START

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from mmparity import encoders, hook_points
+from mmparity import encoders
 from mmparity.encoders.rules import HookMap, Tap
 from mmparity.errors import MmparityError
-from mmparity.layout import TRANSFORMS
+from mmparity.trace import hook_points
+from mmparity.trace.layout import TRANSFORMS
 from mmparity.workload.implementations import IMPLEMENTATIONS, Implementation, get
 from mmparity.workload.models import FAMILIES, Family
 
-TOOLS = Path(__file__).resolve().parents[3] / "tools"
+TOOLS = Path(__file__).resolve().parents[4] / "tools"
 
 
 def taps(names: HookMap) -> Iterator[Tap]:
@@ -86,7 +87,8 @@ def test_an_unknown_implementation_gets_the_closest() -> None:
 def test_names_and_implementations_import_without_torch() -> None:
     code = (
         "import sys; sys.modules['torch'] = None; "
-        "import mmparity.workload.implementations, mmparity.hook_points, mmparity.encoders; "
+        "import mmparity.workload.implementations, mmparity.trace.hook_points; "
+        "import mmparity.encoders; "
         "import mmparity.encoders.unified, mmparity.encoders.ascend_0_11"
     )
     done = subprocess.run(

@@ -9,7 +9,6 @@ in the folder.
 from __future__ import annotations
 
 import json
-import re
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,45 +16,26 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from blake3 import blake3
-from safetensors import SafetensorError, safe_open
 
-from mmparity.appended import Appender, pieces
 from mmparity.errors import MmparityError
 from mmparity.files import partial_of, write_text
-from mmparity.manifest import MANIFEST, Declared, read_manifest
+from mmparity.trace.appender import Appender, pieces
+from mmparity.trace.format import (
+    FILE_NAME,
+    HEADER_BYTES,
+    KEEP_FLOAT64_NUMEL,
+    STORED_AS,
+    _begun,
+    _bytes,
+    _dtype_name,
+)
+from mmparity.trace.manifest import MANIFEST, Declared
 from mmparity.types.trace import (
     TRACE_VERSION,
     Statistics,
     TensorRecord,
     TraceMeta,
-    unprintable,
 )
-
-HEADER_BYTES = 16 << 10
-"""Kept free at the start of each file for what is known only at its end."""
-STORED_AS = {
-    torch.bfloat16: "BF16",
-    torch.float16: "F16",
-    torch.float32: "F32",
-    torch.float64: "F64",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
-"""torch's dtype -> its name in a safetensors file."""
-DTYPES = {name: dtype for dtype, name in STORED_AS.items()}
-TENSOR_FILE_LIMIT = 8 << 30
-"""Far above one block of the largest image; a sparse file can claim any size."""
-KEEP_FLOAT64_NUMEL = 1 << 16
-"""Larger float64 tensors are stored as float32: the oracle's last digits do not
-matter, its size does."""
-FILE_NAME = re.compile(r"\d{5}\.safetensors", re.ASCII)
 
 
 class _File:
@@ -210,112 +190,6 @@ class TraceWriter:
             self._file = None
 
 
-class TraceReader:
-    """Reads one trace: the manifest at once, tensors and digests when asked for.
-
-    Several threads may read from it.
-    """
-
-    def __init__(self, directory: Path, *, statistics: bool = False) -> None:
-        self.directory = Path(directory)
-        manifest = read_manifest(self.directory / MANIFEST)
-        _check_kind(manifest.statistics, statistics, self.directory)
-        self.meta = manifest.meta
-        self.records = manifest.records
-        self.unmatched = manifest.unmatched
-        self.statistics = manifest.statistics
-        self._by_name = {record.hook_point: record for record in manifest.records}
-        self._files = manifest.files
-        self._check_manifest()
-
-    def __contains__(self, hook_point: str) -> bool:
-        return hook_point in self._by_name
-
-    def record(self, hook_point: str) -> TensorRecord:
-        """The record of a hook point that is in this trace."""
-        return self._by_name[hook_point]
-
-    def read(self, hook_point: str) -> torch.Tensor:
-        """The tensor, checked against its record and digest."""
-        record = self._by_name[hook_point]
-        where = f"{self.directory / record.file}: {hook_point!r}"
-        try:
-            self._check_size(record.file)
-            # Opened for each tensor: what is mapped of a file counts as memory.
-            file = safe_open(self.directory / record.file, framework="pt")
-            tensor = file.get_tensor(hook_point)
-        except (OSError, EOFError, KeyError, ValueError, SafetensorError) as error:
-            raise MmparityError(f"{where} cannot be read: {error}") from error
-        if (_dtype_name(tensor), tuple(tensor.shape)) != (record.dtype, record.shape):
-            raise MmparityError(
-                f"{where} is {_dtype_name(tensor)} {tuple(tensor.shape)}, but "
-                f"{MANIFEST} says {record.dtype} {record.shape}."
-            )
-        if tensor_digest(tensor) != record.digest:
-            raise MmparityError(f"{where} does not have the digest of {MANIFEST}.")
-        return tensor
-
-    def _check_manifest(self) -> None:
-        for name in self._files:
-            if not FILE_NAME.fullmatch(name):
-                raise MmparityError(
-                    f"{self.directory / MANIFEST} names the file {name!r}; a trace has "
-                    "only files like 00000.safetensors beside it."
-                )
-            self._check_size(name)
-        if len(self._by_name) != len(self.records):
-            raise MmparityError(f"{self.directory}: a hook point is there twice.")
-        said = [text for item in self.unmatched for text in (item.path, item.reason)]
-        bad = unprintable(self.meta, self.records, said)
-        if bad is not None:
-            raise MmparityError(f"{self.directory / MANIFEST}: {bad!r} is no name.")
-        for record in self.records:
-            if record.file not in self._files:
-                raise MmparityError(
-                    f"{self.directory / MANIFEST}: {record.hook_point!r} is in "
-                    f"{record.file!r}, which is not in the list of files."
-                )
-
-    def _check_size(self, name: str) -> None:
-        file = self.directory / name
-        if file.is_symlink() or not file.is_file():
-            raise MmparityError(f"{file} is missing or not a plain file.")
-        if file.stat().st_size > TENSOR_FILE_LIMIT:
-            raise MmparityError(f"{file} is larger than {TENSOR_FILE_LIMIT} bytes.")
-        if file.stat().st_size != self._files[name]:
-            raise MmparityError(
-                f"{file} has {file.stat().st_size} bytes; {MANIFEST} says "
-                f"{self._files[name]}. It was cut short or changed: capture again."
-            )
-
-
-def _check_kind(found: Statistics | None, wanted: bool, directory: Path) -> None:
-    if (found is not None) == wanted:
-        return
-    holds, take = ("tensors", "tensors") if wanted else ("statistics", "statistics")
-    raise MmparityError(
-        f"{directory} is a trace of {holds}. `mmparity compare` takes it with another "
-        f"trace of {take}; for anything else capture "
-        + ("with" if wanted else "without")
-        + " --statistics."
-    )
-
-
-def tensor_digest(tensor: torch.Tensor) -> str:
-    """blake3 over dtype, shape and bytes."""
-    digest = _begun(tensor)
-    digest.update(_bytes(tensor))
-    found: str = digest.hexdigest()
-    return found
-
-
-def _begun(tensor: torch.Tensor) -> Any:
-    """A digest of what is said before a tensor's bytes."""
-    digest: Any = blake3()
-    digest.update(f"{_dtype_name(tensor)} {tuple(tensor.shape)}\n".encode())
-    return digest
-
-
 def _storable(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as it is stored: itself where it lies so in memory, else a copy."""
     tensor = tensor.detach()
@@ -330,14 +204,3 @@ def _storable(name: str, tensor: torch.Tensor) -> torch.Tensor:
     dtype = torch.float32 if large else tensor.dtype
     # Not `tensor.float()`: an oracle may run with casts to float32 turned off.
     return torch.empty(tensor.shape, dtype=dtype).copy_(tensor)
-
-
-def _bytes(tensor: torch.Tensor) -> memoryview:
-    """A contiguous tensor's memory."""
-    if not tensor.numel():
-        return memoryview(b"")
-    return memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy())
-
-
-def _dtype_name(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -69,3 +70,11 @@ def read_manifest(file: Path) -> Manifest:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise MmparityError(f"{file}: {place}: {first['msg']}") from error
+
+
+LEFT_OUT = "left out: only some hook points were asked for"
+
+
+def is_whole(reasons: Iterable[str]) -> bool:
+    """Whether a trace left nothing out, by the reasons of what it does not hold."""
+    return LEFT_OUT not in reasons

@@ -15,11 +15,12 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
-from mmparity import tracefile as module
 from mmparity.cli import main
 from mmparity.errors import MmparityError
-from mmparity.manifest import MANIFEST_LIMIT
-from mmparity.tracefile import TraceReader, TraceWriter
+from mmparity.trace import writer as module
+from mmparity.trace.manifest import MANIFEST_LIMIT
+from mmparity.trace.reader import TraceReader
+from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 
 if TYPE_CHECKING:

@@ -123,7 +123,9 @@ def main() -> int:
         if args.result:
             result = json.loads((args.result / "comparison.json").read_text())
             targets[ROOT / "README.md"] = {"result": result_section(result)}
-        from mmparity import overrides  # needs tomli before Python 3.11
+        from mmparity.compare.evidence import (
+            overrides,  # needs tomli before Python 3.11
+        )
 
         overrides.PAGE.write_text(overrides.table(overrides.read_map()))
         for path, sections in targets.items():

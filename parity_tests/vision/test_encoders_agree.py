@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from mmparity.compare.evidence.structure import differences
 from mmparity.npu_emulation import EMULATED
-from mmparity.structure import differences
 from mmparity.trace import hook_points
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.pairs import DEFAULT_PAIRS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmparity.structure import differences
+from mmparity.compare.evidence.structure import differences
 from mmparity.trace import hook_points
 from mmparity.trace.reader import TraceReader
 from mmparity.workload.models import FAMILIES

@@ -174,11 +174,11 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     \b
       mmparity run --cache build/cache
     """
-    from mmparity.floors import read_floors
+    from mmparity.compare.floors import read_floors
+    from mmparity.compare.rejudge import rejudge
+    from mmparity.compare.result import write_result
     from mmparity.plan import make_plans
     from mmparity.progress import ProgressDisplay, steps_of
-    from mmparity.rejudge import rejudge
-    from mmparity.result import write_result
     from mmparity.run import execute
 
     ray = given["ray"]
@@ -273,8 +273,8 @@ def compare(
     \b
       mmparity compare OLD_DUMP build/here --old-impl ascend-0.11.0
     """
+    from mmparity.compare.statistics import compare_statistics, holds_statistics
     from mmparity.offline import DumpOptions, compare_folders
-    from mmparity.sketched import compare_statistics, holds_statistics
 
     with held(out):
         if holds_statistics(old) or holds_statistics(new):
@@ -297,9 +297,9 @@ def compare(
 @click.option("--open", "show", is_flag=True, help="Show the page in a browser.")
 def report(directory: Path, formats: str, show: bool) -> None:
     """Render a comparison.json again; exits with its verdict."""
+    from mmparity.compare.result import read_result
     from mmparity.project import known
     from mmparity.report import terminal_summary, write_reports
-    from mmparity.result import read_result
 
     names = [known("format", name.strip(), FORMATS) for name in formats.split(",")]
     folder = directory if directory.is_dir() else directory.parent
@@ -355,8 +355,8 @@ def _implementations() -> dict[str, Any]:
 
 def _finish(result: ComparisonResult, out: Path, as_json: bool) -> None:
     """Writes the reports, prints the verdict, exits with it."""
+    from mmparity.compare.result import to_json
     from mmparity.report import terminal_summary, write_reports
-    from mmparity.result import to_json
 
     paths = write_reports(result, out, list(FORMATS[:3]))
     if as_json:

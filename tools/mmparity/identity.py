@@ -8,7 +8,6 @@ shown nor assumed keeps a case from passing.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ import torch
 
 from mmparity.errors import MmparityError
 from mmparity.msprobe import Call, Dump
-from mmparity.types.comparison import CaseComparison
-from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta
+from mmparity.types.trace import UNKNOWN
 from mmparity.workload import checkpoint
 from mmparity.workload.inputs import Inputs, pixels_digest
 
@@ -72,35 +70,3 @@ def pixels_of(dump: Dump, calls: dict[str, Call], inputs: Inputs | None) -> str:
             )
         return inputs.pixels_digest
     return pixels_digest(pixels) if pixels.dtype == torch.float32 else UNKNOWN
-
-
-def qualified(case: CaseComparison) -> CaseComparison:
-    """The case, with what of it was not shown; it passes only if that was assumed."""
-    if case.old_meta is None or case.new_meta is None:
-        return case
-    unknown = _in_doubt(case.old_meta, case.new_meta, UNKNOWN)
-    assumed = _in_doubt(case.old_meta, case.new_meta, ASSUMED)
-    texts = [case.reason] if case.reason else []
-    if unknown:
-        texts.append(
-            f"that both sides had the same {' and '.join(unknown)} could not be shown: "
-            "give --checkpoint and --inputs, or --assume-same"
-        )
-    if assumed:
-        texts.append(f"assumed, not shown: the same {' and '.join(assumed)}")
-    verdict = "error" if unknown and case.verdict == "pass" else case.verdict
-    description = case.description
-    if assumed and "assumed" not in description:
-        description = "; ".join(filter(None, (description, texts[-1])))
-    return replace(
-        case, verdict=verdict, reason="; ".join(texts), description=description
-    )
-
-
-def _in_doubt(old: TraceMeta, new: TraceMeta, mark: str) -> list[str]:
-    known = {"weights": "weights_digest", "pixels": "pixels_digest"}
-    return [
-        name
-        for name, field in known.items()
-        if mark in (getattr(old, field), getattr(new, field))
-    ]

@@ -29,8 +29,8 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 
     When, where and how fast they were made is left out.
     """
-    from mmparity.result import read_result
-    from mmparity.resultdiff import difference, lines
+    from mmparity.compare.result import read_result
+    from mmparity.compare.result_diff import difference, lines
 
     found = difference(read_result(first), read_result(second))
     if as_json:
@@ -50,11 +50,11 @@ def rejudge(
     directory: Path, tolerances: Path | None, floors_file: Path | None, out: Path
 ) -> None:
     """Judge the saved metrics of a result again, without a run."""
-    from mmparity.floors import read_floors
-    from mmparity.rejudge import read_rules
-    from mmparity.rejudge import rejudge as judge
+    from mmparity.compare.floors import read_floors
+    from mmparity.compare.rejudge import read_rules
+    from mmparity.compare.rejudge import rejudge as judge
+    from mmparity.compare.result import read_result, write_result
     from mmparity.report import terminal_summary, write_reports
-    from mmparity.result import read_result, write_result
 
     result = read_result(directory)
     folder = directory if directory.is_dir() else directory.parent
@@ -101,8 +101,8 @@ def floors(
 
     Without it, from RESULTS that compare an implementation with itself.
     """
-    from mmparity.floors import measure_floors, write_floors
-    from mmparity.result import read_result
+    from mmparity.compare.floors import measure_floors, write_floors
+    from mmparity.compare.result import read_result
 
     if bool(results) == bool(implementation):
         raise click.UsageError("give either RESULTS or --measure IMPL")

@@ -54,7 +54,7 @@ class Target:
 
     def merged(self) -> CaseComparison:
         """The case with the grafted rows."""
-        from mmparity.grafted import with_grafted
+        from mmparity.compare.grafted import with_grafted
         from mmparity.trace.reader import TraceReader
 
         oracle = self.plan.trace_dir(ORACLE, self.case, ORACLE_DTYPE)

@@ -15,6 +15,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmparity import provenance
+from mmparity.compare.result import (
+    FILE_NAME,
+    build_result,
+    with_engine_beside,
+    write_result,
+)
 from mmparity.crew import Crew, LocalCrew, RunState, Watcher, job_of, pairs_of
 from mmparity.errors import MmparityError
 from mmparity.jobs import Event, Job
@@ -28,7 +34,6 @@ from mmparity.plan import (
 )
 from mmparity.project import ROOT
 from mmparity.regraft import Target, regraft
-from mmparity.result import FILE_NAME, build_result, with_engine_beside, write_result
 from mmparity.subjects import Subject, batches, input_file, prepare
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload.cases import Case
@@ -185,7 +190,7 @@ def _compare_pair(
 def _compare_case(
     plan: Plan, case: Case, dtype: str, old: str, new: str
 ) -> CaseComparison:
-    from mmparity.compare import compare_traces
+    from mmparity.compare.case import compare_traces
     from mmparity.trace.reader import TraceReader
 
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mmparity.sketch import PROJECTIONS, SEED, Statistician, reducible
+from mmparity.compare.metrics.sketch import PROJECTIONS, SEED, Statistician, reducible
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import Statistics, TraceMeta
 

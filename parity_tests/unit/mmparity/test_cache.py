@@ -23,12 +23,12 @@ from click.testing import CliRunner
 from mmparity import cli, origin
 from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.cached import TraceCache
+from mmparity.compare.rejudge import rejudge
+from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
 from mmparity.jobs import Event, Job
 from mmparity.plan import Options, make_plan
-from mmparity.rejudge import rejudge
 from mmparity.report import render, terminal_summary
-from mmparity.result import read_result
 from mmparity.run import execute
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmparity.capture import capturing
-from mmparity.compare import compare_traces
+from mmparity.compare.case import compare_traces
+from mmparity.compare.grafted import with_grafted
+from mmparity.compare.rejudge import Rule
+from mmparity.compare.rejudge import rejudge as judge
+from mmparity.compare.result import build_result
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import HookMap, Modules, Tap
 from mmparity.graft import Graft
-from mmparity.grafted import with_grafted
-from mmparity.rejudge import Rule
-from mmparity.rejudge import rejudge as judge
-from mmparity.result import build_result
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison

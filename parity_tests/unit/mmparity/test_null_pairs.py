@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmparity import judging_commands, null_pairs
+from mmparity.compare.floors import read_floors
 from mmparity.eager import attend, eager_attention
 from mmparity.errors import MmparityError
-from mmparity.floors import read_floors
 from mmparity.null_pairs import only_last_image
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mmparity.compare import compare_traces
+from mmparity.compare.case import compare_traces
 from mmparity.jobs import Event
 from mmparity.plan import DEFAULT_DTYPES, Options, Plan
 from mmparity.progress import ProgressDisplay, steps_of

@@ -21,10 +21,10 @@ from click.testing import CliRunner
 
 from mmparity import cli, rayrun
 from mmparity import plan as plan_module
+from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
 from mmparity.jobs import Event
 from mmparity.plan import Options, Plan, make_plan
-from mmparity.result import read_result
 from mmparity.run import execute
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import implementations

@@ -23,17 +23,18 @@ from typing import Any
 import click
 import torch
 
-from mmparity import encoders, metrics
+from mmparity import encoders
 from mmparity.bench import console
 from mmparity.bench.capture_table import HEAD, markdown, rows, write_docs
 from mmparity.bench.conditions import conditions
 from mmparity.bench.peers import PEERS
 from mmparity.bench.tables import shown
 from mmparity.capture import capturing
+from mmparity.compare.metrics import metrics
+from mmparity.compare.metrics.sketch import COLUMNS, Statistician
 from mmparity.encoders import Encoder
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.sketch import COLUMNS, Statistician
 from mmparity.statistics_writer import StatisticsWriter
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta

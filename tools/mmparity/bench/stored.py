@@ -21,7 +21,7 @@ from rich.table import Table
 
 from mmparity.bench import console, stored_msprobe
 from mmparity.bench.capture import CHECKPOINTS, Peak, seconds_of, tower, trace
-from mmparity.compare import compare_traces
+from mmparity.compare.case import compare_traces
 from mmparity.encoders import Encoder
 from mmparity.files import write_text
 from mmparity.trace.reader import TraceReader

@@ -83,7 +83,7 @@ def engine(as_json: bool, served: int, **given: Any) -> None:
 
 def attach(out: Path) -> list[Path]:
     """The engine's result into a comparison that is there, and into its reports."""
-    from mmparity import result as comparisons
+    from mmparity.compare import result as comparisons
     from mmparity.report import write_reports
 
     if not (out / comparisons.FILE_NAME).is_file():

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mmparity.compare.result import ENGINE_FILE, strict
 from mmparity.engine.memory import ALLOWED_GROWTH, growth
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.result import ENGINE_FILE, strict
 from mmparity.types.engine import (
     EngineFigures,
     EngineMemory,

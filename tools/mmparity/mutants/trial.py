@@ -20,14 +20,15 @@ from typing import Any
 import torch
 
 from mmparity import encoders
-from mmparity.align import Pair
 from mmparity.capture import capturing
-from mmparity.compare import Readers, compare_traces, judge
+from mmparity.compare.align import Pair
+from mmparity.compare.case import compare_traces
+from mmparity.compare.grafted import with_grafted
+from mmparity.compare.rows import Readers, judge
+from mmparity.compare.tolerances import tolerance_for
 from mmparity.gather import gather_traces
 from mmparity.graft import Graft
-from mmparity.grafted import with_grafted
 from mmparity.mutants.workload import Workload
-from mmparity.tolerances import tolerance_for
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison

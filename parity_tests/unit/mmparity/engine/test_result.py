@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmparity import result as comparisons
+from mmparity.compare import result as comparisons
 from mmparity.engine.command import attach
 from mmparity.engine.result import build, judge_memory, to_json, write_result
 from mmparity.engine.text import summary

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pytest
 
-from mmparity.precision import precision_verdicts
+from mmparity.compare.precision import precision_verdicts
 from mmparity.trace.hook_points import block_number, expand
 from mmparity.types.comparison import (
     CaseComparison,

@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mmparity.errors import MmparityError
-from mmparity.report import render, terminal_summary
-from mmparity.result import (
+from mmparity.compare.result import (
     read_result,
     with_engine,
     with_engine_beside,
     write_result,
 )
+from mmparity.errors import MmparityError
+from mmparity.report import render, terminal_summary
 from mmparity.types.comparison import ComparisonResult
 from mmparity.types.engine import EngineResult
 

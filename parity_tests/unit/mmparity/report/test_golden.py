@@ -10,8 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from mmparity.compare.result import to_json
 from mmparity.report import FILES, render, schema
-from mmparity.result import to_json
 from mmparity.types.comparison import ComparisonResult
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mmparity.overrides import read_map
-from mmparity.replaced import replaced_code
+from mmparity.compare.evidence.overrides import read_map
+from mmparity.compare.evidence.replaced import replaced_code
 from mmparity.report import replaced
 from mmparity.types.comparison import ComparisonResult
 

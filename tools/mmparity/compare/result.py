@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result over all cases, and ``comparison.json``. No tensors, no rendering."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mmparity.compare.descent import between, descent, first_failing
+from mmparity.compare.evidence.replaced import replaced_code
+from mmparity.compare.precision import precision_verdicts
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
+from mmparity.types.comparison import (
+    SCHEMA_VERSION,
+    CaseComparison,
+    ComparisonResult,
+    FirstDivergence,
+    Summary,
+)
+from mmparity.types.engine import EngineResult
+from mmparity.types.row import LayerComparison
+from mmparity.types.verdict import Verdict, worst
+
+FILE_NAME = "comparison.json"
+ENGINE_FILE = "engine.json"
+
+
+def build_result(
+    cases: Sequence[CaseComparison], provenance: dict[str, Any]
+) -> ComparisonResult:
+    """Verdict, counts and first divergence of all cases."""
+    ascend = any(case.new.startswith("unified-ascend") for case in cases)
+    replaced, patches = replaced_code() if ascend else ((), ())
+    empty = ComparisonResult("error", Summary(0, 0, 0, 0), None, (), provenance)
+    return with_cases(replace(empty, replaced=replaced, patches=patches), cases)
+
+
+def with_cases(
+    result: ComparisonResult, cases: Sequence[CaseComparison]
+) -> ComparisonResult:
+    """The result with other cases and all that follows from them; the rest is kept."""
+    return replace(
+        result,
+        verdict=_verdict(cases, result.engine),
+        summary=summarise(cases),
+        first_divergence=first_divergence(cases),
+        cases=tuple(cases),
+        precision=precision_verdicts(cases),
+    )
+
+
+def summarise(cases: Sequence[CaseComparison]) -> Summary:
+    """Counts rows; see Summary for what counts as what."""
+    passed = failed = unmatched = 0
+    for case in cases:
+        passed += sum(layer.verdict == "pass" for layer in case.layers)
+        failed += sum(layer.verdict != "pass" for layer in case.layers)
+        failed += sum(not item.explained for item in case.unmatched)
+        unmatched += sum(item.explained for item in case.unmatched)
+    return Summary(passed, failed, unmatched, passed + failed + unmatched)
+
+
+def first_divergence(cases: Sequence[CaseComparison]) -> FirstDivergence | None:
+    """The first failing row of the first case that has one; see FirstDivergence."""
+    for case in cases:
+        first = first_failing(case.layers)
+        if first is not None:
+            return _divergence(case, first)
+    return None
+
+
+def with_engine(result: ComparisonResult, directory: Path) -> ComparisonResult:
+    """The result with the ``engine.json`` of a folder; the worse verdict counts."""
+    from pydantic import TypeAdapter, ValidationError
+
+    file = Path(directory) / ENGINE_FILE
+    try:
+        form: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
+        engine = form.validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise MmparityError(f"{file} is no result of `mmparity engine`: {error}") from (
+            error
+        )
+    return replace(result, engine=engine, verdict=_verdict(result.cases, engine))
+
+
+def with_engine_beside(result: ComparisonResult, directory: Path) -> ComparisonResult:
+    """The result with the ``engine.json`` of its folder, if there is one.
+
+    Raises MmparityError if it cannot be read, or if other trees ran in the engine.
+    """
+    if not (Path(directory) / ENGINE_FILE).is_file():
+        return result
+    both = with_engine(result, directory)
+    assert both.engine is not None
+    there, here = (
+        {name: source.get("tree") for name, source in of.get("sources", {}).items()}
+        for of in (both.engine.provenance, result.provenance)
+    )
+    other = [name for name in here if there.get(name, here[name]) != here[name]]
+    if other:
+        raise MmparityError(
+            f"{Path(directory) / ENGINE_FILE} is of another {other[0]} and is left out "
+            "of the report: `make engine` runs this one."
+        )
+    return both
+
+
+def write_result(result: ComparisonResult, directory: Path) -> Path:
+    """Writes ``comparison.json`` whole or not at all, and returns its path."""
+    return write_text(Path(directory) / FILE_NAME, to_json(result))
+
+
+def to_json(result: ComparisonResult) -> str:
+    """Strict JSON: an infinite number is the string ``"Infinity"``."""
+    return json.dumps(strict(asdict(result)), indent=1, allow_nan=False) + "\n"
+
+
+def read_result(file: Path) -> ComparisonResult:
+    """Reads ``comparison.json``, or the one inside a folder, and checks its form."""
+    from pydantic import TypeAdapter, ValidationError
+
+    file = Path(file)
+    if file.is_dir():
+        file = file / FILE_NAME
+    try:
+        raw = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise MmparityError(f"{file} cannot be read: {error}") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise MmparityError(
+            f"{file} has schema_version {version!r}; this tool reads {SCHEMA_VERSION}. "
+            f"{_writer(raw)}"
+        )
+    try:
+        return TypeAdapter(ComparisonResult).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise MmparityError(f"{file}: {place}: {first['msg']}") from error
+
+
+def _writer(raw: Any) -> str:
+    """Who wrote a result that cannot be read, and what to do."""
+    found = raw.get("provenance") if isinstance(raw, dict) else None
+    if not isinstance(found, dict) or "command" not in found:
+        return "It was not written by mmparity."
+    command, created = str(found["command"])[:200], str(found.get("created"))[:40]
+    return (
+        f"`{command}` wrote it on {created}: "
+        "render it with the mmparity of that time, or run it again."
+    )
+
+
+def _verdict(
+    cases: Sequence[CaseComparison], engine: EngineResult | None = None
+) -> Verdict:
+    """Of all cases, and of the engine where it ran; it alone is no comparison."""
+    layers = worst(case.verdict for case in cases)
+    return worst((layers, engine.verdict)) if engine else layers
+
+
+def _divergence(case: CaseComparison, layer: LayerComparison) -> FirstDivergence:
+    before = [item for item in case.layers if item.order < layer.order]
+    after = [item for item in case.layers if item.order > layer.order]
+    metrics = layer.metrics
+    return FirstDivergence(
+        case=case.id,
+        hook_point=layer.hook_point,
+        reason=layer.reason,
+        exceeded=layer.exceeded,
+        value=layer.value,
+        allowed=layer.allowed,
+        worst_index=metrics.worst_index if metrics else None,
+        old_at_worst=metrics.old_at_worst if metrics else None,
+        new_at_worst=metrics.new_at_worst if metrics else None,
+        last_passing=_last_passing(before),
+        later_failing=sum(item.verdict != "pass" for item in after),
+        later_total=len(after),
+        descent=descent(layer.hook_point, case.layers),
+        about=between(layer, case.layers),
+    )
+
+
+def _last_passing(before: Sequence[LayerComparison]) -> str | None:
+    passing = [layer.hook_point for layer in before if layer.verdict == "pass"]
+    return passing[-1] if passing else None
+
+
+def strict(value: Any) -> Any:
+    """What is not finite as a string, as JSON has no word for it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("-Infinity", "Infinity")[value > 0]
+    if isinstance(value, dict):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return value

@@ -11,7 +11,7 @@ import types
 
 import transformers.modeling_utils  # noqa: F401  it looks for a real torch_npu
 
-from mmparity import npu_emulation, platforms
+from mmparity.encoders import npu_emulation, platform
 
 npu_emulation.install()
 build_info = types.ModuleType("vllm_ascend._build_info")
@@ -19,4 +19,4 @@ vars(build_info).update(
     __device_type__="_910B", __soc_version__="ascend910b1", __sleep_mode_enabled__=False
 )
 sys.modules[build_info.__name__] = build_info
-platforms.install("cpu", ascend=True)
+platform.install("cpu", ascend=True)

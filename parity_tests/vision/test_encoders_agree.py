@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmparity.compare.evidence.structure import differences
-from mmparity.npu_emulation import EMULATED
+from mmparity.encoders.npu_emulation import EMULATED
 from mmparity.trace import hook_points
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.pairs import DEFAULT_PAIRS

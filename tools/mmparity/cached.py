@@ -231,7 +231,7 @@ def _settings(job: Job) -> dict[str, Any]:
 
 def _devices() -> list[str]:
     """The driver's version and the names of the GPUs."""
-    from mmparity.doctor import cuda_devices
+    from mmparity.encoders.devices import cuda_devices
 
     driver = Path("/proc/driver/nvidia/version")
     version = driver.read_text() if driver.is_file() else "unknown"

@@ -7,7 +7,6 @@ missing or broken.
 
 from __future__ import annotations
 
-import ctypes
 import email
 import importlib.metadata as metadata
 import importlib.util
@@ -23,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from mmparity.encoders.devices import available_memory, cuda_devices
 from mmparity.workload.implementations import IMPLEMENTATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,18 +199,6 @@ def check_disk() -> Check:
     return Check("disk", "missing", detail, fix)
 
 
-def available_memory() -> int:
-    """Bytes that a new process can take, inside this container."""
-    meminfo = Path("/proc/meminfo").read_text()
-    found = re.search(r"^MemAvailable: +(\d+) kB", meminfo, re.MULTILINE)
-    available = int(found[1]) * 1024 if found else 0
-    limit = Path("/sys/fs/cgroup/memory.max")
-    used = Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        available = min(available, int(limit.read_text()) - int(used.read_text()))
-    return available
-
-
 def check_memory() -> Check:
     """Room for one float64 encoder of real size."""
     available = available_memory()
@@ -226,23 +214,6 @@ def check_memory() -> Check:
 def check_cores() -> Check:
     """The cores that this process may use."""
     return Check("cores", "ok", str(len(os.sched_getaffinity(0))))
-
-
-def cuda_devices() -> list[str]:
-    """Names of the CUDA devices, asked of the driver itself."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return []
-    count = ctypes.c_int()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return []
-    names = []
-    for index in range(count.value):
-        name = ctypes.create_string_buffer(128)
-        driver.cuDeviceGetName(name, len(name), index)
-        names.append(name.value.decode(errors="replace"))
-    return names
 
 
 def check_cuda() -> Check:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmparity import devices
+from mmparity.encoders import devices
 from mmparity.errors import MmparityError
 from mmparity.workload import models
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmparity.devices import check_dtype
+from mmparity.encoders.devices import check_dtype
 from mmparity.errors import MmparityError
 from mmparity.feasible import check_options, check_plan
 from mmparity.project import known

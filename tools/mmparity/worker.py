@@ -25,11 +25,11 @@ from typing import Any, TextIO
 import torch
 
 from mmparity import encoders
-from mmparity.anatomy import anatomy
 from mmparity.capture import capturing
-from mmparity.counting import counted
-from mmparity.devices import check_dtype, check_present, check_side
-from mmparity.eager import eager_attention
+from mmparity.encoders.anatomy import anatomy
+from mmparity.encoders.counting import counted
+from mmparity.encoders.devices import check_dtype, check_present, check_side
+from mmparity.encoders.eager import eager_attention
 from mmparity.errors import MmparityError
 from mmparity.graft import Graft
 from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job

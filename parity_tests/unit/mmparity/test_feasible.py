@@ -18,7 +18,7 @@ import torch
 from click.testing import CliRunner
 
 from mmparity.cli import main
-from mmparity.devices import check_present
+from mmparity.encoders.devices import check_present
 from mmparity.errors import MmparityError
 from mmparity.plan import Options, make_capture_plan, make_plans
 from mmparity.workload.implementations import get

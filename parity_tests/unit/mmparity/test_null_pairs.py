@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mmparity import judging_commands, null_pairs
 from mmparity.compare.floors import read_floors
-from mmparity.eager import attend, eager_attention
+from mmparity.encoders.eager import attend, eager_attention
 from mmparity.errors import MmparityError
 from mmparity.null_pairs import only_last_image
 from mmparity.trace.reader import TraceReader

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmparity import npu_emulation
-from mmparity.counting import counted
+from mmparity.encoders import npu_emulation
+from mmparity.encoders.counting import counted
 
 Forward = Callable[[], None]
 

@@ -22,9 +22,16 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
-from mmparity import npu_emulation, platforms
-from mmparity.devices import check_enough
-from mmparity.encoders import Encoder, Ranks, ascend, describe, hook_map_of
+from mmparity.encoders import (
+    Encoder,
+    Ranks,
+    ascend,
+    describe,
+    hook_map_of,
+    npu_emulation,
+    platform,
+)
+from mmparity.encoders.devices import check_enough
 from mmparity.errors import MmparityError
 from mmparity.workload import models
 from mmparity.workload.implementations import Implementation
@@ -54,7 +61,7 @@ class VllmRuntime:
         self.implementation = implementation
         self.trees = trees
         self.device = torch.device(device)
-        self.platform = platforms.install(device, ascend=implementation.ascend)
+        self.platform = platform.install(device, ascend=implementation.ascend)
         self._stack = ExitStack()
         self.ranks = ranks
         self.vllm_config = _vllm_config(implementation.ascend)

@@ -11,7 +11,7 @@ from typing import Any
 from vllm.platforms.cpu import CpuPlatform
 from vllm_ascend.platform import NPUPlatform
 
-from mmparity.platforms import borrow
+from mmparity.encoders.platform import borrow
 
 WORKER = "mmparity.engine.npu_worker.NpuOnCpuWorker"
 

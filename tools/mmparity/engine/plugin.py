@@ -52,8 +52,7 @@ def _register_operators(names: tuple[str, ...]) -> None:
 def _emulate() -> None:
     import transformers.modeling_utils  # noqa: F401  it looks for a real torch_npu
 
-    from mmparity import npu_emulation
-    from mmparity.encoders import ascend
+    from mmparity.encoders import ascend, npu_emulation
 
     npu_emulation.install()
     import vllm_ascend

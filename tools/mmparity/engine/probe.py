@@ -52,7 +52,7 @@ class EngineProbe:
 
     def probe_runs(self) -> str:
         """What runs, and which emulated operators were called until now."""
-        from mmparity import npu_emulation
+        from mmparity.encoders import npu_emulation
 
         names = what_runs(self.model_runner.get_model())
         called = ", ".join(sorted(npu_emulation.called))

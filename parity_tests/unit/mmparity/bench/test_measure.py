@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmparity import npu_emulation
 from mmparity.bench.measure import (
     BetweenProjections,
     count,
     growth,
     matrix_products,
 )
+from mmparity.encoders import npu_emulation
 
 
 class Block(nn.Module):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mmparity.compare.tolerances import first_exceeded, quantized_floors, tolerance_for
-from mmparity.devices import DTYPES
+from mmparity.encoders.devices import DTYPES
 from mmparity.errors import MmparityError
 from mmparity.trace.hook_points import HOOK_POINTS
 from mmparity.types.row import Metrics

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mmparity.encoders.npu_emulation import operators
 from mmparity.errors import MmparityError
-from mmparity.npu_emulation import operators
 from mmparity.workload import quantized
 from mmparity.workload.checkpoint import quantization_of, vision_weights, weights_digest
 from mmparity.workload.models import MODELS, Model

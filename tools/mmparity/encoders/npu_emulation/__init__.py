@@ -21,10 +21,10 @@ from typing import Any, NoReturn
 
 import torch
 
-from mmparity.devices import INSTALLED, has_torch_npu
+from mmparity.encoders.devices import INSTALLED, has_torch_npu
+from mmparity.encoders.npu_emulation import operators
+from mmparity.encoders.npu_emulation.schemas import SCHEMAS
 from mmparity.errors import MmparityError
-from mmparity.npu_emulation import operators
-from mmparity.npu_emulation.schemas import SCHEMAS
 
 EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
 """Names of the emulated operators."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmparity.npu_emulation import operators
-from mmparity.npu_emulation.schemas import SCHEMAS, schemas_in_wheel
+from mmparity.encoders.npu_emulation import operators
+from mmparity.encoders.npu_emulation.schemas import SCHEMAS, schemas_in_wheel
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 WHEEL = ROOT / "vllm_src" / "torch-npu-2.9.0"
 
 
@@ -87,7 +87,7 @@ def test_registers_the_schemas_and_names_what_is_missing() -> None:
         """
 import torch
 from mmparity import npu_emulation
-from mmparity.npu_emulation.schemas import SCHEMAS
+from mmparity.encoders.npu_emulation.schemas import SCHEMAS
 npu_emulation.install()
 import torch_npu
 from torch_npu.npu.streams import Event
@@ -114,7 +114,7 @@ for use in (lambda: torch_npu.npu_fused_infer_attention_score(1), Event):
 def test_refuses_where_torch_npu_is_installed(tmp_path: Path) -> None:
     (tmp_path / "torch_npu").mkdir()
     (tmp_path / "torch_npu" / "__init__.py").touch()
-    code = "from mmparity import npu_emulation; npu_emulation.install()"
+    code = "from mmparity.encoders import npu_emulation; npu_emulation.install()"
     done = run_python(code, tmp_path)
     assert "MmparityError: torch_npu is installed on this machine" in done.stderr
 
@@ -370,7 +370,7 @@ def test_an_emulated_operator_counts_as_the_one_call_that_it_is_on_an_npu() -> N
 import torch
 import torch.distributed.fsdp  # as in a worker: it registers for CPUs itself
 from mmparity import npu_emulation
-from mmparity.counting import counted
+from mmparity.encoders.counting import counted
 torch_npu = npu_emulation.install()
 x, cos = torch.randn(1, 6, 2, 8), torch.randn(1, 6, 1, 8)
 q, lengths = torch.randn(6, 2, 8), torch.tensor([4, 2], dtype=torch.int32)

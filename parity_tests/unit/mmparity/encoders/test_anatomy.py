@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmparity.anatomy import anatomy, round_trip
+from mmparity.encoders.anatomy import anatomy, round_trip
 
 
 class Attention(nn.Module):

@@ -10,8 +10,8 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
-from mmparity import npu_emulation
-from mmparity.npu_emulation.schemas import SCHEMAS
+from mmparity.encoders import npu_emulation
+from mmparity.encoders.npu_emulation.schemas import SCHEMAS
 from mmparity.types.trace import Counts
 
 HOST_COPIES = ("cpu", "tolist", "numpy")

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmparity.errors import MmparityError
@@ -78,3 +81,32 @@ def has_torch_npu() -> bool:
     """Whether the real one can be imported; an emulated one has no loader."""
     spec = importlib.util.find_spec("torch_npu")
     return spec is not None and spec.loader is not None
+
+
+def available_memory() -> int:
+    """Bytes that a new process can take, inside this container."""
+    meminfo = Path("/proc/meminfo").read_text()
+    found = re.search(r"^MemAvailable: +(\d+) kB", meminfo, re.MULTILINE)
+    available = int(found[1]) * 1024 if found else 0
+    limit = Path("/sys/fs/cgroup/memory.max")
+    used = Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
+        available = min(available, int(limit.read_text()) - int(used.read_text()))
+    return available
+
+
+def cuda_devices() -> list[str]:
+    """Names of the CUDA devices, asked of the driver itself."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    names = []
+    for index in range(count.value):
+        name = ctypes.create_string_buffer(128)
+        driver.cuDeviceGetName(name, len(name), index)
+        names.append(name.value.decode(errors="replace"))
+    return names

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmparity.jobs import GO, CaptureJob, Event, Job
+from mmparity.capture.job import GO, CaptureJob, Event, Job
 from mmparity.trace import hook_points
 from mmparity.trace.reader import TraceReader
 from mmparity.workload.cases import Case, Noise
@@ -34,7 +34,7 @@ def run_worker(job: Job, folder: Path) -> None:
     file = folder / "job.json"
     job.write(file)
     done = subprocess.run(
-        [sys.executable, "-m", "mmparity.worker", str(file)],
+        [sys.executable, "-m", "mmparity.capture.worker", str(file)],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
         input=GO,
         capture_output=True,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 
+from mmparity.capture.job import GO, CaptureJob, Event, Job
 from mmparity.cli import main
-from mmparity.jobs import GO, CaptureJob, Event, Job
 
 if TYPE_CHECKING:
     from conftest import Captures
@@ -106,7 +106,7 @@ def said(job: Job, folder: Path, kill_after: str = "") -> list[tuple[str, str]]:
     """What a worker says of cases, until its end or until it is killed."""
     job.write(folder / "job.json")
     process = subprocess.Popen(
-        [sys.executable, "-m", "mmparity.worker", str(folder / "job.json")],
+        [sys.executable, "-m", "mmparity.capture.worker", str(folder / "job.json")],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -22,8 +22,8 @@ from typing import Any
 
 from blake3 import blake3
 
+from mmparity.capture.finished import first_difference
 from mmparity.errors import MmparityError
-from mmparity.resume import first_difference
 from mmparity.trace.format import FILE_NAME
 from mmparity.trace.manifest import MANIFEST
 

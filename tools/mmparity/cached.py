@@ -19,13 +19,13 @@ from blake3 import blake3
 
 from mmparity import provenance
 from mmparity.cache import Cache, CacheFull, digest_of
+from mmparity.capture.finished import first_difference, same_fields, unknowable, why_not
+from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.trace_meta import Origins, sources_of
+from mmparity.capture.worker_process import Worker
 from mmparity.crew import LocalCrew, RunState, Watcher, job_of
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import Worker
-from mmparity.origin import Origins, sources_of
 from mmparity.plan import Options
-from mmparity.resume import first_difference, same_fields, unknowable, why_not
 from mmparity.subjects import Subject
 from mmparity.trace.manifest import MANIFEST
 from mmparity.trace.reader import TraceReader

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.worker_process import Worker
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import Worker
 from mmparity.plan import ORACLE
 from mmparity.subjects import Subject
 from mmparity.types.comparison import CaseComparison

@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 from mmparity import provenance
+from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.compare.case import compare_traces
 from mmparity.compare.result import build_result, write_result
 from mmparity.crew import job_of
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import WORKER, run_worker
 from mmparity.plan import Plan
 from mmparity.project import ROOT
 from mmparity.subjects import Subject, prepare

@@ -10,12 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmparity import provenance
+from mmparity.capture.dumps.identity import pixels_of, weights_of
+from mmparity.capture.dumps.msprobe import Dump, is_dump
+from mmparity.capture.dumps.to_trace import (
+    Subject,
+    calls_of,
+    depth_of,
+    dtype_of,
+    write_trace,
+)
 from mmparity.compare.case import compare_traces, qualified
 from mmparity.compare.result import build_result, write_result
-from mmparity.dumps import Subject, calls_of, depth_of, dtype_of, write_trace
 from mmparity.errors import MmparityError
-from mmparity.identity import pixels_of, weights_of
-from mmparity.msprobe import Dump, is_dump
 from mmparity.plan import ORACLE_DTYPE
 from mmparity.trace.folder import Traces, find_traces
 from mmparity.trace.manifest import LEFT_OUT

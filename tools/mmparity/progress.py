@@ -16,7 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from mmparity.jobs import Event
+from mmparity.capture.job import Event
 from mmparity.plan import Plan
 from mmparity.types.comparison import CaseComparison
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.crew import RunState, Watcher, job_of
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import WORKER, run_worker
 from mmparity.processes import TOOLS
 from mmparity.subjects import Subject
 from mmparity.workload.implementations import ENCODERS

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import run_worker
+from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.worker_process import run_worker
 from mmparity.plan import ORACLE, ORACLE_DTYPE, Plan
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.cases import Case

@@ -15,6 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmparity import provenance
+from mmparity.capture.job import Event, Job
+from mmparity.capture.worker_process import WORKER
 from mmparity.compare.result import (
     FILE_NAME,
     build_result,
@@ -23,8 +25,6 @@ from mmparity.compare.result import (
 )
 from mmparity.crew import Crew, LocalCrew, RunState, Watcher, job_of, pairs_of
 from mmparity.errors import MmparityError
-from mmparity.jobs import Event, Job
-from mmparity.launch import WORKER
 from mmparity.plan import (
     ORACLE,
     ORACLE_DTYPE,

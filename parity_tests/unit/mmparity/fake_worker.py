@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for mmparity.worker: a real process and real events, ready-made traces.
+"""Stands in for mmparity.capture.worker: a real process, real events, ready traces.
 
 What it does wrong is asked for by the name of the implementation. It starts
 without torch, so that a run of many workers takes no time.
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mmparity.jobs import CaptureJob, Event, Job
+from mmparity.capture.job import CaptureJob, Event, Job
 
 
 def say(event: Event) -> None:

@@ -20,13 +20,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mmparity import cli, origin
+from mmparity import cli
 from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.cached import TraceCache
+from mmparity.capture import trace_meta
+from mmparity.capture.job import Event, Job
 from mmparity.compare.rejudge import rejudge
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
-from mmparity.jobs import Event, Job
 from mmparity.plan import Options, make_plan
 from mmparity.report import render, terminal_summary
 from mmparity.run import execute
@@ -121,7 +122,7 @@ def project(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Project:
     monkeypatch.setattr(checkpoint_module, "weights_digest", lambda path, config: "w")
-    said = json.dumps({"weights_digest": "w", "versions": origin.versions()})
+    said = json.dumps({"weights_digest": "w", "versions": trace_meta.versions()})
     monkeypatch.setenv("FAKE_WORKER_META", said)
     return Project(tmp_path, checkpoint)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmparity.dumps import Subject
+from mmparity.capture.dumps.to_trace import Subject
 from mmparity.errors import MmparityError
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import msprobe, run, sglang, table

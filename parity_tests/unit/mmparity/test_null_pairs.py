@@ -95,7 +95,7 @@ import json, os, sys
 from pathlib import Path
 import torch
 from mmparity.workload.inputs import read_inputs
-from mmparity.jobs import Event, Job
+from mmparity.capture.job import Event, Job
 from mmparity.trace.writer import TraceWriter
 from mmparity.types import TraceMeta
 job = Job.read(Path(sys.argv[1]))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from mmparity.capture.job import Event
 from mmparity.compare.case import compare_traces
-from mmparity.jobs import Event
 from mmparity.plan import DEFAULT_DTYPES, Options, Plan
 from mmparity.progress import ProgressDisplay, steps_of
 from mmparity.workload.cases import DEFAULT_CASES

@@ -21,9 +21,9 @@ from click.testing import CliRunner
 
 from mmparity import cli, rayrun
 from mmparity import plan as plan_module
+from mmparity.capture.job import Event
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
-from mmparity.jobs import Event
 from mmparity.plan import Options, Plan, make_plan
 from mmparity.run import execute
 from mmparity.types.comparison import CaseComparison, ComparisonResult

@@ -29,13 +29,13 @@ from mmparity.bench.capture_table import HEAD, markdown, rows, write_docs
 from mmparity.bench.conditions import conditions
 from mmparity.bench.peers import PEERS
 from mmparity.bench.tables import shown
-from mmparity.capture import capturing
+from mmparity.capture.recorder import capturing
+from mmparity.capture.statistics_writer import StatisticsWriter
 from mmparity.compare.metrics import metrics
 from mmparity.compare.metrics.sketch import COLUMNS, Statistician
 from mmparity.encoders import Encoder
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.statistics_writer import StatisticsWriter
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import checkpoint, models

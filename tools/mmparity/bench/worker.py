@@ -20,7 +20,7 @@ import torch
 
 from mmparity import encoders
 from mmparity.bench import measure
-from mmparity.worker import DTYPES
+from mmparity.capture.worker import DTYPES
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get
 

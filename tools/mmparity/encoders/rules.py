@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a family of encoders says where its hook points are.
 
-The name maps in this package are data in these terms; ``mmparity.capture``
+The name maps in this package are data in these terms; ``mmparity.capture.recorder``
 carries them out. No torch.
 """
 

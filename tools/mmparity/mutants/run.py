@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from mmparity.capture.job import GO, CaptureJob, Job
+from mmparity.capture.worker_process import run_worker
 from mmparity.errors import MmparityError
-from mmparity.jobs import GO, CaptureJob, Job
-from mmparity.launch import run_worker
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import run as peers
 from mmparity.mutants.peers.run import Judged

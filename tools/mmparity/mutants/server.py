@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 
 from mmparity import encoders
+from mmparity.capture.job import GO
 from mmparity.files import write_text
-from mmparity.jobs import GO
 from mmparity.mutants.catalogue import Mutant, edited_files, read_catalogue
 from mmparity.mutants.swap import SwapError, swap
 from mmparity.mutants.trial import (

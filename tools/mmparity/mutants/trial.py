@@ -20,21 +20,21 @@ from typing import Any
 import torch
 
 from mmparity import encoders
-from mmparity.capture import capturing
+from mmparity.capture.gather import gather_traces
+from mmparity.capture.graft import Graft
+from mmparity.capture.recorder import capturing
+from mmparity.capture.worker import DTYPES
 from mmparity.compare.align import Pair
 from mmparity.compare.case import compare_traces
 from mmparity.compare.grafted import with_grafted
 from mmparity.compare.rows import Readers, judge
 from mmparity.compare.tolerances import tolerance_for
-from mmparity.gather import gather_traces
-from mmparity.graft import Graft
 from mmparity.mutants.workload import Workload
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.trace import TraceMeta
 from mmparity.types.verdict import worst
-from mmparity.worker import DTYPES
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get
 from mmparity.workload.inputs import read_inputs

@@ -12,12 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from mmparity.capture.job import CaptureJob
+from mmparity.capture.statistics_writer import StatisticsWriter
+from mmparity.capture.writers import ChosenWriter, writer_of
 from mmparity.cli import main
 from mmparity.compare.statistics import Case, compare_case
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob
-from mmparity.partial_traces import ChosenWriter, writer_of
-from mmparity.statistics_writer import StatisticsWriter
 from mmparity.trace.manifest import is_whole
 from mmparity.trace.reader import TraceReader
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from mmparity.capture.dumps.msprobe import INDEX, find_dump
 from mmparity.encoders import Encoder
 from mmparity.errors import MmparityError
-from mmparity.msprobe import INDEX, find_dump
 from mmparity.mutants.peers.types import Peer, Row, Side
 from mmparity.serving.extras import import_extra
 

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from mmparity import encoders
-from mmparity.dumps import Subject, other_places
+from mmparity.capture.dumps.to_trace import Subject, other_places
 from mmparity.encoders.rules import HookMap
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers.types import Row

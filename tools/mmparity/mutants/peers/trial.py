@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from mmparity import encoders
-from mmparity.dumps import Subject
+from mmparity.capture.dumps.to_trace import Subject
 from mmparity.errors import MmparityError
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers import msprobe, sglang

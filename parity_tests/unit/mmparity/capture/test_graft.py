@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmparity.capture import capturing
+from mmparity.capture.graft import Graft
+from mmparity.capture.recorder import capturing
 from mmparity.compare.case import compare_traces
 from mmparity.compare.grafted import with_grafted
 from mmparity.compare.rejudge import Rule
@@ -19,7 +20,6 @@ from mmparity.compare.rejudge import rejudge as judge
 from mmparity.compare.result import build_result
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import HookMap, Modules, Tap
-from mmparity.graft import Graft
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison

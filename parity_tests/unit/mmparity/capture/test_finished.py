@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmparity.jobs import CaptureJob, Job
-from mmparity.resume import without_finished
+from mmparity.capture.finished import without_finished
+from mmparity.capture.job import CaptureJob, Job
 from mmparity.types.trace import Counts, TraceMeta
 from mmparity.workload.cases import Case, Noise
 from mmparity.workload.inputs import read_inputs, write_inputs

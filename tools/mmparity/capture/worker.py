@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker process: builds one implementation's encoder and captures it.
 
-``python -m mmparity.worker JOB.json``. Its real standard output carries event
+``python -m mmparity.capture.worker JOB.json``. Its real standard output carries event
 lines only; whatever the frameworks print goes to standard error. One dtype's
 encoder is in memory at a time.
 """
@@ -25,22 +25,22 @@ from typing import Any, TextIO
 import torch
 
 from mmparity import encoders
-from mmparity.capture import capturing
+from mmparity.capture.finished import without_finished
+from mmparity.capture.graft import Graft
+from mmparity.capture.images import images_of, observed
+from mmparity.capture.job import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
+from mmparity.capture.ranks import run_ranks
+from mmparity.capture.recorder import capturing
+from mmparity.capture.trace_meta import Origins, base_meta, config_of, meta_of
+from mmparity.capture.weights import Proof, prove_encoder
+from mmparity.capture.writers import writer_of
 from mmparity.encoders.anatomy import anatomy
 from mmparity.encoders.counting import counted
 from mmparity.encoders.devices import check_dtype, check_present, check_side
 from mmparity.encoders.eager import eager_attention
 from mmparity.errors import MmparityError
-from mmparity.graft import Graft
-from mmparity.jobs import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
-from mmparity.origin import Origins, base_meta, config_of, meta_of
-from mmparity.partial_traces import writer_of
-from mmparity.ranks import run_ranks
-from mmparity.resume import without_finished
-from mmparity.spread import images_of, observed
 from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import Counts, TraceMeta
-from mmparity.weights import Proof, prove_encoder
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get
 from mmparity.workload.inputs import Inputs, read_inputs
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
     with _event_stream() as emit:
         try:
             if len(arguments) != 1:
-                raise MmparityError("usage: python -m mmparity.worker JOB.json")
+                raise MmparityError("usage: python -m mmparity.capture.worker JOB.json")
             job = _resumed(Job.read(Path(arguments[0])), emit)
             if not job.captures:
                 _wait_for_turn()

@@ -13,8 +13,8 @@ from types import TracebackType
 
 import torch
 
+from mmparity.capture.job import CaptureJob
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob
 from mmparity.trace.manifest import LEFT_OUT
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
@@ -24,7 +24,7 @@ def writer_of(item: CaptureJob, meta: TraceMeta) -> TraceWriter:
     """The writer of what a capture is to hold; compiled code is imported where used."""
     folder = Path(item.out)
     if item.statistics is not None:
-        from mmparity.statistics_writer import StatisticsWriter
+        from mmparity.capture.statistics_writer import StatisticsWriter
 
         return StatisticsWriter(folder, meta, item.statistics)
     if item.only:

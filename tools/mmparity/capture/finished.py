@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmparity.capture.job import CaptureJob, Job
+from mmparity.capture.trace_meta import MODIFIED, UNVERSIONED
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob, Job
-from mmparity.origin import MODIFIED, UNVERSIONED
 from mmparity.trace.manifest import MANIFEST, is_whole
 from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import TraceMeta

@@ -14,11 +14,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mmparity.capture.gather import gather_traces
+from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.ranks import RankFailed, run_ranks
+from mmparity.capture.shards import shard
 from mmparity.encoders.vllm_runtime import backend_of
 from mmparity.errors import MmparityError
-from mmparity.gather import gather_traces, shard
-from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.ranks import RankFailed, run_ranks
 from mmparity.trace import hook_points
 from mmparity.trace.layout import LayoutError
 from mmparity.trace.reader import TraceReader
@@ -38,7 +39,7 @@ META = TraceMeta(
 )
 RANK = """
 import os, sys, time
-from mmparity.jobs import Event, Job
+from mmparity.capture.job import Event, Job
 job = Job.read(sys.argv[1])
 what = job.trees["behaviour"].split(",")[job.rank]
 print(Event("loading").to_line(), flush=True)
@@ -203,7 +204,7 @@ def test_parts_of_the_ranks_do_not_stay(tmp_path: Path) -> None:
     item = CaptureJob("image", "in", "float32", str(tmp_path / "image-float32"))
     script = tmp_path / "rank.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom mmparity.jobs import Event, Job\n"
+        "import sys\nfrom pathlib import Path\nfrom mmparity.capture.job import Event, Job\n"
         "job = Job.read(sys.argv[1])\nPath(job.captures[0].out).mkdir()\n"
         "print(Event('done').to_line())\n"
     )

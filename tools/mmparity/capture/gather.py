@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
+from mmparity.capture.images import RESULT, whole_of
 from mmparity.errors import MmparityError
-from mmparity.spread import RESULT, whole_of
 from mmparity.trace import hook_points
 from mmparity.trace.layout import LayoutError
 from mmparity.trace.reader import TraceReader
@@ -79,22 +79,6 @@ def _check_same_run(ranks: Sequence[TraceReader]) -> None:
                     f"ranks 0 and {number} did not run the same: {name} is {first!r} "
                     f"and {here!r}."
                 )
-
-
-def shard(
-    tensor: torch.Tensor, point: hook_points.HookPoint, rank: int, ranks: int
-) -> torch.Tensor:
-    """What one rank has of a whole tensor; what ``gather_traces`` puts together."""
-    if point.sharded is None or ranks == 1:
-        return tensor
-    dim = point.sharded
-    if tensor.shape[dim] % (point.parts * ranks):
-        raise LayoutError(
-            f"dimension {dim} of {list(tensor.shape)} is not {point.parts} parts for "
-            f"{ranks} ranks"
-        )
-    parts = tensor.unflatten(dim, (point.parts, ranks, -1))
-    return parts.select(dim + 1, rank).flatten(dim, dim + 1)
 
 
 def _join(

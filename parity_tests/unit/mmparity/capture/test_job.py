@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob, Event, Job
 
 
 def test_job_round_trip(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from mmparity.capture.dumps.msprobe import Call, Dump
 from mmparity.errors import MmparityError
-from mmparity.msprobe import Call, Dump
 from mmparity.types.trace import UNKNOWN
 from mmparity.workload import checkpoint
 from mmparity.workload.inputs import Inputs, pixels_digest

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mmparity.capture.job import GO, Event, Job
 from mmparity.errors import MmparityError
-from mmparity.jobs import GO, Event, Job
 from mmparity.processes import TOOLS, end_group, started, tail_of
 
-WORKER = (sys.executable, "-m", "mmparity.worker")
+WORKER = (sys.executable, "-m", "mmparity.capture.worker")
 
 
 class WorkerFailed(MmparityError):

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmparity.jobs import EXIT_ERROR, GO, CaptureJob, Event, Job
-from mmparity.origin import tree_id
-from mmparity.worker import _error_event
+from mmparity.capture.job import EXIT_ERROR, GO, CaptureJob, Event, Job
+from mmparity.capture.trace_meta import tree_id
+from mmparity.capture.worker import _error_event
 from mmparity.workload.seeded import seeded_checkpoint
 
-TOOLS = Path(__file__).resolve().parents[3] / "tools"
+TOOLS = Path(__file__).resolve().parents[4] / "tools"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def run_worker(job: Job, tmp_path: Path) -> tuple[int, list[Event], str]:
     file = tmp_path / "job.json"
     job.write(file)
     done = subprocess.run(
-        [sys.executable, "-m", "mmparity.worker", str(file)],
+        [sys.executable, "-m", "mmparity.capture.worker", str(file)],
         env={**os.environ, "PYTHONPATH": str(TOOLS)},
         input=GO,
         capture_output=True,

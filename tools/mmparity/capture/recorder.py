@@ -22,9 +22,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmparity.capture.graft import Graft
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
-from mmparity.graft import Graft
 from mmparity.trace import hook_points
 from mmparity.trace.layout import Geometry, LayoutError, execute, plan
 from mmparity.trace.sink import Sink

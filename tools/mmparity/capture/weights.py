@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from mmparity.capture.shards import shard
 from mmparity.encoders import Encoder, Ranks
-from mmparity.gather import shard
 from mmparity.trace import hook_points
 from mmparity.trace.hook_points import HookPoint, pattern_of
 from mmparity.trace.layout import Geometry, LayoutError, execute, plan

@@ -19,10 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmparity.capture.gather import gather_traces
+from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.worker_process import WORKER
 from mmparity.errors import MmparityError
-from mmparity.gather import gather_traces
-from mmparity.jobs import CaptureJob, Event, Job
-from mmparity.launch import WORKER
 from mmparity.processes import tail_of
 
 LATE_SECONDS = 3.0

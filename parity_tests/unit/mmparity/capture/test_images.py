@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmparity.gather import gather_traces
-from mmparity.spread import RESULT, whole_of
+from mmparity.capture.gather import gather_traces
+from mmparity.capture.images import RESULT, whole_of
 from mmparity.trace.layout import LayoutError
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter

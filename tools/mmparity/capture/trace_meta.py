@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mmparity.capture.job import CaptureJob, Job
 from mmparity.errors import MmparityError
-from mmparity.jobs import CaptureJob, Job
 from mmparity.provenance import own_code
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import checkpoint

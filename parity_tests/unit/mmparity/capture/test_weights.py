@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmparity.capture.weights import Proof, prove
 from mmparity.trace.layout import Geometry
-from mmparity.weights import Proof, prove
 
 Tensors = dict[str, torch.Tensor]
 HEADS, SIZE, WIDTH, MLP = 4, 6, 10, 8

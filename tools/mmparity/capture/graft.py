@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import torch
 
+from mmparity.capture.shards import shard
 from mmparity.encoders.rules import Tap
-from mmparity.gather import shard
 from mmparity.trace import hook_points
 from mmparity.trace.layout import Geometry, LayoutError, invert, plan
 from mmparity.trace.reader import TraceReader

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmparity.capture import Report, capturing
+from mmparity.capture.recorder import Report, capturing
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, HookMap, OperatorTap, Tap
 

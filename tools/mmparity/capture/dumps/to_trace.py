@@ -18,9 +18,9 @@ from typing import Any
 import torch
 
 from mmparity import encoders
+from mmparity.capture.dumps.msprobe import Call, Dump
 from mmparity.encoders.rules import Declared, HookMap, Tap
 from mmparity.errors import MmparityError
-from mmparity.msprobe import Call, Dump
 from mmparity.trace import hook_points
 from mmparity.trace.layout import Geometry, LayoutError, execute, plan
 from mmparity.trace.writer import TraceWriter

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process: it builds an encoder, runs it and records what it computes."""

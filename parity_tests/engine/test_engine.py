@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mmparity.cli import main
-from mmparity.engine import overlay, sides
+from mmparity.engine.offline import overlay, sides
 
 SIDES = ("vllm-0.12.0", "unified")
 

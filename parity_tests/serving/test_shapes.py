@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mmparity.engine.checkpoints import served_checkpoint
-from mmparity.serving.runners import runner
+from mmparity.engine.offline.checkpoints import served_checkpoint
+from mmparity.engine.online.runners import runner
 
 SCRIPT = """
 import json, sys

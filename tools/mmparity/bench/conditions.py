@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from mmparity import provenance
-from mmparity.serving.extras import EXTRAS
+from mmparity.engine.online.extras import EXTRAS
 
 
 def conditions(module: str, packages: Iterable[str], **options: int) -> dict[str, Any]:

@@ -17,9 +17,9 @@ import click
 import torch
 
 from mmparity.bench.capture import CHECKPOINTS, seconds_of, tower
+from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
 from mmparity.mutants.peers import msprobe
-from mmparity.serving.extras import EXTRAS
 from mmparity.workload.seeded import seeded_checkpoint
 
 TITLE = "msprobe compare, L0 tensor dumps (largest process, one run)"

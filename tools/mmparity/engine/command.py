@@ -56,11 +56,11 @@ def engine(as_json: bool, served: int, **given: Any) -> None:
     embeddings are compared, and memory is measured. OUT gets engine.json; where a
     comparison.json is in OUT already, its reports show both.
     """
-    from mmparity.engine.result import to_json, write_result
-    from mmparity.engine.run import EngineOptions, execute
-    from mmparity.engine.text import summary
-    from mmparity.serving.engine_rows import with_serving
-    from mmparity.serving.serve import serve_small
+    from mmparity.engine.offline.result import to_json, write_result
+    from mmparity.engine.offline.run import EngineOptions, execute
+    from mmparity.engine.offline.text import summary
+    from mmparity.engine.online.engine_rows import with_serving
+    from mmparity.engine.online.serve import serve_small
 
     started = time.monotonic()
 

@@ -79,9 +79,9 @@ def serve(
     """
     from rich.console import Console
 
-    from mmparity.serving.serve import FILE, PAGE, Order, terminal
-    from mmparity.serving.serve import serve as run
-    from mmparity.serving.types import Settings
+    from mmparity.engine.online.serve import FILE, PAGE, Order, terminal
+    from mmparity.engine.online.serve import serve as run
+    from mmparity.engine.online.types import Settings
 
     order = Order(**given)
     settings = Settings(requests, concurrency, max_tokens=max_tokens)
@@ -132,8 +132,8 @@ def accuracy(old: str, new: str, as_json: bool, **given: Any) -> None:
     An accuracy is the same within two standard errors of the difference. Equal
     answers are counted beside it.
     """
-    from mmparity.serving.accuracy import FILE, PAGE, Order, markdown, measure
-    from mmparity.serving.runners import installed
+    from mmparity.engine.online.accuracy import FILE, PAGE, Order, markdown, measure
+    from mmparity.engine.online.runners import installed
 
     if not (old or new or installed()):
         old = "vllm-0.12.0"
@@ -209,10 +209,10 @@ def serve_compare(
     """
     from rich.console import Console
 
-    from mmparity.serving import report, result
-    from mmparity.serving.client import compare
-    from mmparity.serving.questions import questions
-    from mmparity.serving.types import Settings
+    from mmparity.engine.online import report, result
+    from mmparity.engine.online.client import compare
+    from mmparity.engine.online.questions import questions
+    from mmparity.engine.online.types import Settings
 
     settings = Settings(**given)
     asked = questions(images, prompts, settings.requests)

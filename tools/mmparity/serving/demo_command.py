@@ -23,7 +23,7 @@ def demo(old: str, new: str, port: int, max_tokens: int) -> None:
 
     Answers, logprob differences and times stand side by side.
     """
-    from mmparity.serving.demo import serve
-    from mmparity.serving.types import Settings
+    from mmparity.engine.online.demo import serve
+    from mmparity.engine.online.types import Settings
 
     serve((old, new), port, Settings(max_tokens=max_tokens))

@@ -44,7 +44,7 @@ def machines(
     Versions, folders at the same paths, network interfaces, devices, and whether the
     model's heads divide: what an engine over several nodes fails on late.
     """
-    from mmparity.serving.machines import ask, problems, read_config
+    from mmparity.engine.online.machines import ask, problems, read_config
 
     config = read_config(model) if model else {}
     folders = [str(Path(path).resolve()) for path in (*paths, *filter(None, [model]))]

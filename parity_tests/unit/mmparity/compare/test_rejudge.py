@@ -22,7 +22,7 @@ from mmparity.compare.rejudge import OVERRIDES, Rule, read_rules
 from mmparity.compare.rejudge import rejudge as judge
 from mmparity.compare.result import build_result, read_result, to_json, write_result
 from mmparity.compare.result_diff import difference, lines
-from mmparity.engine.result import build
+from mmparity.engine.offline.result import build
 from mmparity.errors import MmparityError
 from mmparity.judging_commands import diff, floors, rejudge
 from mmparity.report import render, terminal_summary

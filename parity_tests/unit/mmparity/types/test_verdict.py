@@ -7,9 +7,9 @@ import itertools
 
 import pytest
 
-from mmparity.engine.result import build
-from mmparity.serving.engine_rows import with_serving
-from mmparity.serving.serve import verdict_of
+from mmparity.engine.offline.result import build
+from mmparity.engine.online.engine_rows import with_serving
+from mmparity.engine.online.serve import verdict_of
 from mmparity.types.engine import EngineRow
 from mmparity.types.verdict import EXIT_CODES, Verdict, worst
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mmparity.capture.dumps.msprobe import INDEX, find_dump
 from mmparity.encoders import Encoder
+from mmparity.engine.online.extras import import_extra
 from mmparity.errors import MmparityError
 from mmparity.mutants.peers.types import Peer, Row, Side
-from mmparity.serving.extras import import_extra
 
 _NAME = re.compile(
     r"Module\.(?P<module>.+)\.[^.]+\.forward\.(?P<number>\d+)"

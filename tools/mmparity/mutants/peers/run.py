@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
 from mmparity.mutants.catalogue import Mutant
 from mmparity.mutants.peers.types import Found
 from mmparity.mutants.trial import Outcome, ServerJob
 from mmparity.mutants.workload import get as get_workload
-from mmparity.serving.extras import EXTRAS
 
 PACKAGES = {"msprobe": (3, 10), "sglang": (3, 11)}
 """Package of each tool -> the oldest Python that it is for."""

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.encoders import Encoder
+from mmparity.engine.online.extras import EXTRAS, import_extra
 from mmparity.errors import MmparityError
 from mmparity.mutants.peers.types import Peer, Row, Side
-from mmparity.serving.extras import EXTRAS, import_extra
 
 _SERVER: dict[str, tuple[str, ...]] = {
     "sglang.srt.managers.io_struct": ("sock_recv", "sock_send", "wrap_as_pickle"),

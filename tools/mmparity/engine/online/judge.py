@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two answers to one question -> the same, a near tie, or a difference.
+
+Greedy decoding takes the likeliest token. Where two tokens are about as likely,
+rounding decides, and everything after it differs by right: answers are compared up
+to there, and the gap says whether it was such a place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmparity.engine.online.types import (
+    Answer,
+    Detail,
+    Judged,
+    Question,
+    Settings,
+    Token,
+)
+
+
+def judge(
+    question: Question, old: Answer, new: Answer, settings: Settings, detail: Detail
+) -> Judged:
+    """Compares by ``detail``: what both endpoints show of an answer."""
+    found: dict[str, Any] = {"question": question, "old": old, "new": new}
+    failed = [
+        f"{name}: {answer.error or 'the answer is empty'}"
+        for name, answer in (("old", old), ("new", new))
+        if answer.error or not (answer.text or answer.tokens)
+    ]
+    if failed:
+        return Judged(**found, verdict="error", reason="; ".join(failed))
+    if old.prompt_tokens != new.prompt_tokens:
+        reason = f"the prompt has {old.prompt_tokens} and {new.prompt_tokens} tokens"
+        return Judged(**found, verdict="differ", reason=reason)
+    if detail == "text":
+        return _judge_text(found, old, new)
+    return _judge_tokens(found, old, new, settings)
+
+
+def _judge_text(found: dict[str, Any], old: Answer, new: Answer) -> Judged:
+    if old.text == new.text and old.finish == new.finish:
+        return Judged(**found, verdict="same")
+    place = next(
+        (i for i, (a, b) in enumerate(zip(old.text, new.text, strict=False)) if a != b),
+        min(len(old.text), len(new.text)),
+    )
+    reason = f"texts differ from character {place}"
+    if old.text == new.text:
+        reason = f"ended by {old.finish} and {new.finish}"
+    return Judged(**found, verdict="differ", reason=reason)
+
+
+def _judge_tokens(
+    found: dict[str, Any], old: Answer, new: Answer, settings: Settings
+) -> Judged:
+    if not (old.tokens and new.tokens):
+        side = "new" if old.tokens else "old"
+        reason = f"{side}: this answer came without logprobs"
+        return Judged(**found, verdict="error", reason=reason)
+    names = [[token.name for token in answer.tokens] for answer in (old, new)]
+    shared = _common(*names)
+    pairs = list(zip(old.tokens[:shared], new.tokens[:shared], strict=True))
+    differences = [abs(a.logprob - b.logprob) for a, b in pairs]
+    found["compared"] = shared
+    found["largest"] = max(differences, default=None)
+    found["largest_top"] = max((_top_difference(*pair) for pair in pairs), default=None)
+    over = [i for i, value in enumerate(differences) if not value <= settings.tolerance]
+    if over:
+        reason = (
+            f"logprob of token {over[0]} differs by {differences[over[0]]:.3g}, "
+            f"allowed {settings.tolerance:g}"
+        )
+        return Judged(**found, verdict="differ", reason=reason, position=over[0])
+    if names[0] != names[1]:
+        return _judge_place(found, old, new, shared, settings)
+    if old.text != new.text or old.finish != new.finish:
+        reason = f"same tokens, but texts differ or ended by {old.finish}, {new.finish}"
+        return Judged(**found, verdict="differ", reason=reason)
+    return Judged(**found, verdict="same")
+
+
+def _judge_place(
+    found: dict[str, Any], old: Answer, new: Answer, place: int, settings: Settings
+) -> Judged:
+    """What the first differing token, at ``place``, means."""
+    found["position"] = place
+    if place >= min(len(old.tokens), len(new.tokens)):
+        reason = f"one answer ends after {place} tokens ({old.finish}, {new.finish})"
+        return Judged(**found, verdict="differ", reason=reason)
+    one, two = old.tokens[place], new.tokens[place]
+    gaps = (_gap(one, two.name), _gap(two, one.name))
+    if gaps[0] is None or gaps[1] is None:
+        reason = f"token {place} is not among the likeliest of the other side"
+        return Judged(**found, verdict="differ", reason=reason)
+    found["gaps"] = gaps
+    near = all(abs(gap) <= settings.near_tie for gap in gaps if gap is not None)
+    reason = f"token {place}: gaps {gaps[0]:.3g} (old), {gaps[1]:.3g} (new)"
+    return Judged(**found, verdict="near tie" if near else "differ", reason=reason)
+
+
+def _common(one: list[str], two: list[str]) -> int:
+    shared = 0
+    for a, b in zip(one, two, strict=False):
+        if a != b:
+            break
+        shared += 1
+    return shared
+
+
+def _gap(token: Token, other: str) -> float | None:
+    value = token.top.get(other)
+    return None if value is None else token.logprob - value
+
+
+def _top_difference(one: Token, two: Token) -> float:
+    both = one.top.keys() & two.top.keys()
+    return max((abs(one.top[name] - two.top[name]) for name in both), default=0.0)

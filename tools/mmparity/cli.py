@@ -19,7 +19,7 @@ from mmparity.errors import MmparityError
 from mmparity.listing import list_names
 from mmparity.locks import held
 from mmparity.mutants.command import mutants
-from mmparity.plan import CACHE_GIB
+from mmparity.run.plan import CACHE_GIB
 from mmparity.serving.command import accuracy, serve, serve_compare
 from mmparity.serving.demo_command import demo
 from mmparity.serving.machines_command import machines
@@ -27,7 +27,7 @@ from mmparity.types.comparison import ComparisonResult
 from mmparity.types.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
-    from mmparity.plan import Options
+    from mmparity.run.plan import Options
 
 FORMATS = ("html", "markdown", "junit", "text")
 DEFAULT_OUT = Path("build/parity")
@@ -177,9 +177,9 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     from mmparity.compare.floors import read_floors
     from mmparity.compare.rejudge import rejudge
     from mmparity.compare.result import write_result
-    from mmparity.plan import make_plans
-    from mmparity.progress import ProgressDisplay, steps_of
-    from mmparity.run import execute
+    from mmparity.run.execute import execute
+    from mmparity.run.planning import make_plans
+    from mmparity.run.progress import ProgressDisplay, steps_of
 
     ray = given["ray"]
     if ray is not None and given["cache"] is not None:
@@ -193,7 +193,7 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
         with ExitStack() as stack:
             crew = None
             if ray is not None:
-                from mmparity.rayrun import connected
+                from mmparity.run.ray_workers import connected
 
                 crew = stack.enter_context(connected(ray)).workers
             display = stack.enter_context(ProgressDisplay(steps_of(plans)))
@@ -224,10 +224,10 @@ def capture(implementation: str, again: bool, **given: Any) -> None:
       mmparity capture unified --fast --statistics --out build/new
       mmparity capture unified --fast --only blocks.0,blocks.0.norm1 --out build/some
     """
-    from mmparity.plan import make_capture_plan
-    from mmparity.progress import ProgressDisplay
-    from mmparity.run import capture as capture_one
-    from mmparity.subjects import prepare
+    from mmparity.run.execute import capture as capture_one
+    from mmparity.run.planning import make_capture_plan
+    from mmparity.run.prepare import prepare
+    from mmparity.run.progress import ProgressDisplay
 
     plan = make_capture_plan(_options(given), implementation, _implementations())
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
@@ -274,7 +274,7 @@ def compare(
       mmparity compare OLD_DUMP build/here --old-impl ascend-0.11.0
     """
     from mmparity.compare.statistics import compare_statistics, holds_statistics
-    from mmparity.offline import DumpOptions, compare_folders
+    from mmparity.run.folders import DumpOptions, compare_folders
 
     with held(out):
         if holds_statistics(old) or holds_statistics(new):
@@ -342,7 +342,7 @@ for command in (
 
 
 def _options(given: dict[str, Any]) -> Options:
-    from mmparity.plan import Options
+    from mmparity.run.plan import Options
 
     return Options(**given)
 

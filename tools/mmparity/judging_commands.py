@@ -120,9 +120,10 @@ def floors(
 def _null_pairs(
     implementation: str, work: Path, given: dict[str, Any]
 ) -> ComparisonResult:
-    from mmparity.null_pairs import measure_null_pairs
-    from mmparity.plan import Options, make_capture_plan
-    from mmparity.progress import ProgressDisplay
+    from mmparity.run.null_pairs import measure_null_pairs
+    from mmparity.run.plan import Options
+    from mmparity.run.planning import make_capture_plan
+    from mmparity.run.progress import ProgressDisplay
     from mmparity.workload.implementations import IMPLEMENTATIONS
 
     given["cases"] = given["cases"] or ("ragged",)

@@ -13,12 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import test_run  # noqa: E402
 
-from mmparity import cli, run  # noqa: E402
+from mmparity import cli  # noqa: E402
+from mmparity.run import execute  # noqa: E402
 from mmparity.workload import implementations  # noqa: E402
 
 implementations.IMPLEMENTATIONS.update(test_run.IMPLEMENTATIONS)
-run.execute.__defaults__ = (test_run.COMMAND,)
-run.WORKER = test_run.COMMAND
+execute.execute.__defaults__ = (test_run.COMMAND,)
+execute.WORKER = test_run.COMMAND
 
 if __name__ == "__main__":
     cli.main()

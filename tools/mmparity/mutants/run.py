@@ -25,8 +25,8 @@ from mmparity.mutants.server import INVALID
 from mmparity.mutants.trial import UNCHANGED, Outcome, ServerJob
 from mmparity.mutants.workload import get as get_workload
 from mmparity.mutants.workload import write_cases, write_checkpoint
-from mmparity.plan import ORACLE, ORACLE_DTYPE
 from mmparity.processes import TOOLS
+from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.workload.trees import find_trees
 
 OLD_OF = {

@@ -16,8 +16,8 @@ from typing import Protocol
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import Worker
 from mmparity.errors import MmparityError
-from mmparity.plan import ORACLE
-from mmparity.subjects import Subject
+from mmparity.run.plan import ORACLE
+from mmparity.run.prepare import Subject
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.models import DEFAULT_MODEL
 

@@ -21,11 +21,11 @@ from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.compare.case import compare_traces
 from mmparity.compare.result import build_result, write_result
-from mmparity.crew import job_of
 from mmparity.errors import MmparityError
-from mmparity.plan import Plan
 from mmparity.project import ROOT
-from mmparity.subjects import Subject, prepare
+from mmparity.run.plan import Plan
+from mmparity.run.prepare import Subject, prepare
+from mmparity.run.workers import job_of
 from mmparity.trace import hook_points
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter

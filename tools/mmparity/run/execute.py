@@ -23,24 +23,18 @@ from mmparity.compare.result import (
     with_engine_beside,
     write_result,
 )
-from mmparity.crew import Crew, LocalCrew, RunState, Watcher, job_of, pairs_of
 from mmparity.errors import MmparityError
-from mmparity.plan import (
-    ORACLE,
-    ORACLE_DTYPE,
-    Options,
-    Plan,
-    needed_after,
-)
 from mmparity.project import ROOT
-from mmparity.regraft import Target, regraft
-from mmparity.subjects import Subject, batches, input_file, prepare
+from mmparity.run.graft_run import Target, regraft
+from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
+from mmparity.run.prepare import Subject, batches, input_file, prepare
+from mmparity.run.workers import Crew, LocalCrew, RunState, Watcher, job_of, pairs_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload.cases import Case
 from mmparity.workload.inputs import pictures
 
 if TYPE_CHECKING:
-    from mmparity.cached import TraceCache
+    from mmparity.run.cached_workers import TraceCache
 
 
 def execute(
@@ -85,7 +79,7 @@ def execute(
 def _open_cache(options: Options) -> TraceCache | None:
     if options.cache is None:
         return None
-    from mmparity.cached import TraceCache
+    from mmparity.run.cached_workers import TraceCache
 
     return TraceCache(options)
 

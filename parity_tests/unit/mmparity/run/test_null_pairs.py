@@ -15,11 +15,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmparity import judging_commands, null_pairs
+from mmparity import judging_commands
 from mmparity.compare.floors import read_floors
 from mmparity.encoders.eager import attend, eager_attention
 from mmparity.errors import MmparityError
-from mmparity.null_pairs import only_last_image
+from mmparity.run import null_pairs
+from mmparity.run.null_pairs import only_last_image
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta

@@ -18,15 +18,15 @@ from typing import Any
 from blake3 import blake3
 
 from mmparity import provenance
-from mmparity.cache import Cache, CacheFull, digest_of
 from mmparity.capture.finished import first_difference, same_fields, unknowable, why_not
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.trace_meta import Origins, sources_of
 from mmparity.capture.worker_process import Worker
-from mmparity.crew import LocalCrew, RunState, Watcher, job_of
 from mmparity.errors import MmparityError
-from mmparity.plan import Options
-from mmparity.subjects import Subject
+from mmparity.run.plan import Options
+from mmparity.run.prepare import Subject
+from mmparity.run.trace_cache import Cache, CacheFull, digest_of
+from mmparity.run.workers import LocalCrew, RunState, Watcher, job_of
 from mmparity.trace.manifest import MANIFEST
 from mmparity.trace.reader import TraceReader
 from mmparity.types.evidence import Reuse, ReusedTrace

@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from mmparity.errors import MmparityError
-from mmparity.feasible import vision_config_of
-from mmparity.plan import Plan, peak_trace_bytes
 from mmparity.project import ROOT
+from mmparity.run.feasible import vision_config_of
+from mmparity.run.plan import Plan, peak_trace_bytes
 from mmparity.workload.cases import Case
 from mmparity.workload.inputs import Geometry, write_inputs
 from mmparity.workload.models import DEFAULT_MODEL

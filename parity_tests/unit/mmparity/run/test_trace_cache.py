@@ -21,22 +21,23 @@ import pytest
 from click.testing import CliRunner
 
 from mmparity import cli
-from mmparity.cache import Cache, CacheFull, digest_of
-from mmparity.cached import TraceCache
 from mmparity.capture import trace_meta
 from mmparity.capture.job import Event, Job
 from mmparity.compare.rejudge import rejudge
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
-from mmparity.plan import Options, make_plan
 from mmparity.report import render, terminal_summary
-from mmparity.run import execute
+from mmparity.run.cached_workers import TraceCache
+from mmparity.run.execute import execute
+from mmparity.run.plan import Options
+from mmparity.run.planning import make_plan
+from mmparity.run.trace_cache import Cache, CacheFull, digest_of
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import checkpoint as checkpoint_module
 from mmparity.workload import implementations
 
-COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
+COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 HF = implementations.IMPLEMENTATIONS["hf"]
 SIDE = replace(HF, oracle=False, trees={"vllm": "unused"})
 IMPLEMENTATIONS = {
@@ -315,7 +316,7 @@ def test_the_cache_leaves_the_run_its_room(
         return usage._replace(free=next(seen, 10**9 - 1))
 
     monkeypatch.setattr(shutil, "disk_usage", disk_usage)
-    monkeypatch.setattr("mmparity.subjects.peak_trace_bytes", lambda *_: 10**9)
+    monkeypatch.setattr("mmparity.run.prepare.peak_trace_bytes", lambda *_: 10**9)
     assert project.run().verdict == "pass"
     (said,) = project.watcher.failures
     assert "its disk has 0.9 GiB free, and the run may still need 0.9 GiB" in said
@@ -385,7 +386,7 @@ def test_a_case_whose_calls_are_to_be_counted_has_counts(project: Project) -> No
 def test_code_of_a_users_file_is_not_known(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmparity.cached.ADDED", {"new"})
+    monkeypatch.setattr("mmparity.run.cached_workers.ADDED", {"new"})
     project.run()
     project.run()
     assert project.watcher.count("captured") == Counter({"new": 2})

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from mmparity.capture.job import Event
 from mmparity.compare.case import compare_traces
-from mmparity.plan import DEFAULT_DTYPES, Options, Plan
-from mmparity.progress import ProgressDisplay, steps_of
+from mmparity.run.plan import DEFAULT_DTYPES, Options, Plan
+from mmparity.run.progress import ProgressDisplay, steps_of
 from mmparity.workload.cases import DEFAULT_CASES
 from mmparity.workload.pairs import DEFAULT_PAIRS
 

@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 from mmparity.errors import MmparityError
-from mmparity.plan import (
-    Options,
-    Plan,
+from mmparity.run.plan import Options, Plan, peak_trace_bytes
+from mmparity.run.planning import (
     choose_models,
     make_capture_plan,
     make_plan,
     make_plans,
-    peak_trace_bytes,
 )
 from mmparity.workload.cases import DEFAULT_CASES
 from mmparity.workload.implementations import IMPLEMENTATIONS

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from mmparity.capture.job import Event
-from mmparity.plan import Plan
+from mmparity.run.plan import Plan
 from mmparity.types.comparison import CaseComparison
 
 

@@ -19,18 +19,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mmparity import cli, rayrun
-from mmparity import plan as plan_module
+from mmparity import cli
 from mmparity.capture.job import Event
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
-from mmparity.plan import Options, Plan, make_plan
-from mmparity.run import execute
+from mmparity.run import plan as plan_module
+from mmparity.run import ray_workers
+from mmparity.run.execute import execute
+from mmparity.run.plan import Options, Plan
+from mmparity.run.planning import make_plan
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import implementations
 
 pytestmark = pytest.mark.usefixtures("ready_traces")
-COMMAND = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
+COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
 NAMES = (
     *("good", "new", "differs", "refuses", "crashes", "dies", "quits", "hangs"),
     *("fragile", "kills"),
@@ -228,8 +230,8 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
         "--out",
         str(out),
     ]
-    tools = Path(plan_module.__file__).parents[1]
-    here = Path(__file__).parent
+    tools = Path(plan_module.__file__).parents[2]
+    here = Path(__file__).parents[1]
     process = subprocess.Popen(
         [sys.executable, str(here / "fake_mmparity.py"), *arguments],
         env={**os.environ, "PYTHONPATH": str(tools), "FAKE_WORKER_PIDS": str(pids)},
@@ -253,13 +255,13 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rayrun.Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ray_workers.Cluster]:
     """One local Ray for the tests below; it hands the environment of its start on."""
-    if not (rayrun.EXTRA.is_dir() or importlib.util.find_spec("ray")):
-        pytest.skip(f"Ray is not installed: {rayrun.INSTALL}")
+    if not (ray_workers.EXTRA.is_dir() or importlib.util.find_spec("ray")):
+        pytest.skip(f"Ray is not installed: {ray_workers.INSTALL}")
     ready = tmp_path_factory.getbasetemp() / "ready"
     os.environ["FAKE_WORKER_TRACES"] = str(ready)  # the first test comes later
-    with rayrun.connected("local", COMMAND) as connected:
+    with ray_workers.connected("local", COMMAND) as connected:
         yield connected
 
 
@@ -272,14 +274,14 @@ def judged(result: ComparisonResult) -> list[CaseComparison]:
 def test_ray_gives_what_a_local_run_gives(
     checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
-    cluster: rayrun.Cluster,
+    cluster: ray_workers.Cluster,
     new: str,
     shared: bool,
 ) -> None:
     plan = make(checkpoint, new=new)
     local = execute((plan,), Recorder(), COMMAND)
     if not shared:  # the node sees another folder of that name
-        monkeypatch.setattr(rayrun, "_same_folder", lambda token, secret: None)
+        monkeypatch.setattr(ray_workers, "_same_folder", lambda token, secret: None)
     watcher = Recorder()
     spread = execute((plan,), watcher, COMMAND, crew=cluster.workers)
     assert judged(spread) == judged(local)
@@ -297,7 +299,7 @@ def test_ray_gives_what_a_local_run_gives(
     ],
 )
 def test_what_dies_on_ray_is_an_error_of_its_case_alone(
-    checkpoint: Path, cluster: rayrun.Cluster, broken: str, message: str
+    checkpoint: Path, cluster: ray_workers.Cluster, broken: str, message: str
 ) -> None:
     watcher = Recorder()
     plan = make(checkpoint, new=broken)
@@ -314,11 +316,11 @@ def test_without_ray_the_command_that_installs_it_is_named(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.setattr(rayrun, "EXTRA", checkpoint / "absent")
+    monkeypatch.setattr(ray_workers, "EXTRA", checkpoint / "absent")
     words = ["run", "--ray", "local", "--case", "ragged", "--out", "x", "--fast"]
     result = CliRunner().invoke(cli.main, words)
     assert result.exit_code == 2
-    assert f"Install it: `{rayrun.INSTALL}`" in result.stderr
+    assert f"Install it: `{ray_workers.INSTALL}`" in result.stderr
     assert not Path("x").exists()
 
 
@@ -340,12 +342,12 @@ def test_a_task_that_no_node_can_run_is_refused(
         {"Alive": True, "Resources": {"CPU": 1.0, "GPU": 1.0}},
         {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0, "NPU": 8.0}},
     ]
-    needed = rayrun.resources(device, tp, None)
+    needed = ray_workers.resources(device, tp, None)
     if missing:
         with pytest.raises(MmparityError, match=missing):
-            rayrun.check_room(nodes, needed)
+            ray_workers.check_room(nodes, needed)
     else:
-        rayrun.check_room(nodes, needed)
+        ray_workers.check_room(nodes, needed)
 
 
 @pytest.mark.parametrize(
@@ -359,4 +361,4 @@ def test_a_task_that_no_node_can_run_is_refused(
 def test_a_task_asks_for_the_devices_of_its_ranks(
     device: str, expected: dict[str, Any]
 ) -> None:
-    assert rayrun.resources(device, tp=2, threads=3) == expected
+    assert ray_workers.resources(device, tp=2, threads=3) == expected

@@ -22,7 +22,7 @@ from mmparity.capture.dumps.to_trace import (
 from mmparity.compare.case import compare_traces, qualified
 from mmparity.compare.result import build_result, write_result
 from mmparity.errors import MmparityError
-from mmparity.plan import ORACLE_DTYPE
+from mmparity.run.plan import ORACLE_DTYPE
 from mmparity.trace.folder import Traces, find_traces
 from mmparity.trace.manifest import LEFT_OUT
 from mmparity.trace.reader import TraceReader

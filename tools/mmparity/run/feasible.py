@@ -16,7 +16,7 @@ from mmparity.errors import MmparityError
 from mmparity.workload import models
 
 if TYPE_CHECKING:
-    from mmparity.plan import Options, Plan
+    from mmparity.run.plan import Options, Plan
     from mmparity.workload.implementations import Implementation
 
 TENSOR_PARALLEL = (1, 2, 4, 8)
@@ -131,7 +131,7 @@ def _check_ranks(plan: Plan, config: Any, what: str) -> None:
 
 def _check_quantized(plan: Plan, config: Any, sides: list[Implementation]) -> None:
     """Whether a W8A8 checkpoint meets W8A8 cases, and sides that can load it."""
-    from mmparity.plan import QUANTIZED_DTYPES
+    from mmparity.run.plan import QUANTIZED_DTYPES
     from mmparity.workload.checkpoint import quantization
 
     folder = plan.options.checkpoint

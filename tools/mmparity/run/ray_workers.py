@@ -21,10 +21,10 @@ from typing import Any
 
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER, run_worker
-from mmparity.crew import RunState, Watcher, job_of
 from mmparity.errors import MmparityError
 from mmparity.processes import TOOLS
-from mmparity.subjects import Subject
+from mmparity.run.prepare import Subject
+from mmparity.run.workers import RunState, Watcher, job_of
 from mmparity.workload.implementations import ENCODERS
 
 LOCAL = "local"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import run_worker
-from mmparity.plan import ORACLE, ORACLE_DTYPE, Plan
+from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Plan
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.cases import Case
 

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 from mmparity.cli import main
 from mmparity.encoders.devices import check_present
 from mmparity.errors import MmparityError
-from mmparity.plan import Options, make_capture_plan, make_plans
+from mmparity.run.plan import Options
+from mmparity.run.planning import make_capture_plan, make_plans
 from mmparity.workload.implementations import get
 from mmparity.workload.models import MODELS
 

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options -> what a run compares, in which order. Names and paths only; starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mmparity.encoders.devices import check_dtype
+from mmparity.errors import MmparityError
+from mmparity.project import known
+from mmparity.run.feasible import check_options, check_plan
+from mmparity.workload.cases import (
+    CASES,
+    DEFAULT_CASES,
+    Case,
+    Grid,
+    noise_case,
+    parse_grid,
+)
+from mmparity.workload.models import DEFAULT_MODEL, MODELS
+from mmparity.workload.models import get as get_model
+from mmparity.workload.pairs import (
+    DEFAULT_PAIRS,
+    MODEL_PAIRS,
+    QUANTIZED_PAIRS,
+    choose_pairs,
+    has_encoder,
+)
+from mmparity.workload.trees import check_trees_used
+from mmparity.workload.trees import find_trees as find_trees
+
+if TYPE_CHECKING:
+    from mmparity.workload.implementations import Implementation
+from mmparity.run.plan import (
+    DEFAULT_DTYPES,
+    FAST_DEPTH,
+    ORACLE,
+    ORACLE_DTYPE,
+    QUANTIZED_DTYPES,
+    SWEEP_DEPTH,
+    Options,
+    Plan,
+)
+
+
+def make_plans(
+    options: Options, implementations: dict[str, Implementation]
+) -> tuple[Plan, ...]:
+    """The plan of each model asked for; of the default one where none is."""
+    check_options(options)
+    names = choose_models(options.models)
+    if len(names) > 1 and options.checkpoint is not None:
+        raise MmparityError(
+            f"--checkpoint is one model's, but {len(names)} models are asked for."
+        )
+    if len(names) > 1 and not (options.depth or options.fast or options.full_depth):
+        options = replace(options, depth=SWEEP_DEPTH)
+    plans = []
+    for name in names:
+        cases = list(options.cases)
+        if not cases and not options.grids:
+            cases = [case.name for case in DEFAULT_CASES]
+        if options.models == ("all",) and not options.cases and name == DEFAULT_MODEL:
+            cases += [case.name for case in CASES.values() if case.quantized]
+        for case_name in cases:
+            known("case", case_name, CASES)
+        for quantized in (False, True):
+            chosen = tuple(n for n in cases if CASES[n].quantized == quantized)
+            grids = () if quantized else options.grids
+            if chosen or grids:
+                part = replace(options, cases=chosen, grids=grids)
+                plans.append(make_plan(part, implementations, name))
+    taking_part = {name for plan in plans for name in plan.trees}
+    check_trees_used(options.trees, taking_part, implementations)
+    return tuple(plans)
+
+
+def choose_models(names: Iterable[str]) -> tuple[str | None, ...]:
+    """Names, also several with commas, and ``all``."""
+    split = [part for text in names for part in text.split(",") if part]
+    if "all" in split:
+        return tuple(MODELS)
+    return tuple(get_model(name).name for name in dict.fromkeys(split)) or (None,)
+
+
+def make_plan(
+    options: Options,
+    implementations: dict[str, Implementation],
+    model: str | None = None,
+) -> Plan:
+    """Checks the options of a comparison and fills in the defaults."""
+    defaults = DEFAULT_PAIRS if model is None else MODEL_PAIRS
+    if any(name in CASES and CASES[name].quantized for name in options.cases):
+        defaults = QUANTIZED_PAIRS
+    pairs = choose_pairs(options.old, options.new, implementations, model, defaults)
+    sides = {side for pair in pairs for side in pair}
+    return _plan(options, pairs, sides | {ORACLE}, sides, implementations, model)
+
+
+def make_capture_plan(
+    options: Options, implementation: str, implementations: dict[str, Implementation]
+) -> Plan:
+    """The plan of capturing one implementation, without a comparison."""
+    name = known("implementation", implementation, implementations)
+    check_options(options)
+    check_trees_used(options.trees, {name}, implementations)
+    if options.statistics and (options.only or options.tp > 1):
+        other = "--only, which keeps tensors" if options.only else f"--tp {options.tp}"
+        raise MmparityError(f"--statistics does not go with {other}.")
+    if options.only and options.tp > 1:
+        raise MmparityError(f"--only does not go with --tp {options.tp}.")
+    models = choose_models(options.models)
+    if len(models) > 1:
+        raise MmparityError("capture takes one --model at a time.")
+    if not has_encoder(implementations[name], models[0]):
+        raise MmparityError(f"{name} has no encoder for {models[0]}.")
+    if implementations[name].oracle and not options.dtypes:
+        options = replace(options, dtypes=(ORACLE_DTYPE,))
+    return _plan(options, (), {name}, {name}, implementations, models[0])
+
+
+def _plan(
+    options: Options,
+    pairs: tuple[tuple[str, str], ...],
+    names: set[str],
+    sides: set[str],
+    implementations: dict[str, Implementation],
+    model: str | None,
+) -> Plan:
+    cases = choose_cases(options.cases, options.grids)
+    dtypes = tuple(dict.fromkeys(options.dtypes)) or DEFAULT_DTYPES
+    if cases[0].quantized:
+        dtypes = tuple(d for d in dtypes if d in QUANTIZED_DTYPES)
+        if not dtypes or not all(case.quantized for case in cases):
+            raise MmparityError(
+                f"case {cases[0].name!r} runs in {', '.join(QUANTIZED_DTYPES)} only, "
+                "and for itself."
+            )
+    for name in sorted(sides):
+        for dtype in dtypes:
+            check_dtype(implementations[name], dtype)
+    depth = FAST_DEPTH if options.fast else options.depth
+    trees = find_trees(sorted(names), options.trees, implementations)
+    plan = Plan(options, pairs, cases, dtypes, depth, trees, model)
+    check_plan(plan, implementations)
+    return plan
+
+
+def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]:
+    """The cases by name and the one of ``--grid``; all default cases for neither."""
+    chosen = [CASES[known("case", name, CASES)] for name in dict.fromkeys(names)]
+    parsed: tuple[Grid, ...] = tuple(parse_grid(text) for text in grids)
+    if parsed:
+        chosen.append(noise_case(parsed))
+    return tuple(chosen) or DEFAULT_CASES

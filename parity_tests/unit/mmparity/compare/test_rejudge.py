@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from mmparity.commands.judge import diff, floors, rejudge
 from mmparity.compare.case import compare_traces
 from mmparity.compare.floors import (
     Floors,
@@ -24,7 +25,6 @@ from mmparity.compare.result import build_result, read_result, to_json, write_re
 from mmparity.compare.result_diff import difference, lines
 from mmparity.engine.offline.result import build
 from mmparity.errors import MmparityError
-from mmparity.judging_commands import diff, floors, rejudge
 from mmparity.report import render, terminal_summary
 from mmparity.types.comparison import (
     CaseComparison,

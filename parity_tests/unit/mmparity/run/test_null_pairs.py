@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmparity import judging_commands
+from mmparity.commands import judge
 from mmparity.compare.floors import read_floors
 from mmparity.encoders.eager import attend, eager_attention
 from mmparity.errors import MmparityError
@@ -130,7 +130,7 @@ def test_one_command_measures_a_floor_from_three_null_pairs(
     out = tmp_path / "floors.json"
     words = ["--measure", "same", "--dtype", "float32", "--out", str(out)]
     words += ["--checkpoint", str(folder), "--work", str(tmp_path / "work")]
-    done = CliRunner().invoke(judging_commands.floors, words)
+    done = CliRunner().invoke(judge.floors, words)
     assert done.exit_code == 0, done.output
     assert "1 floors from 3 null pairs" in done.output
     floors = read_floors(out)
@@ -145,6 +145,6 @@ def test_one_command_measures_a_floor_from_three_null_pairs(
 def test_results_or_measure_but_not_both(tmp_path: Path) -> None:
     for words in ([], [str(tmp_path), "--measure", "same"]):
         arguments = [*words, "--out", str(tmp_path / "x")]
-        done = CliRunner().invoke(judging_commands.floors, arguments)
+        done = CliRunner().invoke(judge.floors, arguments)
         assert done.exit_code == 2
         assert "either RESULTS or --measure" in done.output

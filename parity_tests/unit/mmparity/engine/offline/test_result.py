@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmparity.commands.engine import attach
 from mmparity.compare import result as comparisons
-from mmparity.engine.command import attach
 from mmparity.engine.offline.result import build, judge_memory, to_json, write_result
 from mmparity.engine.offline.text import summary
 from mmparity.types.engine import EngineFigures, EnginePoint, EngineResult, EngineRow

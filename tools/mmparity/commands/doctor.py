@@ -22,10 +22,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import click
+
 from mmparity.encoders.devices import available_memory, cuda_devices
+from mmparity.project import ROOT
 from mmparity.workload.implementations import IMPLEMENTATIONS
 
-ROOT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
 NEEDED_MEMORY = 14 * GIB
 NEEDED_DISK = 20 * GIB
@@ -307,3 +309,10 @@ def main(as_json: bool = False) -> int:
     else:
         print(f"\nThe default run cannot run: {', '.join(wanting)}.")
     return 0 if devices else 1
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def doctor(as_json: bool) -> None:
+    """Say what this machine can run, and what is missing."""
+    sys.exit(main(as_json))

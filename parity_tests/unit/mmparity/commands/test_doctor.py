@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmparity import doctor
+from mmparity.commands import doctor
 
 TITLE = (
     "[Multimodal] One rotary operator for every vision encoder, native and out of tree"
@@ -162,8 +162,10 @@ def test_packages_are_held_against_the_lock(
 
 
 def test_works_without_torch_and_quickly() -> None:
-    hide = "import sys; sys.modules['torch'] = None; from mmparity import doctor"
-    tools = str(Path(doctor.__file__).parents[1])
+    hide = (
+        "import sys; sys.modules['torch'] = None; from mmparity.commands import doctor"
+    )
+    tools = str(Path(doctor.__file__).parents[2])
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", f"{hide}; doctor.main()"],

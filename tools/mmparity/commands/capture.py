@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mmparity capture`: one implementation's traces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mmparity.commands.options import EPILOG, case_options, implementations, options_of
+from mmparity.locks import held
+
+
+@click.command(epilog=EPILOG)
+@click.argument("implementation")
+@case_options
+@click.option("--again", is_flag=True, help="Capture anew what is there already.")
+@click.option(
+    "--statistics",
+    is_flag=True,
+    help="Keep each token's norm, ends and a sketch instead of tensors: costs little.",
+)
+@click.option("--only", default="", help="Keep these hook points; with commas.")
+def capture(implementation: str, again: bool, **given: Any) -> None:
+    """Capture one implementation's traces, to compare here or elsewhere.
+
+    After an interruption the same command goes on: whole traces of the same weights,
+    pixels, trees and versions are kept.
+
+    \b
+      mmparity capture unified --fast --statistics --out build/new
+      mmparity capture unified --fast --only blocks.0,blocks.0.norm1 --out build/some
+    """
+    from mmparity.run.execute import capture as capture_one
+    from mmparity.run.planning import make_capture_plan
+    from mmparity.run.prepare import prepare
+    from mmparity.run.progress import ProgressDisplay
+
+    plan = make_capture_plan(options_of(given), implementation, implementations())
+    steps = len(plan.cases) * len(plan.dtypes_of(implementation))
+    with held(plan.options.out), ProgressDisplay(steps) as display:
+        subjects = prepare((plan,))
+        capture_one(subjects, implementation, display, again=again)
+    click.echo(str(plan.options.out / "traces" / implementation))

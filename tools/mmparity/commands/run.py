@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mmparity run`: captures the sides and the oracle, compares, and reports."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mmparity.commands.options import EPILOG, case_options, implementations, options_of
+from mmparity.commands.report import finish
+from mmparity.errors import MmparityError
+from mmparity.locks import held
+from mmparity.run.plan import CACHE_GIB
+
+
+@click.command(epilog=EPILOG)
+@click.option("--old", help="Implementation that new is compared with.")
+@click.option("--new", help="Implementation that is judged.")
+@case_options
+@click.option(
+    "--graft",
+    type=click.Choice(["failing", "all", "none"]),
+    default="failing",
+    help="Cases to run once more, new fed with old's tensors: who makes the error.",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Spread cases over a Ray cluster (docs/running-on-ray.md); local starts one.",
+)
+@click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take what an earlier run captured of the same weights, pixels, trees and "
+    "versions from DIR, and keep what is captured there.",
+)
+@click.option(
+    "--cache-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    default=CACHE_GIB,
+    help=f"Size of DIR, where what was not used for longest goes. Default: "
+    f"{CACHE_GIB:.0f}.",
+)
+@click.option(
+    "--floors",
+    "floors_file",
+    type=click.Path(path_type=Path),
+    help="What `floors` wrote: each row's margin is its error over its null floor.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
+def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
+    """Capture the sides and the oracle, compare, and report.
+
+    Without --old and --new: the released Ascend encoders against the unified one
+    with Ascend's operators, and vLLM's encoder against the unified one.
+
+    While patches change, the old sides and the oracle need to run once only:
+
+    \b
+      mmparity run --cache build/cache
+    """
+    from mmparity.compare.floors import read_floors
+    from mmparity.compare.rejudge import rejudge
+    from mmparity.compare.result import write_result
+    from mmparity.run.execute import execute
+    from mmparity.run.planning import make_plans
+    from mmparity.run.progress import ProgressDisplay, steps_of
+
+    ray = given["ray"]
+    if ray is not None and given["cache"] is not None:
+        raise MmparityError(
+            "--cache is this machine's own and does not go with --ray; leave one out."
+        )
+    floors = read_floors(floors_file) if floors_file else None
+    plans = make_plans(options_of(given), implementations())
+    out = plans[0].options.out
+    with held(out):
+        with ExitStack() as stack:
+            crew = None
+            if ray is not None:
+                from mmparity.run.ray_workers import connected
+
+                crew = stack.enter_context(connected(ray)).workers
+            display = stack.enter_context(ProgressDisplay(steps_of(plans)))
+            result = execute(plans, display, crew=crew)
+        if floors is not None:
+            result = rejudge(result, floors=floors)
+            write_result(result, out)
+        finish(result, out, as_json)

@@ -65,11 +65,11 @@ test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device=npu -m npu $(ARGS)
 mutants: trees ## plant every bug of the catalogue: each must be found and placed (ARGS=)
-	$(MMPARITY) mutants $(ARGS)
+	$(BIN)/python -m harness_checks.mutants $(ARGS)
 bench: trees ## encoders over those they replace, capture, comparison, apply over git am (ARGS=)
-	$(BIN)/python -m mmparity.bench $(ARGS)
-	$(BIN)/python -m mmparity.bench.capture
-	$(BIN)/python -m mmparity.bench.stored
+	$(BIN)/python -m harness_checks.bench $(ARGS)
+	$(BIN)/python -m harness_checks.bench.capture
+	$(BIN)/python -m harness_checks.bench.stored
 	$(BIN)/python parity_tests/bench.py
 lint: setup ## ruff, mypy, typos and the project's own rules
 	$(BIN)/ruff check tools parity_tests

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from harness_checks.mutants.catalogue import read_catalogue
+from harness_checks.mutants.peers.places import is_right
+from harness_checks.mutants.peers.run import runnable
+from harness_checks.mutants.run import OLD_OF, run_mutants
+from harness_checks.mutants.score import score
 from mmparity.errors import MmparityError
-from mmparity.mutants.catalogue import read_catalogue
-from mmparity.mutants.peers.places import is_right
-from mmparity.mutants.peers.run import runnable
-from mmparity.mutants.run import OLD_OF, run_mutants
-from mmparity.mutants.score import score
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.trees import find_trees
 

@@ -24,7 +24,6 @@ from mmparity.commands.report import report
 from mmparity.commands.run import run
 from mmparity.commands.serve import accuracy, serve, serve_compare
 from mmparity.errors import MmparityError
-from mmparity.mutants.command import mutants
 
 
 class _Group(click.Group):
@@ -73,7 +72,6 @@ for command in (
     judge.diff,
     judge.rejudge,
     judge.floors,
-    mutants,
     accuracy,
     demo,
     machines,

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mutants without an encoder: edits of running code, the catalogue, the score."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from harness_checks.mutants import trial
+from harness_checks.mutants.catalogue import Mutant, edited_files, read_catalogue
+from harness_checks.mutants.run import OLD_OF
+from harness_checks.mutants.score import BEGIN, END, Score, score, write_docs
+from harness_checks.mutants.swap import SwapError, swap
+from harness_checks.mutants.trial import Outcome
+from harness_checks.mutants.workload import WORKLOADS
+from mmparity.errors import MmparityError
+
+SOURCE = """
+import functools
+
+LIMIT = 3
+
+def wrap(function):
+    @functools.wraps(function)
+    def call(*args):
+        return function(*args)
+    return call
+
+class Thing:
+    factor = 2
+
+    @wrap
+    def wrapped(self, x):
+        return x * 2
+
+    @staticmethod
+    def static(x):
+        return [y + 1 for y in (x,)][0]
+
+    @property
+    def lazy(self):
+        return (lambda: 5)()
+
+def plain(x, by=1):
+    return x + by
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Iterator[ModuleType]:
+    file = tmp_path / "swapped.py"
+    file.write_text(SOURCE)
+    spec = importlib.util.spec_from_file_location("swapped", file)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["swapped"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["swapped"]
+
+
+def edit(module: ModuleType, old: str, new: str) -> tuple[str, ...]:
+    assert SOURCE.count(old) == 1
+    return swap(str(module.__file__), SOURCE, SOURCE.replace(old, new))
+
+
+def test_who_holds_a_function_runs_the_edited_code(module: ModuleType) -> None:
+    thing, held = module.Thing(), (module.plain, module.Thing.static)
+    bound = thing.wrapped
+    assert edit(module, "return x * 2", "return x * 3") == ("wrapped",)
+    assert edit(module, "return x + by", "return x - by") == ("plain",)
+    assert edit(module, "y + 1 for y", "y + 7 for y") == ("static",)
+    assert (bound(1), held[0](1), held[1](1)) == (3, 0, 8)
+
+
+def test_a_nested_function_is_exchanged_with_its_outer_one(module: ModuleType) -> None:
+    assert edit(module, "lambda: 5", "lambda: 6") == ("lazy",)
+    assert module.Thing().lazy == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LIMIT = 3", "LIMIT = 4"),
+        ("factor = 2", "factor = 3"),
+        ("by=1", "by=2"),
+        ("    @property\n", ""),
+        ("def plain", "def renamed"),
+        ("LIMIT = 3", "LIMIT = 3  # a comment"),
+    ],
+)
+def test_an_edit_without_effect_on_running_code_is_refused(
+    module: ModuleType, old: str, new: str
+) -> None:
+    with pytest.raises(SwapError):
+        edit(module, old, new)
+
+
+def test_the_catalogue_is_as_large_as_promised() -> None:
+    mutants = read_catalogue()
+    bugs = [m for m in mutants if m.kind == "bug" and not m.equivalent]
+    assert len(bugs) >= 60
+    assert sum(m.kind == "rewrite" for m in mutants) >= 20
+    assert sum(m.quick for m in mutants) >= 12
+    assert {m.on for m in mutants} == set(OLD_OF)
+    assert {m.workload for m in bugs} == set(WORKLOADS)
+
+
+def test_a_workload_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    entry = 'name = "x"\nold = "a"\nnew = "b"\nat = "blocks.0"\nworkload = "tp3"\n'
+    head = '[[file]]\npath = "vllm/a.py"\non = "unified"\n'
+    (tmp_path / "bugs.toml").write_text(f"{head}[[file.mutant]]\n{entry}")
+    with pytest.raises(MmparityError, match=r"no workload 'tp3'\. Known: float, w8a8"):
+        read_catalogue(tmp_path)
+
+
+def test_ranks_of_a_trial_end_with_the_one_that_died() -> None:
+    pids = {}
+    for rank, body in enumerate(("time.sleep(60)", "os._exit(7)")):
+        command = [sys.executable, "-c", f"import os, time; {body}"]
+        pids[os.posix_spawn(command[0], command, os.environ)] = rank
+    started = time.monotonic()
+    assert trial.wait_for(pids) == [1, 0]
+    assert time.monotonic() - started < 30
+
+
+def test_edits_of_one_function_are_planted_together(tmp_path: Path) -> None:
+    file = tmp_path / "a.py"
+    file.write_text("def f(x):\n    y = x + 1\n    return y * 2\n")
+    one = Mutant("one", "bug", "unified", "vllm/a.py", "x + 1", "x - 1", ("f",))
+    two = Mutant("two", "bug", "unified", "vllm/a.py", "y * 2", "y * 3", ("f",))
+    trees = {"vllm": str(tmp_path)}
+    ((path, before, after),) = edited_files((one, two), trees)
+    assert (path, before) == (file, file.read_text())
+    assert "x - 1" in after
+    assert "y * 3" in after
+    with pytest.raises(MmparityError, match="'one' does not go with those before it"):
+        edited_files((one, one), trees)
+
+
+BUG = Mutant("bug", "bug", "unified", "vllm/a/b.py", "x", "y", ("blocks.0",), "ragged")
+SAME = Mutant("same", "bug", "unified", "vllm/a.py", "x", "y", equivalent="no effect")
+CALM = Mutant("calm", "rewrite", "unified", "vllm/a.py", "x", "y")
+FOUND = Outcome("bug", "float32", "fail", ("f",), case="ragged", place="blocks.0")
+QUIET = Outcome("same", "float32", "pass", ("f",), identical=True)
+PASSED = Outcome("calm", "float32", "pass", ("f",))
+
+
+def scored(*outcomes: Outcome) -> Score:
+    by_name = {outcome.name: outcome for outcome in (FOUND, QUIET, PASSED, *outcomes)}
+    return score([BUG, SAME, CALM], by_name)
+
+
+def test_what_does_as_the_catalogue_says_passes() -> None:
+    result = scored()
+    assert result.passes
+    assert not result.problems
+    assert (result.detection, result.localisation) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "problem"),
+    [
+        (Outcome("bug", "float32", "pass"), "escapes"),
+        (Outcome("bug", "float32", "pass", identical=True), "escapes; it changes"),
+        (Outcome("bug", "float32", "fail", case="ragged", place="x"), "misplaced"),
+        (Outcome("bug", "float32", "fail", case="x", place="blocks.0"), "misplaced"),
+        (Outcome("same", "float32", "pass", identical=False), "declared equivalent"),
+        (Outcome("same", "float32", "fail", identical=True), "declared equivalent"),
+        (Outcome("calm", "float32", "fail", place="x"), "false alarm"),
+        (Outcome("calm", "float32", "error", place="x"), "false alarm"),
+    ],
+)
+def test_what_does_not_is_named_and_fails(outcome: Outcome, problem: str) -> None:
+    result = scored(outcome)
+    assert not result.passes
+    assert [row.problem.startswith(problem) for row in result.problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("blocks.0, blocks.1", ""),
+        ("blocks.0", "not told apart"),
+        ("", "not told apart"),
+    ],
+)
+def test_bugs_planted_together_must_all_be_named(place: str, problem: str) -> None:
+    at = ("blocks.0", "blocks.1")
+    both = replace(BUG, name="both", kind="several", at=at, parts=(BUG, BUG))
+    found = Outcome("both", "float32", "fail", place=place)
+    (row,) = score([both], {"both": found}).rows
+    assert row.problem == problem
+    assert score([BUG, both], {"bug": FOUND, "both": found}).passes == (not problem)
+
+
+def test_one_misplaced_of_twenty_is_allowed() -> None:
+    bugs = [
+        Mutant(str(n), "bug", "unified", "vllm/a.py", "x", "y", ("blocks.0",))
+        for n in range(20)
+    ]
+    places = ["elsewhere"] + ["blocks.0"] * 19
+    outcomes = {
+        bug.name: Outcome(bug.name, "float32", "fail", case="ragged", place=place)
+        for bug, place in zip(bugs, places, strict=True)
+    }
+    assert score(bugs, outcomes).passes
+    assert not score(bugs[:19], outcomes).passes
+
+
+def test_no_mutants_are_no_pass() -> None:
+    assert not score([], {}).passes
+
+
+def test_a_mutant_without_an_answer_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        score([BUG], {})
+
+
+def test_the_table_stands_between_the_markers(tmp_path: Path) -> None:
+    file = tmp_path / "mutants.md"
+    file.write_text(f"head\n{BEGIN}\nold\n{END}\nfoot\n")
+    write_docs(scored(), file)
+    text = file.read_text()
+    assert text.startswith("head\n")
+    assert text.endswith(f"{END}\nfoot\n")
+    assert "1 of 1 bugs detected (100.0%)" in text
+    assert "old" not in text
+    write_docs(scored(), file)
+    assert file.read_text() == text
+    file.write_text("no markers")
+    with pytest.raises(MmparityError, match="once each"):
+        write_docs(scored(), file)

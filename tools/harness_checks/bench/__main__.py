@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m harness_checks.bench``: each new encoder over the old one, as ratios."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from itertools import product
+from pathlib import Path
+
+import click
+
+from harness_checks.bench import console
+from harness_checks.bench.conditions import conditions
+from harness_checks.bench.pair_table import (
+    BEGIN,
+    END,
+    HEAD,
+    TARGET_HEAD,
+    markdown,
+    met,
+    ratio_text,
+    rows,
+    target_rows,
+)
+from harness_checks.bench.pairs import GROWING, PROCESSES, measure_growth, measure_pair
+from harness_checks.bench.sides import Setting
+from harness_checks.bench.tables import shown
+from harness_checks.bench.targets import targets
+from harness_checks.doc_blocks import write_between
+from mmparity.files import write_text
+from mmparity.workload.seeded import seeded_checkpoint
+
+PAIRS = (
+    ("vllm-0.12.0", "unified"),
+    ("ascend-0.11.0", "unified-ascend"),
+    ("ascend-0.12.0rc1", "unified-ascend"),
+    ("unified-ascend", "unified-ascend-weights"),
+)
+CHECKPOINTS = Path("build/parity/checkpoints")
+PACKAGES = ("torch", "transformers")
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "encoder-cost.md"
+
+
+@click.command(context_settings={"max_content_width": 88})
+@click.option("--dtype", "dtypes", multiple=True, default=("bfloat16", "float32"))
+@click.option("--depth", default=8, show_default=True, help="Blocks.")
+@click.option(
+    "--repeats",
+    default=7,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Minimum of at least so many.",
+)
+@click.option(
+    "--processes",
+    default=PROCESSES,
+    show_default=True,
+    type=click.IntRange(1),
+    help="So many of each side share the repeats.",
+)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--only", default="", help="Pairs old:new with this in their names.")
+@click.option("--sizes", default=1000, show_default=True, help="Image sizes kept?")
+@click.option("--forwards", default=2000, show_default=True, help="Objects kept?")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it.")
+@click.option("--docs", is_flag=True, help="Write the tables of docs/encoder-cost.md.")
+def main(
+    dtypes: tuple[str, ...],
+    depth: int,
+    repeats: int,
+    processes: int,
+    threads: int,
+    only: str,
+    sizes: int,
+    forwards: int,
+    json_file: Path | None,
+    docs: bool,
+) -> None:
+    """Measure each unified encoder against the one that it replaces.
+
+    Qwen2.5-VL-7B's vision tower with seeded weights. The Ascend pairs run with
+    emulated operators, so only what is around them can be compared. A figure over
+    its target is said, and is no error.
+
+    \b
+    python -m harness_checks.bench
+    python -m harness_checks.bench --only vllm-0.12.0:unified --dtype bfloat16
+    """
+    options = {"repeats": repeats, "processes": processes, "threads": threads}
+    given = conditions("harness_checks.bench", PACKAGES, **options)
+    screen = console()
+    weights = seeded_checkpoint(CHECKPOINTS, depth=depth)
+    pairs = [pair for pair in PAIRS if only in ":".join(pair)]
+    if not pairs:
+        names = ", ".join(":".join(pair) for pair in PAIRS)
+        raise click.UsageError(f"--only {only}: none of the pairs {names}")
+    measured, growth = [], None
+    with tempfile.TemporaryDirectory(prefix="mmparity-bench-") as folder:
+        settings = [Setting(dtype, weights, threads, Path(folder)) for dtype in dtypes]
+        for pair, setting in product(pairs, settings):
+            screen.print(f"{pair[1]} over {pair[0]}, {setting.dtype}")
+            found = measure_pair(pair, setting, repeats, processes, screen.print)
+            measured.append(found)
+            for item in found["inputs"]:
+                screen.print(f"  {item['title']}: {ratio_text(item)}")
+        if GROWING in pairs and sizes:
+            screen.print(f"{sizes} image sizes and {forwards} forwards")
+            growth = measure_growth(settings[0], sizes, forwards)
+    wanted = targets(measured, growth)
+    screen.print(shown(HEAD, rows(measured)))
+    screen.print(shown(TARGET_HEAD, target_rows(wanted), met(wanted)))
+    if json_file:
+        content = {**given, "measured": measured, "growth": growth}
+        write_text(json_file, json.dumps(content, indent=1) + "\n")
+    if docs:
+        write_between(DOCS, BEGIN, END, markdown(measured, wanted, given))
+
+
+if __name__ == "__main__":
+    main()

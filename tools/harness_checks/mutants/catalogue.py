@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue: edits of the patched trees, and where each must be found.
+
+Data from ``bugs.toml`` and ``rewrites.toml``; every edit is checked against the
+trees before anything runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness_checks.mutants.workload import get as get_workload
+from mmparity.errors import MmparityError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).resolve().parent
+Kind = Literal["bug", "rewrite", "several"]
+COMMON = ("on", "workload", "dtype")
+"""What all mutants of a file may have alike."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One small edit of one file.
+
+    Attributes:
+        name: unique in the catalogue.
+        kind: a bug must be found; a rewrite must not be.
+        on: the implementation that runs with the edit.
+        file: the source (``vllm`` or ``vllm-ascend``), then the path in its tree.
+        old: text that is in the file exactly once.
+        new: what stands there instead.
+        at: hook points or operators, any of which is the right place of a bug.
+        case: the case that must show it first, where not any may.
+        dtype: what the encoder runs in.
+        workload: which encoder, and on how many ranks; see ``workload``.
+        equivalent: why the edit changes no bit of these runs.
+        quick: also run by the tests.
+        parts: bugs planted together; ``file``, ``old`` and ``new`` are the first one's.
+    """
+
+    name: str
+    kind: Kind
+    on: str
+    file: str
+    old: str
+    new: str
+    at: tuple[str, ...] = ()
+    case: str | None = None
+    dtype: str = "float32"
+    workload: str = "float"
+    equivalent: str = ""
+    quick: bool = False
+    parts: tuple[Mutant, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Mutant, ...]:
+        """What is edited: itself, or its parts."""
+        return self.parts or (self,)
+
+    @property
+    def source(self) -> str:
+        """The source tree that is edited."""
+        return self.file.split("/", 1)[0]
+
+    @property
+    def module(self) -> str:
+        """The module that is edited."""
+        return self.file.split("/", 1)[1].removesuffix(".py").replace("/", ".")
+
+    def path(self, trees: dict[str, str]) -> Path:
+        """The file in the trees of the implementation."""
+        return Path(trees[self.source]) / self.file.split("/", 1)[1]
+
+    def edited(self, trees: dict[str, str]) -> tuple[str, str]:
+        """The file's text before and after."""
+        path = self.path(trees)
+        before = path.read_text()
+        count = before.count(self.old)
+        if count != 1:
+            raise MmparityError(
+                f"mutant {self.name!r}: its text is {count} times in {path}; exactly "
+                f"once is needed. Mend it in {FOLDER}."
+            )
+        return before, before.replace(self.old, self.new)
+
+
+def edited_files(
+    edits: Iterable[Mutant], trees: dict[str, str]
+) -> list[tuple[Path, str, str]]:
+    """Each file once, before and after all edits of it: two may be in one function."""
+    files: dict[Path, tuple[str, str]] = {}
+    for edit in edits:
+        path = edit.path(trees)
+        before, _ = edit.edited(trees)
+        after = files.get(path, (before, before))[1]
+        if after.count(edit.old) != 1:
+            raise MmparityError(
+                f"mutant {edit.name!r} does not go with those before it"
+            )
+        files[path] = before, after.replace(edit.old, edit.new)
+    return [(path, *texts) for path, texts in files.items()]
+
+
+def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
+    """Every mutant, bugs first."""
+    mutants = []
+    kinds: tuple[tuple[Kind, str], ...] = (
+        ("bug", "bugs.toml"),
+        ("rewrite", "rewrites.toml"),
+    )
+    for kind, name in kinds:
+        for file in tomllib.loads((folder / name).read_text())["file"]:
+            common = {"file": file["path"], **{k: file[k] for k in COMMON if k in file}}
+            for entry in file["mutant"]:
+                mutants.append(_mutant(kind, {**common, **entry}, folder / name))
+    mutants += _several(mutants, folder / "several.toml")
+    names = [mutant.name for mutant in mutants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise MmparityError(f"{folder}: mutants of one name: {', '.join(twice)}")
+    return tuple(mutants)
+
+
+def _several(mutants: list[Mutant], file: Path) -> list[Mutant]:
+    """Sets of bugs; none where there is no file of them."""
+    if not file.exists():
+        return []
+    by_name = {mutant.name: mutant for mutant in mutants if mutant.kind == "bug"}
+    found = []
+    for entry in tomllib.loads(file.read_text())["several"]:
+        unknown = sorted(set(entry["parts"]) - set(by_name))
+        if unknown:
+            raise MmparityError(f"{file}: {entry['name']}: no bug {unknown[0]!r}")
+        parts = tuple(by_name[name] for name in entry["parts"])
+        if len({(part.on, part.workload, part.dtype) for part in parts}) > 1:
+            raise MmparityError(
+                f"{file}: {entry['name']}: its bugs do not run together"
+            )
+        at = tuple(sorted(entry["at"]))
+        found.append(
+            replace(parts[0], name=entry["name"], kind="several", at=at, parts=parts)
+        )
+    return [replace(mutant, quick=False, case=None) for mutant in found]
+
+
+def _mutant(kind: Kind, entry: dict[str, Any], file: Path) -> Mutant:
+    at = entry.pop("at", ())
+    try:
+        mutant = Mutant(
+            kind=kind, at=(at,) if isinstance(at, str) else tuple(at), **entry
+        )
+    except TypeError as error:
+        raise MmparityError(f"{file}: {entry.get('name')}: {error}") from error
+    if kind == "bug" and not (mutant.at or mutant.equivalent):
+        raise MmparityError(f"{file}: {mutant.name}: `at` is missing")
+    get_workload(mutant.workload)
+    if mutant.old == mutant.new:
+        raise MmparityError(f"{file}: {mutant.name}: it changes nothing")
+    return mutant

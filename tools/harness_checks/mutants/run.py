@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a catalogue: references once, then one server for each implementation."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from harness_checks.mutants.catalogue import Mutant
+from harness_checks.mutants.peers import run as peers
+from harness_checks.mutants.peers.run import Judged
+from harness_checks.mutants.server import INVALID
+from harness_checks.mutants.trial import UNCHANGED, Outcome, ServerJob
+from harness_checks.mutants.workload import get as get_workload
+from harness_checks.mutants.workload import write_cases, write_checkpoint
+from mmparity.capture.job import GO, CaptureJob, Job
+from mmparity.capture.worker_process import run_worker
+from mmparity.errors import MmparityError
+from mmparity.processes import TOOLS
+from mmparity.run.plan import ORACLE, ORACLE_DTYPE
+from mmparity.workload.trees import find_trees
+
+OLD_OF = {
+    "unified": "vllm-0.12.0",
+    "unified-ascend": "ascend-0.11.0",
+    "unified-ascend-weights": "ascend-0.11.0",
+}
+"""Implementation that is edited -> the one it is compared with."""
+
+Watcher = Callable[[str], None]
+
+
+def run_mutants(
+    mutants: Sequence[Mutant],
+    work: Path,
+    watcher: Watcher,
+    tools: tuple[str, ...] = (),
+) -> tuple[dict[str, Outcome], Judged]:
+    """The outcome of every mutant by name, and what other ``tools`` say of it.
+
+    Raises MmparityError where the trees without an edit do not pass already.
+    """
+    from mmparity.workload.implementations import IMPLEMENTATIONS
+
+    edited = sorted({mutant.on for mutant in mutants})
+    names = sorted({ORACLE, *edited, *(OLD_OF[name] for name in edited)})
+    trees = find_trees(names, (), IMPLEMENTATIONS)
+    for mutant in mutants:
+        for edit in mutant.edits:
+            edit.edited(trees[mutant.on])
+    work.mkdir(parents=True, exist_ok=True)
+    loads = {m.workload: get_workload(get_workload(m.workload).data) for m in mutants}
+    data = {load.name: load for load in loads.values()}
+    weights = {n: write_checkpoint(work / "checkpoints" / n, data[n]) for n in data}
+    inputs = {n: write_cases(work / "inputs" / n, data[n]) for n in data}
+    jobs = [
+        ServerJob(
+            implementation=name,
+            old=OLD_OF[name],
+            trees=trees[name],
+            checkpoints={load: str(folder) for load, folder in weights.items()},
+            inputs={
+                load: {case: str(file) for case, file in files.items()}
+                for load, files in inputs.items()
+            },
+            references=str(work / "traces"),
+            work=str(work / name),
+            mutants=tuple(mutant.name for mutant in mutants if mutant.on == name),
+            processes=os.cpu_count() or 1,
+        )
+        for name in edited
+    ]
+    wanted: dict[str, set[tuple[str, str]]] = {}
+    for mutant in mutants:
+        load = loads[mutant.workload].name
+        wanted.setdefault(OLD_OF[mutant.on], set()).add((load, mutant.dtype))
+        wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
+    outcomes: dict[str, Outcome] = {}
+    with ExitStack() as stack:
+        servers = [stack.enter_context(_server(job, work)) for job in jobs]
+        watcher(f"importing {', '.join(edited)}; capturing {', '.join(wanted)}")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            captures = [
+                pool.submit(
+                    _capture, name, trees[name], weights, inputs, sorted(kinds), work
+                )
+                for name, kinds in wanted.items()
+            ]
+            for capture in captures:
+                capture.result()
+        for job, server in zip(jobs, servers, strict=True):
+            for outcome in _answers(job, server, work):
+                _check(outcome, job.implementation)
+                outcomes[outcome.name] = outcome
+                watcher(f"{outcome.name}: {outcome.verdict} {outcome.place or ''}")
+    return outcomes, _judged_by(tools, jobs, mutants, work, watcher) if tools else {}
+
+
+def _judged_by(
+    tools: tuple[str, ...],
+    jobs: Sequence[ServerJob],
+    mutants: Sequence[Mutant],
+    work: Path,
+    watcher: Watcher,
+) -> Judged:
+    """What other tools say, in servers of their own: they change what is imported."""
+    outcomes: dict[str, Outcome] = {}
+    for job in peers.jobs_for(jobs, mutants, tools):
+        watcher(f"{job.implementation}, judged by {', '.join(tools)}")
+        try:
+            with _server(job, work / "peers") as server:
+                for outcome in _answers(job, server, work / "peers"):
+                    if outcome.verdict == INVALID:
+                        raise MmparityError(f"{outcome.name}: {outcome.reason}")
+                    name = outcome.name
+                    if name == UNCHANGED:
+                        peers.check(outcome)
+                        name += f" {job.implementation} {outcome.workload}"
+                        name += f" {outcome.dtype}"
+                    outcomes[name] = outcome
+                    watcher(f"{name}: {peers.sentence(outcome)}")
+        finally:
+            shutil.rmtree(job.work, ignore_errors=True)
+    return peers.judged(mutants, outcomes)
+
+
+def _check(outcome: Outcome, implementation: str) -> None:
+    """Raises MmparityError where an outcome says nothing of the harness."""
+    if outcome.name == UNCHANGED and outcome.verdict != "pass":
+        raise MmparityError(
+            f"{implementation} without an edit does not pass in {outcome.dtype}, "
+            f"{outcome.workload}: "
+            f"{outcome.place}: {outcome.reason}"
+        )
+    if outcome.verdict == INVALID:
+        raise MmparityError(f"mutant {outcome.name!r}: {outcome.reason}")
+
+
+def _capture(
+    name: str,
+    trees: dict[str, str],
+    weights: dict[str, Path],
+    inputs: dict[str, dict[str, Path]],
+    kinds: Iterable[tuple[str, str]],
+    work: Path,
+) -> None:
+    captures = tuple(
+        CaptureJob(
+            case,
+            str(file),
+            dtype,
+            str(work / "traces" / name / load / f"{case}-{dtype}"),
+            checkpoint=str(weights[load]),
+        )
+        for load, dtype in kinds
+        for case, file in inputs[load].items()
+    )
+    job = Job(name, trees, captures[0].checkpoint or "", captures)
+    log = work / "logs" / f"{name}.log"
+    run_worker(job, work / "jobs" / f"{name}.json", log, lambda event: None)
+
+
+@contextmanager
+def _server(job: ServerJob, work: Path) -> Iterator[subprocess.Popen[str]]:
+    """A server that imports its trees and waits; it ends with the ``with``."""
+    file = work / "jobs" / f"server-{job.implementation}.json"
+    log = _log(job, work)
+    for folder in (file.parent, log.parent, Path(job.work)):
+        folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(asdict(job), indent=1))
+    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "harness_checks.mutants.server",
+                str(file.resolve()),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            cwd=TOOLS,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _answers(
+    job: ServerJob, process: subprocess.Popen[str], work: Path
+) -> Iterator[Outcome]:
+    """Hands on what the server answers; every mutant must have an answer."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    answered = set()
+    with suppress(BrokenPipeError):
+        process.stdin.write(GO)
+        process.stdin.flush()
+    for line in process.stdout:
+        raw = json.loads(line)
+        outcome = Outcome(**{**raw, "edited": tuple(raw["edited"])})
+        answered.add(outcome.name)
+        yield outcome
+    status = process.wait()
+    missing = sorted(set(job.mutants) - answered)
+    if status or missing:
+        raise MmparityError(
+            f"the server of {job.implementation} ended with status {status}, without "
+            f"an answer for {', '.join(missing) or 'none'}. Its log: {_log(job, work)}"
+        )
+
+
+def _log(job: ServerJob, work: Path) -> Path:
+    return work / "logs" / f"server-{job.implementation}.log"

@@ -71,10 +71,11 @@ bench: trees ## encoders over those they replace, capture, comparison, apply ove
 	$(BIN)/python -m harness_checks.bench.capture
 	$(BIN)/python -m harness_checks.bench.stored
 	$(BIN)/python parity_tests/bench.py
-lint: setup ## ruff, mypy, typos and the project's own rules
+lint: setup ## ruff, mypy, contracts of imports, typos and the project's own rules
 	$(BIN)/ruff check tools parity_tests
 	$(BIN)/ruff format --check tools parity_tests
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/typos tools parity_tests docs *.md
 	$(BIN)/pytest -q parity_tests/unit/test_hygiene.py
 check: lint trees ## lint, every patch with and without its code, and every test

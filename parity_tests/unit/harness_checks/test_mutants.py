@@ -16,12 +16,14 @@ import pytest
 
 from harness_checks.mutants import trial
 from harness_checks.mutants.catalogue import Mutant, edited_files, read_catalogue
+from harness_checks.mutants.command import mutants
 from harness_checks.mutants.run import OLD_OF
 from harness_checks.mutants.score import BEGIN, END, Score, score, write_docs
 from harness_checks.mutants.swap import SwapError, swap
 from harness_checks.mutants.trial import Outcome
 from harness_checks.mutants.workload import WORKLOADS
 from mmparity.errors import MmparityError
+from mmparity.locks import held
 
 SOURCE = """
 import functools
@@ -239,3 +241,9 @@ def test_the_table_stands_between_the_markers(tmp_path: Path) -> None:
     file.write_text("no markers")
     with pytest.raises(MmparityError, match="once each"):
         write_docs(scored(), file)
+
+
+def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
+    given = ["--quick", "--out", str(tmp_path)]
+    with held(tmp_path), pytest.raises(MmparityError, match="is in use by process"):
+        mutants.main(given, standalone_mode=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line as it is, on the implementations and the worker of test_run."""
+"""The command line as it is, on the implementations and the worker of test_execute."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 # A shell's background job, as the tests may be, ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "run"))
 
-import test_run  # noqa: E402
+import test_execute  # noqa: E402
 
 from mmparity import cli  # noqa: E402
 from mmparity.run import execute  # noqa: E402
 from mmparity.workload import implementations  # noqa: E402
 
-implementations.IMPLEMENTATIONS.update(test_run.IMPLEMENTATIONS)
-execute.execute.__defaults__ = (test_run.COMMAND,)
-execute.WORKER = test_run.COMMAND
+implementations.IMPLEMENTATIONS.update(test_execute.IMPLEMENTATIONS)
+execute.execute.__defaults__ = (test_execute.COMMAND,)
+execute.WORKER = test_execute.COMMAND
 
 if __name__ == "__main__":
     cli.main()

@@ -57,7 +57,6 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "floors --measure hf --depth 2 --work OUT --out floors.json",
         "rejudge DONE --out OUT",
         "engine --side vllm-0.12.0 --side unified --requests 0 --out OUT",
-        "mutants --quick --out OUT",
         "serve --out OUT",
         "serve-compare --old http://127.0.0.1:9 --new http://127.0.0.1:9 "
         "--images IMAGES --prompts IMAGES/prompts --out OUT",

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mmparity.types import comparison, engine, evidence, trace
+from mmparity.types import comparison, engine, evidence, row, trace
 
-MODULES = (engine, evidence, trace, comparison)
+MODULES = (engine, evidence, trace, row, comparison)
 NOT_FINITE = "^(NaN|-?Infinity)$"
 
 

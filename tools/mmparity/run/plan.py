@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run compares, in which order. Names and paths only; starts nothing."""
+"""A run as data: its options, what it compares, where its traces go."""
 
 from __future__ import annotations
 

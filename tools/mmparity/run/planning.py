@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options -> what a run compares, in which order. Names and paths only; starts nothing."""
+"""Options -> what a run compares, in which order. Names and paths only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from mmparity.encoders.devices import check_dtype
 from mmparity.errors import MmparityError
 from mmparity.project import known
 from mmparity.run.feasible import check_options, check_plan
+from mmparity.run.plan import (
+    DEFAULT_DTYPES,
+    FAST_DEPTH,
+    ORACLE,
+    ORACLE_DTYPE,
+    QUANTIZED_DTYPES,
+    SWEEP_DEPTH,
+    Options,
+    Plan,
+)
 from mmparity.workload.cases import (
     CASES,
     DEFAULT_CASES,
@@ -33,16 +43,6 @@ from mmparity.workload.trees import find_trees as find_trees
 
 if TYPE_CHECKING:
     from mmparity.workload.implementations import Implementation
-from mmparity.run.plan import (
-    DEFAULT_DTYPES,
-    FAST_DEPTH,
-    ORACLE,
-    ORACLE_DTYPE,
-    QUANTIZED_DTYPES,
-    SWEEP_DEPTH,
-    Options,
-    Plan,
-)
 
 
 def make_plans(

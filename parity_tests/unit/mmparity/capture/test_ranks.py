@@ -204,7 +204,8 @@ def test_parts_of_the_ranks_do_not_stay(tmp_path: Path) -> None:
     item = CaptureJob("image", "in", "float32", str(tmp_path / "image-float32"))
     script = tmp_path / "rank.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom mmparity.capture.job import Event, Job\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from mmparity.capture.job import Event, Job\n"
         "job = Job.read(sys.argv[1])\nPath(job.captures[0].out).mkdir()\n"
         "print(Event('done').to_line())\n"
     )

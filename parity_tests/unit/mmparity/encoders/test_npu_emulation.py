@@ -58,7 +58,7 @@ def test_another_schema_in_the_wheel_is_seen(tmp_path: Path) -> None:
 
 def test_how_long_an_operator_ran_is_noted() -> None:
     code = (
-        "import time, torch; from mmparity import npu_emulation as npu\n"
+        "import time, torch; from mmparity.encoders import npu_emulation as npu\n"
         "gelu = npu.operators.npu_fast_gelu\n"
         "npu.operators.npu_fast_gelu = lambda x: (time.sleep(0.1), gelu(x))[1]\n"
         "npu.install().npu_fast_gelu(torch.zeros(2))\n"
@@ -86,7 +86,7 @@ def test_registers_the_schemas_and_names_what_is_missing() -> None:
     done = run_python(
         """
 import torch
-from mmparity import npu_emulation
+from mmparity.encoders import npu_emulation
 from mmparity.encoders.npu_emulation.schemas import SCHEMAS
 npu_emulation.install()
 import torch_npu
@@ -123,7 +123,7 @@ def test_what_is_registered_for_npus_runs_on_cpu_tensors() -> None:
     done = run_python(
         """
 import torch
-from mmparity import npu_emulation
+from mmparity.encoders import npu_emulation
 npu_emulation.install()
 library = torch.library.Library("trial", "FRAGMENT")
 library.define("twice(Tensor x) -> Tensor")
@@ -369,7 +369,7 @@ def test_an_emulated_operator_counts_as_the_one_call_that_it_is_on_an_npu() -> N
     code = """
 import torch
 import torch.distributed.fsdp  # as in a worker: it registers for CPUs itself
-from mmparity import npu_emulation
+from mmparity.encoders import npu_emulation
 from mmparity.encoders.counting import counted
 torch_npu = npu_emulation.install()
 x, cos = torch.randn(1, 6, 2, 8), torch.randn(1, 6, 1, 8)

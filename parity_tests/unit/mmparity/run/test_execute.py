@@ -23,8 +23,7 @@ from mmparity import cli
 from mmparity.capture.job import Event
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
-from mmparity.run import plan as plan_module
-from mmparity.run import ray_workers
+from mmparity.run import planning, ray_workers
 from mmparity.run.execute import execute
 from mmparity.run.plan import Options, Plan
 from mmparity.run.planning import make_plan
@@ -169,7 +168,7 @@ def test_other_pairs_still_run(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = (("crashes", "new"), ("good", "new"))
-    monkeypatch.setattr(plan_module, "DEFAULT_PAIRS", pairs)
+    monkeypatch.setattr(planning, "DEFAULT_PAIRS", pairs)
     plan = make(checkpoint, old=None, new=None, cases=("ragged",))  # type: ignore[arg-type]
     result = execute((plan,), Recorder(), COMMAND)
     assert [case.verdict for case in result.cases] == ["error", "pass"]
@@ -182,7 +181,7 @@ def test_stale_result_does_not_survive_a_run_that_cannot_start(
     plan = make(checkpoint)
     plan.options.out.mkdir()
     (plan.options.out / "comparison.json").write_text("{}")
-    monkeypatch.setattr(plan_module, "BYTES_PER_PATCH_AND_BLOCK", 1e15)
+    monkeypatch.setattr(planning, "BYTES_PER_PATCH_AND_BLOCK", 1e15)
     with pytest.raises(MmparityError, match="GiB free"):
         execute((plan,), Recorder(), COMMAND)
     assert not (plan.options.out / "comparison.json").exists()
@@ -230,7 +229,7 @@ def test_ctrl_c_on_the_command_line_exits_2(checkpoint: Path) -> None:
         "--out",
         str(out),
     ]
-    tools = Path(plan_module.__file__).parents[2]
+    tools = Path(planning.__file__).parents[2]
     here = Path(__file__).parents[1]
     process = subprocess.Popen(
         [sys.executable, str(here / "fake_mmparity.py"), *arguments],

@@ -98,7 +98,7 @@ import torch
 from mmparity.workload.inputs import read_inputs
 from mmparity.capture.job import Event, Job
 from mmparity.trace.writer import TraceWriter
-from mmparity.types import TraceMeta
+from mmparity.types.trace import TraceMeta
 job = Job.read(Path(sys.argv[1]))
 for item in job.captures:
     inputs = read_inputs(Path(item.inputs))

@@ -23,6 +23,7 @@ from mmparity import cli
 from mmparity.capture.job import Event
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
+from mmparity.run import plan as plan_module
 from mmparity.run import planning, ray_workers
 from mmparity.run.execute import execute
 from mmparity.run.plan import Options, Plan
@@ -181,7 +182,7 @@ def test_stale_result_does_not_survive_a_run_that_cannot_start(
     plan = make(checkpoint)
     plan.options.out.mkdir()
     (plan.options.out / "comparison.json").write_text("{}")
-    monkeypatch.setattr(planning, "BYTES_PER_PATCH_AND_BLOCK", 1e15)
+    monkeypatch.setattr(plan_module, "BYTES_PER_PATCH_AND_BLOCK", 1e15)
     with pytest.raises(MmparityError, match="GiB free"):
         execute((plan,), Recorder(), COMMAND)
     assert not (plan.options.out / "comparison.json").exists()

@@ -17,6 +17,9 @@ from typing import Any
 
 from mmparity.types.trace import TraceMeta
 
+WRITING_ROOMS = ("capture", "encoders", "trace", "workload")
+"""What builds an encoder, runs it, and names and writes its tensors."""
+
 
 def machine() -> dict[str, Any]:
     """What the run ran on, without anything that names the machine."""
@@ -48,11 +51,13 @@ def own_peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def own_code() -> str:
-    """A digest of the harness's own modules: what names and writes the tensors."""
+def own_code(package: Path = Path(__file__).parent) -> str:
+    """A digest of the rooms that decide what a trace holds; reports decide nothing."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(file.read_bytes())
+    for room in WRITING_ROOMS:
+        for file in sorted((package / room).rglob("*.py")):
+            digest.update(f"{file.relative_to(package)}\n".encode())
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
+
+import pytest
 
 from mmparity import provenance
 
@@ -54,3 +57,27 @@ def test_machine_names_no_host() -> None:
 
 def test_own_peak_memory_is_in_bytes() -> None:
     assert 10 << 20 < provenance.own_peak_memory() < 1 << 40
+
+
+@pytest.mark.parametrize(
+    ("file", "decides"),
+    [
+        ("capture/recorder.py", True),
+        ("encoders/npu_emulation/operators.py", True),
+        ("trace/layout.py", True),
+        ("workload/inputs.py", True),
+        ("report/html.py", False),
+        ("compare/rows.py", False),
+        ("commands/run.py", False),
+    ],
+)
+def test_own_code_is_that_of_the_rooms_that_write_tensors(
+    file: str, decides: bool, tmp_path: Path
+) -> None:
+    package = tmp_path / "mmparity"
+    shutil.copytree(Path(provenance.__file__).parent, package)
+    before = provenance.own_code(package)
+    assert before == provenance.own_code()
+    edited = package / file
+    edited.write_text(edited.read_text() + "\n# an edit\n")
+    assert (provenance.own_code(package) != before) == decides

@@ -12,7 +12,7 @@ import torch
 from mmparity.compare.evidence.structure import differences
 from mmparity.encoders.npu_emulation import EMULATED
 from mmparity.trace import hook_points
-from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.implementations import FLOAT32_NOTE, IMPLEMENTATIONS
 from mmparity.workload.pairs import DEFAULT_PAIRS
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ ASCEND = [name for name, item in IMPLEMENTATIONS.items() if item.ascend]
 NATIVE = [name for name in COMPARED if name not in ASCEND]
 UNUSED = {"npu_fast_gelu", "npu_quantize", "npu_quant_matmul"}
 """Emulated operators that Qwen2.5-VL in bfloat16 does not call."""
+NATIVE_OPERATOR = "vit_torch_sdpa_wrapper"
+"""Where AscendMMEncoderAttention goes in float32."""
 FLOAT32_ERROR = 2e-6
 """Some ten roundings of 6e-8 on the way through two blocks; 6e-7 was seen."""
 BFLOAT16_ERROR = 2e-2
@@ -138,6 +140,22 @@ def test_ascend_operators_really_ran(captures: Captures) -> None:
     found = captures("unified-ascend", "float32").meta.hyper_parameters
     assert found["attention_operator_class"] == "AscendMMEncoderAttention"
     assert "update_forward_context" in found["platform"]
+
+
+def test_a_row_in_float32_says_what_attended(captures: Captures) -> None:
+    operator = "_npu_flash_attention_unpad"
+    for implementation in ASCEND:
+        stands_in = IMPLEMENTATIONS[implementation].float32_attention
+        trace = captures(implementation, "float32")
+        attended = f"{operator} ({FLOAT32_NOTE})" if stands_in else NATIVE_OPERATOR
+        for name in ("seqlens", "attn.q", "attn.context"):
+            path = trace.record(f"blocks.1.{name}").path
+            assert path.partition("/")[2] == attended, implementation
+        assert (attended in trace.meta.emulated) == stands_in
+        assert operator not in trace.meta.emulated
+        trace = captures(implementation, "bfloat16")
+        assert trace.record("blocks.1.attn.q").path.endswith(f"/{operator}")
+        assert operator in trace.meta.emulated
 
 
 @pytest.mark.parametrize("implementation", COMPARED)

@@ -176,7 +176,8 @@ class _Recorder:
                 self._note(f"{inside}: {tap.target}", "called outside its place", False)
                 return function(*args, **kwargs)
             named = {**dict(zip(tap.parameters, args, strict=False)), **kwargs}
-            this = _Call(f"{inside}/{tap.target.partition(':')[2]}", args, named)
+            path = f"{inside}/{tap.target.partition(':')[2]}"
+            this = _Call(f"{path} ({tap.note})" if tap.note else path, args, named)
             self._observe(tap, named)
             self._record(tap.taps, this, ("input",))
             this.output = function(*args, **kwargs)

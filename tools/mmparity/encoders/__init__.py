@@ -126,7 +126,11 @@ def start(
 
 
 def hook_map(
-    implementation: Implementation, family: Family, deepstack: int = 0
+    implementation: Implementation,
+    family: Family,
+    deepstack: int = 0,
+    *,
+    float32: bool = False,
 ) -> HookMap:
     """The name map of an implementation's encoder of a family."""
     module = _module(implementation.hook_maps)
@@ -136,6 +140,7 @@ def hook_map(
         deepstack,
         ascend=implementation.ascend,
         pad_weights=implementation.pad_weights,
+        native_attention=float32 and implementation.ascend,
     )
     found: HookMap = module.hook_map(subject)
     return found
@@ -146,10 +151,13 @@ def _module(name: str) -> Any:
     return import_module(name if "." in name else f"mmparity.encoders.{name}")
 
 
-def hook_map_of(implementation: Implementation, config: PretrainedConfig) -> HookMap:
+def hook_map_of(
+    implementation: Implementation, config: PretrainedConfig, *, float32: bool = False
+) -> HookMap:
     """The name map for the encoder of a vision configuration."""
-    deepstack = getattr(config, "deepstack_visual_indexes", None) or ()
-    return hook_map(implementation, models.family_of(config), len(deepstack))
+    deepstack = len(getattr(config, "deepstack_visual_indexes", None) or ())
+    family = models.family_of(config)
+    return hook_map(implementation, family, deepstack, float32=float32)
 
 
 def describe(tower: Any, config: PretrainedConfig, **known: Any) -> dict[str, Any]:

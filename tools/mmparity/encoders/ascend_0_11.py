@@ -49,6 +49,6 @@ def hook_map(subject: Subject) -> HookMap:
     elif subject.architecture == "qwen3_vl":
         lengths = ("drop_empty",)
     attention = vllm_0_12.flash_attention_unpad(
-        f"{BLOCK}.attn", "unpad_halves", lengths
+        f"{BLOCK}.attn", "unpad_halves", lengths, stands_in=subject.native_attention
     )
     return subject.hook_map(modules, *before, attention)

@@ -32,8 +32,16 @@ def check_side(implementation: Implementation, device: str) -> None:
         raise MmparityError(f"{name} on a cpu: {INSTALLED}")
 
 
-def check_dtype(implementation: Implementation, dtype: str) -> None:
-    """Refuses a dtype that an implementation does not run in."""
+def check_dtype(
+    implementation: Implementation, dtype: str, device: str = "cpu"
+) -> None:
+    """Refuses a dtype that an implementation does not run in on a device."""
+    if device == "npu" and dtype == "float32" and implementation.float32_attention:
+        raise MmparityError(
+            f"{implementation.name} calls the NPU's attention operator, which has no "
+            "float32. Give --dtype bfloat16, or run float32 with --device cpu, where "
+            "native attention stands in."
+        )
     allowed = ORACLE_DTYPES if implementation.oracle else DTYPES
     if dtype not in allowed:
         raise MmparityError(

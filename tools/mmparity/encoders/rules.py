@@ -58,6 +58,7 @@ class OperatorTap:
         parameters: names of its positional parameters.
         taps: what is taken from a call.
         scale: name of the parameter with the attention's scale.
+        note: what its rows say of it, beside their path.
     """
 
     target: str
@@ -65,6 +66,7 @@ class OperatorTap:
     parameters: tuple[str, ...]
     taps: tuple[Tap, ...]
     scale: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Subject:
         deepstack: number of deepstack mergers.
         ascend: Ascend's operators are used.
         pad_weights: heads are padded in the weights and not around attention.
+        native_attention: the dtype is one that the NPU's attention operator lacks.
     """
 
     family: str
@@ -125,6 +128,7 @@ class Subject:
     deepstack: int = 0
     ascend: bool = False
     pad_weights: bool = False
+    native_attention: bool = False
 
     def hook_map(self, modules: Modules, *operators: OperatorTap) -> HookMap:
         """The name map of these modules and operators."""

@@ -4,7 +4,14 @@
 from __future__ import annotations
 
 from mmparity.encoders import vllm_0_12
-from mmparity.encoders.rules import Declared, HookMap, Modules, Subject, Tap
+from mmparity.encoders.rules import (
+    Declared,
+    HookMap,
+    Modules,
+    OperatorTap,
+    Subject,
+    Tap,
+)
 from mmparity.encoders.vllm_0_12 import BLOCK, ROW
 
 _ATTENTION = f"{BLOCK}.attn.attn"
@@ -24,7 +31,8 @@ def hook_map(subject: Subject) -> HookMap:
     On Ascend q, k, v and context are taken inside MMEncoderAttention, from the
     NPU's operator, so that the heads it pads are seen and checked; cos and sin
     come in that platform's layout, [1, T, 1, d]. Heads that the weights pad have
-    zeros after each half.
+    zeros after each half. In float32, which that operator lacks, they are taken
+    where AscendMMEncoderAttention turns to native attention instead.
     """
     modules: Modules = {
         **vllm_0_12.MODULES[subject.architecture],
@@ -36,7 +44,7 @@ def hook_map(subject: Subject) -> HookMap:
         return subject.hook_map(modules, *before)
     layout = ("squeeze.2", "squeeze.0", "unpad_halves", "fold_halves")
     modules |= {
-        _ATTENTION: Declared("taken at the NPU's operator inside"),
+        _ATTENTION: Declared("taken at the operator inside"),
         "blocks.0": (
             Tap("embeddings", "input.0", ROW),
             Tap("rotary.cos", "input.rotary_pos_emb_cos", layout),
@@ -45,4 +53,23 @@ def hook_map(subject: Subject) -> HookMap:
     }
     padding = "unpad_halves" if subject.pad_weights else "unpad_tail"
     operator = vllm_0_12.flash_attention_unpad(_ATTENTION, padding)
+    if subject.native_attention:
+        operator = _native_operator(padding)
     return subject.hook_map(modules, *before, operator)
+
+
+def _native_operator(padding: str) -> OperatorTap:
+    heads = (*_HEADS, padding)
+    return OperatorTap(
+        target="vllm.attention.layers.mm_encoder_attention:vit_torch_sdpa_wrapper",
+        inside=_ATTENTION,
+        parameters=("q", "k", "v", "cu_seqlens", "scale", "sequence_lengths"),
+        taps=(
+            Tap(f"{BLOCK}.seqlens", "input.sequence_lengths"),
+            Tap(f"{BLOCK}.attn.q", "input.q", heads),
+            Tap(f"{BLOCK}.attn.k", "input.k", heads),
+            Tap(f"{BLOCK}.attn.v", "input.v", heads),
+            Tap(f"{BLOCK}.attn.context", "output", heads),
+        ),
+        scale="scale",
+    )

@@ -11,6 +11,7 @@ from mmparity.encoders.rules import (
     Subject,
     Tap,
 )
+from mmparity.workload.implementations import FLOAT32_NOTE
 from mmparity.workload.models import Architecture
 
 ROW = ("squeeze.1",)
@@ -151,10 +152,11 @@ SDPA = OperatorTap(
 
 
 def flash_attention_unpad(
-    inside: str, padding: str, lengths: tuple[str, ...] = ()
+    inside: str, padding: str, lengths: tuple[str, ...] = (), *, stands_in: bool = False
 ) -> OperatorTap:
     """The NPU's attention operator, with the layout of its padded heads."""
     return OperatorTap(
+        note=FLOAT32_NOTE if stands_in else "",
         target="torch_npu:_npu_flash_attention_unpad",
         inside=inside,
         parameters=("query", "key", "value", "seq_len", "scale_value"),
@@ -173,6 +175,8 @@ def hook_map(subject: Subject) -> HookMap:
     """The name map; with vllm-ascend's patches the attention operator differs."""
     attention = SDPA if subject.architecture == "qwen2_vl" else SDPA_WRAPPER
     if subject.ascend:
-        attention = flash_attention_unpad(f"{BLOCK}.attn", "unpad_tail")
+        attention = flash_attention_unpad(
+            f"{BLOCK}.attn", "unpad_tail", stands_in=subject.native_attention
+        )
     before = BEFORE_BLOCKS[subject.architecture]
     return subject.hook_map(MODULES[subject.architecture], *before, attention)

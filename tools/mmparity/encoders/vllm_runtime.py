@@ -72,7 +72,7 @@ class VllmRuntime:
     @property
     def emulated(self) -> tuple[str, ...]:
         """The emulated operators that were called since the last build."""
-        return tuple(sorted(npu_emulation.called))
+        return npu_emulation.called_names()
 
     def build(
         self,
@@ -83,6 +83,10 @@ class VllmRuntime:
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
         npu_emulation.called.clear()
+        float32 = dtype == torch.float32
+        npu_emulation.operators.float32_attention = (
+            float32 and self.implementation.float32_attention
+        )
         self.vllm_config.model_config = _model_config(config, dtype)
         # It holds the layers of the encoder that was built before.
         self.vllm_config.compilation_config.static_forward_context.clear()
@@ -106,7 +110,7 @@ class VllmRuntime:
         tower.requires_grad_(False).eval()
         return Encoder(
             model=tower,
-            hook_map=hook_map_of(self.implementation, config),
+            hook_map=hook_map_of(self.implementation, config, float32=float32),
             forward=self._forward_of(tower, process, dtype),
             hyper_parameters=describe(
                 tower,

@@ -53,7 +53,7 @@ def check_plan(plan: Plan, implementations: dict[str, Implementation]) -> None:
     for side in sides:
         devices.check_side(side, plan.options.device)
         for dtype in plan.dtypes:
-            devices.check_dtype(side, dtype)
+            devices.check_dtype(side, dtype, plan.options.device)
     config = vision_config_of(plan)
     what = str(plan.options.checkpoint or plan.model or models.DEFAULT_MODEL)
     try:

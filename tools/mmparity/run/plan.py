@@ -18,6 +18,8 @@ ORACLE = "hf"
 ORACLE_DTYPE = "float64"
 DEFAULT_DTYPES = ("float32", "bfloat16")
 """float32 first: it places a difference that bfloat16's noise hides."""
+NPU_DTYPES = ("bfloat16",)
+"""Of released encoders on an NPU, whose attention operator has no float32."""
 QUANTIZED_DTYPES = ("bfloat16",)
 """Ascend's W8A8 layers give bfloat16 or float16."""
 FAST_DEPTH = 4

@@ -14,6 +14,7 @@ from mmparity.run.feasible import check_options, check_plan
 from mmparity.run.plan import (
     DEFAULT_DTYPES,
     FAST_DEPTH,
+    NPU_DTYPES,
     ORACLE,
     ORACLE_DTYPE,
     QUANTIZED_DTYPES,
@@ -130,7 +131,9 @@ def _plan(
     model: str | None,
 ) -> Plan:
     cases = choose_cases(options.cases, options.grids)
-    dtypes = tuple(dict.fromkeys(options.dtypes)) or DEFAULT_DTYPES
+    dtypes = tuple(dict.fromkeys(options.dtypes)) or _default_dtypes(
+        options.device, (implementations[name] for name in sides)
+    )
     if cases[0].quantized:
         dtypes = tuple(d for d in dtypes if d in QUANTIZED_DTYPES)
         if not dtypes or not all(case.quantized for case in cases):
@@ -140,12 +143,17 @@ def _plan(
             )
     for name in sorted(sides):
         for dtype in dtypes:
-            check_dtype(implementations[name], dtype)
+            check_dtype(implementations[name], dtype, options.device)
     depth = FAST_DEPTH if options.fast else options.depth
     trees = find_trees(sorted(names), options.trees, implementations)
     plan = Plan(options, pairs, cases, dtypes, depth, trees, model)
     check_plan(plan, implementations)
     return plan
+
+
+def _default_dtypes(device: str, sides: Iterable[Implementation]) -> tuple[str, ...]:
+    lacks = device == "npu" and any(side.float32_attention for side in sides)
+    return NPU_DTYPES if lacks else DEFAULT_DTYPES
 
 
 def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]:

@@ -37,6 +37,10 @@ class Classes:
     model: str
 
 
+FLOAT32_NOTE = "no float32 on a device: native attention stands in"
+"""Of the NPU's attention operator, where an implementation calls it in float32."""
+
+
 @dataclass(frozen=True)
 class Implementation:
     """One encoder that can be run.
@@ -51,6 +55,8 @@ class Implementation:
         ascend: vllm-ascend's operators are registered before it is built.
         oracle: it runs in float64, whatever dtype is asked for.
         pad_weights: the operator says that heads are padded in the weights.
+        float32_attention: it calls the NPU's attention operator in float32 as well,
+            which no device has: emulated, native attention stands in.
         runtime: the module that builds it, where that is not vLLM's or the oracle's.
     """
 
@@ -62,6 +68,7 @@ class Implementation:
     ascend: bool = False
     oracle: bool = False
     pad_weights: bool = False
+    float32_attention: bool = False
     runtime: str = ""
 
     @property
@@ -156,6 +163,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             classes=_PADDED,
             trees=_OLD_TREES,
             ascend=True,
+            float32_attention=True,
         ),
         Implementation(
             name="ascend-0.11.0-nopad",
@@ -164,6 +172,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             classes=_WITHOUT_PADDING,
             trees=_OLD_TREES,
             ascend=True,
+            float32_attention=True,
         ),
         Implementation(
             name="ascend-0.12.0rc1",
@@ -172,6 +181,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             classes=_VLLM,
             trees={"vllm": "vllm-0.12.0", "vllm-ascend": "vllm-ascend-0.12.0rc1"},
             ascend=True,
+            float32_attention=True,
         ),
         Implementation(
             name="vllm-0.12.0",

@@ -6,12 +6,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mmparity.encoders.npu_emulation import operators
 from mmparity.encoders.npu_emulation.schemas import SCHEMAS, schemas_in_wheel
+from mmparity.workload.implementations import FLOAT32_NOTE
 
 ROOT = Path(__file__).resolve().parents[4]
 WHEEL = ROOT / "vllm_src" / "torch-npu-2.9.0"
@@ -149,7 +151,8 @@ def test_rotary_turns_each_pair_by_its_angle(mode: str) -> None:
     wide = torch.cat((angles, angles), -1)
     if mode == "interleave":
         wide = angles.repeat_interleave(2, -1)
-    got = operators.npu_rotary_mul(x.float(), wide.cos(), wide.sin(), mode)
+    cos, sin = wide.cos().float(), wide.sin().float()
+    got = operators.npu_rotary_mul(x.float(), cos, sin, mode)
     torch.testing.assert_close(got.double(), expected, atol=1e-6, rtol=0)
 
 
@@ -163,8 +166,27 @@ def test_rotary_keeps_the_dtype_and_rounds_once() -> None:
 
 
 def test_rotary_refuses_an_unknown_mode() -> None:
+    x = draw(1, 1, 1, 4)
     with pytest.raises(ValueError, match="rotary_mode 'quarter'"):
-        operators.npu_rotary_mul(draw(1, 1, 1, 4), draw(4), draw(4), "quarter")
+        operators.npu_rotary_mul(x, x, x, "quarter")
+
+
+@pytest.mark.parametrize(
+    ("x", "cos", "message"),
+    [
+        (draw(6, 2, 8), draw(6, 1, 8), r"input must have 4 dimensions .* \[6, 2, 8\]"),
+        (draw(1, 6, 2, 8), draw(6, 8), r"r1 must have 4 dimensions .* \[6, 8\]"),
+        (draw(1, 6, 2, 8).double(), draw(1, 6, 1, 8), "not .* of torch.float64"),
+        (draw(1, 6, 2, 8), draw(1, 6, 1, 4), "one even number below 896, not 8, 4"),
+        (draw(1, 6, 2, 7), draw(1, 6, 1, 7), "not 7, 7 and 7"),
+        (draw(1, 1, 1, 896), draw(1, 1, 1, 896), "below 896"),
+    ],
+)
+def test_rotary_refuses_what_the_operator_refuses(
+    x: torch.Tensor, cos: torch.Tensor, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        operators.npu_rotary_mul(x, cos, cos)
 
 
 # --- attention
@@ -206,9 +228,17 @@ def exact_attention(
 LENGTHS = torch.tensor([7, 1, 12], dtype=torch.int32)
 
 
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native attention stands in for the operator in float32."""
+    monkeypatch.setattr(operators, "float32_attention", True)
+
+
 @pytest.mark.parametrize(
-    ("dtype", "allowed"), [(torch.float32, 1e-6), (torch.bfloat16, 5e-3)]
+    ("dtype", "allowed"),
+    [(torch.float16, 1e-3), (torch.bfloat16, 5e-3), (torch.float32, 1e-6)],
 )
+@pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("scale", [80**-0.5, 0.7])
 def test_attention_stays_in_its_sequence_and_takes_the_scale_as_given(
     dtype: torch.dtype, allowed: float, scale: float
@@ -227,6 +257,7 @@ def test_attention_accumulates_bfloat16_in_float32() -> None:
     assert torch.equal(got, v)
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_attention_does_not_see_padded_lanes() -> None:
     q, k, v = (draw(20, 3, 80, seed=seed) for seed in range(3))
     wide = [torch.nn.functional.pad(x, (0, 48)) for x in (q, k, v)]
@@ -236,6 +267,7 @@ def test_attention_does_not_see_padded_lanes() -> None:
     torch.testing.assert_close(padded[..., :80], plain, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_attention_shares_key_heads() -> None:
     q, k, v = draw(20, 4, 8), draw(20, 2, 8, seed=1), draw(20, 2, 8, seed=2)
     got = attention(q, k, v, LENGTHS, 0.3)
@@ -256,15 +288,73 @@ def test_attention_shares_key_heads() -> None:
 def test_attention_refuses_what_the_operator_refuses(
     lengths: torch.Tensor, message: str
 ) -> None:
-    q, k, v = (draw(20, 3, 16, seed=seed) for seed in range(3))
+    q, k, v = (half(20, 3, 16, seed=seed) for seed in range(3))
     with pytest.raises(ValueError, match=message):
         attention(q, k, v, lengths, 1.0)
 
 
-def test_attention_refuses_views() -> None:
-    q, k, v = draw(20, 3, 3, 16).unbind(1)
-    with pytest.raises(ValueError, match="query must be contiguous"):
-        attention(q, k, v, LENGTHS, 1.0)
+def half(*shape: int, seed: int = 0) -> torch.Tensor:
+    return draw(*shape, dtype=torch.float16, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"query": draw(20, 4, 16)}, "query must be float16 or bfloat16, not .*32"),
+        ({"out": draw(20, 4, 16)}, "out must be float16 or bfloat16, not .*32"),
+        ({"key": half(20, 2, 16).bfloat16()}, "key is .*bfloat16, but query is .*16"),
+        ({"query": half(20, 8, 16)[:, ::2]}, "query must be contiguous"),
+        ({"out": half(20, 4, 32)[..., ::2]}, "out must be contiguous"),
+        ({"key": half(20, 4, 16)}, r"key must be \[20, 2, 16\] .* not \[20, 4, 16\]"),
+        ({"value": half(20, 2, 8)}, r"value must be \[20, 2, 16\] .* \[20, 2, 8\]"),
+        ({"out": half(1, 20, 4, 16)}, r"out must be \[20, 4, 16\]"),
+        ({"num_kv_heads": 3}, "num_heads 4 must be a multiple of num_kv_heads 3"),
+        ({"seq_len": LENGTHS[None]}, r"one dimension, not \[1, 3\]"),
+        (
+            {name: half(20, 4, 264) for name in ("query", "out")}
+            | {name: half(20, 2, 264) for name in ("key", "value")},
+            "heads of 264 are over 256",
+        ),
+    ],
+)
+def test_attention_refuses_tensors_that_the_operator_refuses(
+    given: dict[str, Any], message: str
+) -> None:
+    allowed = {
+        "query": half(20, 4, 16),
+        "key": half(20, 2, 16, seed=1),
+        "value": half(20, 2, 16, seed=2),
+        "out": half(20, 4, 16),
+        "seq_len": LENGTHS,
+        "scale_value": 1.0,
+        "num_heads": 4,
+        "num_kv_heads": 2,
+    }
+    operators._npu_flash_attention_unpad(**allowed)
+    with pytest.raises(ValueError, match=message):
+        operators._npu_flash_attention_unpad(**{**allowed, **given})
+
+
+def test_what_stood_in_is_called_so() -> None:
+    done = run_python(
+        """
+import torch
+from mmparity.encoders import npu_emulation
+torch_npu = npu_emulation.install()
+lengths = torch.tensor([4, 2], dtype=torch.int32)
+for stands_in in (False, True):
+    npu_emulation.operators.float32_attention = stands_in
+    npu_emulation.called.clear()
+    q = torch.randn(6, 2, 8, dtype=torch.float32 if stands_in else torch.float16)
+    torch_npu._npu_flash_attention_unpad(q, q, q, lengths, 1.0, 2, 2, out=q.clone())
+    print(*npu_emulation.called_names())
+"""
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "_npu_flash_attention_unpad",
+        f"_npu_flash_attention_unpad ({FLOAT32_NOTE})",
+    ]
 
 
 # --- norms and activation
@@ -373,7 +463,7 @@ from mmparity.encoders import npu_emulation
 from mmparity.encoders.counting import counted
 torch_npu = npu_emulation.install()
 x, cos = torch.randn(1, 6, 2, 8), torch.randn(1, 6, 1, 8)
-q, lengths = torch.randn(6, 2, 8), torch.tensor([4, 2], dtype=torch.int32)
+q, lengths = torch.randn(6, 2, 8).half(), torch.tensor([4, 2], dtype=torch.int32)
 def forward():
     torch_npu.npu_rotary_mul(x, cos, cos)
     torch_npu._npu_flash_attention_unpad(q, q, q, lengths, 1.0, 2, 2, out=q.clone())

@@ -125,6 +125,22 @@ def test_disk_estimate_counts_what_is_there_at_once() -> None:
     assert peak_trace_bytes(keeping, 32) == pytest.approx(6 * one, rel=1e-6)
 
 
+@pytest.mark.parametrize("old", ["ascend-0.11.0", "ascend-0.12.0rc1"])
+def test_released_encoders_have_no_float32_on_an_npu(old: str) -> None:
+    npu = {"device": "npu", "ray": "of a cluster with NPUs"}
+    assert make(old=old, new="unified-ascend", **npu).dtypes == ("bfloat16",)
+    message = f"{old} calls the NPU's attention operator, which has no float32. Give"
+    given = {"old": old, "new": "unified-ascend", "dtypes": ("bfloat16", "float32")}
+    with pytest.raises(MmparityError, match=message):
+        make(**npu, **given)
+    options = Options(out=Path("out"), dtypes=("float32",), **npu)
+    with pytest.raises(MmparityError, match=message):
+        make_capture_plan(options, old, IMPLEMENTATIONS)
+    assert make(**given).dtypes == given["dtypes"]
+    new = make(old="unified-ascend", new="unified-ascend-weights", **npu)
+    assert new.dtypes == ("float32", "bfloat16")
+
+
 def test_capture_plan_of_the_oracle_is_float64() -> None:
     plan = make_capture_plan(Options(out=Path("out")), "hf", IMPLEMENTATIONS)
     assert plan.dtypes_of("hf") == ("float64",)

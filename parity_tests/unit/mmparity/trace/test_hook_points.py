@@ -59,10 +59,11 @@ def test_an_unknown_name_gets_the_closest() -> None:
     ],
     ids=lambda item: item.name,
 )
+@pytest.mark.parametrize("float32", [False, True])
 def test_each_family_makes_every_hook_point_with_known_transforms(
-    implementation: Implementation, family: Family
+    implementation: Implementation, family: Family, float32: bool
 ) -> None:
-    names = encoders.hook_map(implementation, family, deepstack=1)
+    names = encoders.hook_map(implementation, family, deepstack=1, float32=float32)
     found = list(taps(names))
     order = hook_points.ARCHITECTURES[family.architecture]
     assert {tap.hook_point for tap in found} == {point.name for point in order.all}

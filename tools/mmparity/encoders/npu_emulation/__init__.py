@@ -25,6 +25,7 @@ from mmparity.encoders.devices import INSTALLED, has_torch_npu
 from mmparity.encoders.npu_emulation import operators
 from mmparity.encoders.npu_emulation.schemas import SCHEMAS
 from mmparity.errors import MmparityError
+from mmparity.workload.implementations import FLOAT32_NOTE
 
 EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
 """Names of the emulated operators."""
@@ -89,6 +90,15 @@ def install() -> types.ModuleType:
     npu.device_count = lambda: 0  # type: ignore[attr-defined]
     torch.npu = npu  # type: ignore[attr-defined]
     return torch_npu
+
+
+def called_names() -> tuple[str, ...]:
+    """Those of ``called``, with a note where native attention stood in for one."""
+    names = sorted(called)
+    if operators.float32_attention and operators.ATTENTION in names:
+        at = names.index(operators.ATTENTION)
+        names[at] = f"{operators.ATTENTION} ({FLOAT32_NOTE})"
+    return tuple(names)
 
 
 def _module(name: str) -> types.ModuleType:

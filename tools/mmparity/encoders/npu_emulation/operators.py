@@ -11,13 +11,23 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+ATTENTION = "_npu_flash_attention_unpad"
+float32_attention = False
+"""Whether a released encoder that calls the attention operator in float32 gets what
+native attention computes. A device refuses it, and so does the emulation elsewhere."""
+
 _INT8 = torch.iinfo(torch.int8)
+_ATTENTION_DTYPES = (torch.float16, torch.bfloat16)
+_ROTARY_DTYPES = (*_ATTENTION_DTYPES, torch.float32)
+_MOST_LANES = 256
+_ROTARY_LANES = 896
 
 
 def npu_rotary_mul(
     input: torch.Tensor, r1: torch.Tensor, r2: torch.Tensor, rotary_mode: str = "half"
 ) -> torch.Tensor:
     """Rotates ``input`` by cos ``r1`` and sin ``r2``; keeps input's dtype."""
+    _check_rotary(input, r1, r2)
     x = input.float()
     if rotary_mode == "half":
         first, second = x.chunk(2, dim=-1)
@@ -45,7 +55,13 @@ def _npu_flash_attention_unpad(
     operator reads it there to plan its tiles. The kernel behind
     ``scaled_dot_product_attention`` accumulates in float32, as the NPU's does.
     """
-    _check_attention(query, key, value, seq_len, num_heads, num_kv_heads)
+    _check_lengths(seq_len)
+    _check_heads(num_heads, num_kv_heads)
+    heads = (num_heads, num_kv_heads, num_kv_heads, num_heads)
+    tensors = {"query": query, "key": key, "value": value, "out": out}
+    tokens = int(seq_len.sum())
+    for count, (what, x) in zip(heads, tensors.items(), strict=True):
+        _check_attention(what, x, (tokens, count, query.shape[-1]), query.dtype)
     start = 0
     for length in seq_len.tolist():
         segment = slice(start, start + length)
@@ -171,28 +187,61 @@ def _reciprocal_rms(
     return torch.rsqrt(x.square().mean(dim=dims, keepdim=True) + epsilon)
 
 
-def _check_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    seq_len: torch.Tensor,
-    num_heads: int,
-    num_kv_heads: int,
-) -> None:
-    """What the real operator demands, and would not survive without."""
-    name = "_npu_flash_attention_unpad"
+def _check_rotary(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
+    name = "npu_rotary_mul"
+    for what, one in (("input", x), ("r1", cos), ("r2", sin)):
+        if one.dim() != 4 or one.dtype not in _ROTARY_DTYPES:
+            raise ValueError(
+                f"{name}: {what} must have 4 dimensions of float16, bfloat16 or "
+                f"float32, not {list(one.shape)} of {one.dtype}"
+            )
+    lanes = x.shape[-1]
+    if lanes % 2 or lanes >= _ROTARY_LANES or {cos.shape[-1], sin.shape[-1]} != {lanes}:
+        raise ValueError(
+            f"{name}: the last dimensions must be one even number below "
+            f"{_ROTARY_LANES}, not {lanes}, {cos.shape[-1]} and {sin.shape[-1]}"
+        )
+
+
+def _check_lengths(seq_len: torch.Tensor) -> None:
     if seq_len.device.type != "cpu" or seq_len.dtype != torch.int32:
         raise ValueError(
-            f"{name}: seq_len must be int32 on the host, not {seq_len.dtype} "
+            f"{ATTENTION}: seq_len must be int32 on the host, not {seq_len.dtype} "
             f"on {seq_len.device}"
         )
-    tokens = int(seq_len.sum())
-    heads = {"query": num_heads, "key": num_kv_heads, "value": num_kv_heads}
-    for what, x in (("query", query), ("key", key), ("value", value)):
-        if x.dim() != 3 or x.shape[:2] != (tokens, heads[what]):
-            raise ValueError(
-                f"{name}: {what} must be [{tokens}, {heads[what]}, head size] for "
-                f"these lengths, not {list(x.shape)}"
-            )
-        if not x.is_contiguous():
-            raise ValueError(f"{name}: {what} must be contiguous")
+    if seq_len.dim() != 1:
+        raise ValueError(
+            f"{ATTENTION}: seq_len must have one dimension, not {list(seq_len.shape)}"
+        )
+
+
+def _check_heads(num_heads: int, num_kv_heads: int) -> None:
+    if num_kv_heads < 1 or num_heads % num_kv_heads:
+        raise ValueError(
+            f"{ATTENTION}: num_heads {num_heads} must be a multiple of num_kv_heads "
+            f"{num_kv_heads}"
+        )
+
+
+def _check_attention(
+    what: str, x: torch.Tensor, shape: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    """What the real operator demands of a tensor, and would not survive without."""
+    known = x.dtype in _ATTENTION_DTYPES
+    if not known and not (float32_attention and x.dtype == torch.float32):
+        raise ValueError(
+            f"{ATTENTION}: {what} must be float16 or bfloat16, not {x.dtype}, which "
+            "the operator does not have"
+        )
+    if x.dtype != dtype:
+        raise ValueError(f"{ATTENTION}: {what} is {x.dtype}, but query is {dtype}")
+    tokens, heads, lanes = shape
+    if x.shape != shape:
+        raise ValueError(
+            f"{ATTENTION}: {what} must be [{tokens}, {heads}, {lanes}] for these "
+            f"lengths and query's head size, not {list(x.shape)}"
+        )
+    if lanes > _MOST_LANES:
+        raise ValueError(f"{ATTENTION}: heads of {lanes} are over {_MOST_LANES}")
+    if not x.is_contiguous():
+        raise ValueError(f"{ATTENTION}: {what} must be contiguous")

@@ -14,6 +14,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from mmparity.encoders import npu_emulation
 from mmparity.engine.offline import sides
 from mmparity.engine.offline.overlay import SIDE_VARIABLE
 
@@ -28,6 +29,7 @@ def register() -> None:
     """vLLM's general plugin: vllm-ascend's models or operators, before any is built."""
     _emulate()
     side = sides.get(os.environ[SIDE_VARIABLE])
+    npu_emulation.operators.float32_attention = side.implementation.float32_attention
     if side.models:
         module, _, name = side.models.partition(":")
         getattr(import_module(module), name)()
@@ -52,7 +54,7 @@ def _register_operators(names: tuple[str, ...]) -> None:
 def _emulate() -> None:
     import transformers.modeling_utils  # noqa: F401  it looks for a real torch_npu
 
-    from mmparity.encoders import ascend, npu_emulation
+    from mmparity.encoders import ascend
 
     npu_emulation.install()
     import vllm_ascend

@@ -55,7 +55,7 @@ class EngineProbe:
         from mmparity.encoders import npu_emulation
 
         names = what_runs(self.model_runner.get_model())
-        called = ", ".join(sorted(npu_emulation.called))
+        called = ", ".join(npu_emulation.called_names())
         return f"{names}; {called}" if called else names
 
     def probe_take(self) -> list[torch.Tensor]:

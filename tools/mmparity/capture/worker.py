@@ -289,4 +289,7 @@ def _event_stream() -> Iterator[Emit]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stderr.flush()
+    # Taking frameworks down takes seconds, and what matters is on the disk.
+    os._exit(status)

@@ -25,6 +25,7 @@ from mmparity.errors import MmparityError
 from mmparity.files import partial_of
 from mmparity.workload.cases import Case, Grid, Noise, Photograph
 from mmparity.workload.models import FAMILIES, family_of
+from mmparity.workload.photographs import photograph
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,9 +211,7 @@ def _frames(photo: Photograph, geometry: Geometry) -> list[np.ndarray[Any, Any]]
     Their places are those for patches of 14 pixels; larger patches start nearer to
     the corner, so that the same grid fits inside the photograph.
     """
-    from sklearn.datasets import load_sample_image
-
-    image = load_sample_image(photo.file)
+    image = photograph(photo.file)
     height = photo.rows * geometry.patch_size + 5
     width = photo.columns * geometry.patch_size + 5
     frames = []

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from mmparity.engine.offline.scenarios import Clip, Image, Request
+from mmparity.workload.photographs import photograph
 
 _FPS = 2.0
 
@@ -73,6 +74,4 @@ def _kind(item: Image | Clip) -> str:
 
 @cache
 def _photograph(name: str) -> np.ndarray[Any, Any]:
-    from sklearn.datasets import load_sample_image
-
-    return np.asarray(load_sample_image(name))
+    return photograph(name)

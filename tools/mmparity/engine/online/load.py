@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmparity.engine.online.questions import questions
 from mmparity.engine.online.types import Question
+from mmparity.workload.photographs import photograph
 
 PROMPTS = (
     "What is the text in the illustrate?",
@@ -27,12 +28,11 @@ def write_load(folder: Path) -> tuple[Path, Path]:
     each of a size of its own.
     """
     from PIL import Image
-    from sklearn.datasets import load_sample_image
 
     images, prompts = folder / "images", folder / "prompts.txt"
     shutil.rmtree(images, ignore_errors=True)
     images.mkdir(parents=True)
-    photographs = [Image.fromarray(load_sample_image(name)) for name in _PHOTOGRAPHS]
+    photographs = [Image.fromarray(photograph(name)) for name in _PHOTOGRAPHS]
     photographs[0].save(images / "00-china.png")
     for number in range(1, PIECES):
         whole = photographs[number % len(photographs)]

@@ -78,14 +78,14 @@ def apply(
         if fitting and fitting.series == series.name:
             same = fitting.digest == digest(series)
             if same and signer in ("", fitting.signer):
-                return [*notes, f"{series.name}: already applied to {target.root}"]
+                return [*notes, f"{series.name}: already applied to {target.place}"]
             why = "is to be signed" if same else "changed since it was applied"
             notes.append(f"{series.name} {why}: bringing it up")
             signer = signer or fitting.signer
         elif fitting:
             raise PatchseriesError(
                 "other-series",
-                f"{target.root} has the series {fitting.series}",
+                f"{target.place} has the series {fitting.series}",
                 f"`patchseries unapply --onto {quoted(target.place)}`",
             )
         earlier = fitting or (receipt and receipt.partly(target))
@@ -119,7 +119,7 @@ def _apply_new(
         result = classify_target(project, git, target, series, earlier)
         if result.state == "applied":
             require_signed(target, signer)
-            return [f"{series.name}: already applied to {target.root}"]
+            return [f"{series.name}: already applied to {target.place}"]
         require_appliable(target, result, options.three_way)
         before = _before(target, result, earlier)
         goal = dict(earlier.before if earlier else {}) | result.goal
@@ -154,7 +154,7 @@ def _apply_new(
         execute(target, Switch(str(shelf), old, new, receipt.as_json(), refs, drop))
     where = f", on branch {short(refs.branch)}" if refs else ""
     count = len(series.patches)
-    return [f"{series.name}: {count} patches applied to {target.root}{where}"]
+    return [f"{series.name}: {count} patches applied to {target.place}{where}"]
 
 
 def _before(
@@ -221,7 +221,7 @@ def choose_series(
         known = ", ".join(series_names(project)) or "none"
         raise PatchseriesError(
             "foreign-directory",
-            f"{target.root} has none of the files of any series ({known})",
+            f"{target.place} has none of the files of any series ({known})",
             "give the top of a vLLM or vllm-ascend source tree",
         )
     require_package(best, target)

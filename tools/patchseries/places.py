@@ -26,7 +26,9 @@ def is_package(folder: Path) -> bool:
 def open_target(path: Path) -> Target:
     """The target at `path`, refused when that is no top of a tree."""
     if not path.is_dir():
-        raise PatchseriesError("no-such-folder", f"{path} is not a folder")
+        raise PatchseriesError(
+            "no-such-folder", f"{path} is not a folder", "give the top of a source tree"
+        )
     root = path.resolve()
     if (root / ".git").exists():
         try:

@@ -14,6 +14,7 @@ from patchseries.series import Patch
 Read = Callable[[str], bytes | None]
 FORM = "`<path>:<regular expression>` or `absent <path>`"
 _SHOWN = 70  # characters of a line
+_LINES = 3  # a name that occurs more often comes into a file for other reasons too
 
 
 class Files(Protocol):
@@ -151,6 +152,16 @@ def check_removal(
     if not landed(patch, patched):
         detail = "Remove-when does not hold in the patched tree, so it says nothing"
         yield Finding(name, patch.slug, "header", detail)
+    for marker in found:
+        lines = marker.pattern and len(
+            list(_matches(marker.pattern, patched(marker.path)))
+        )
+        if lines and lines > _LINES:
+            detail = f"Remove-when holds by {lines} lines of {marker.path}, so that one"
+            detail += (
+                f" may come for another reason: name what is done (at most {_LINES})"
+            )
+            yield Finding(name, patch.slug, "header", detail)
     if landed(patch, base):
         detail = "Remove-when holds in the unpatched tree already"
         yield Finding(name, patch.slug, "header", detail)

@@ -68,7 +68,7 @@ def status(project: Project, path: Path, name: str | None) -> Status:
         for patch, verdict in zip(series.patches, result.verdicts, strict=True)
     ]
     return Status(
-        target=str(target.root),
+        target=str(target.place),
         kind=target.kind,
         series=series.name,
         state=state,

@@ -95,7 +95,7 @@ def _unapply_git(target: GitTarget, receipt: Receipt, dry: bool) -> list[str]:
     drop = receipt.made_folders
     execute(target, Switch(str(shelf), old, new, None, refs, drop))
     back = short(came_from or receipt.base)
-    return [f"{receipt.series}: taken out of {target.root}, back on {back}"]
+    return [f"{receipt.series}: taken out of {target.place}, back on {back}"]
 
 
 def _unapply_plain(
@@ -125,17 +125,17 @@ def _unapply_unknown(
         target.load(git, snapshot)
         result = classify(git, series, snapshot)
         if result.state == "not-applied":
-            return [f"{series.name}: not applied to {target.root}, nothing to do"]
+            return [f"{series.name}: not applied to {target.place}, nothing to do"]
         if result.state != "applied":
             raise PatchseriesError(
                 "not-as-applied",
-                f"{target.root} is not as {series.name} leaves it",
+                f"{target.place} is not as {series.name} leaves it",
                 _way_out(target, receipt, series),
             )
         if isinstance(target, GitTarget):
             raise PatchseriesError(
                 "no-receipt",
-                f"{target.root} has {series.name}, but not by this tool, or with "
+                f"{target.place} has {series.name}, but not by this tool, or with "
                 "commits of yours on top",
                 _way_out(target, receipt, series),
             )
@@ -163,7 +163,7 @@ def _switch_plain(
     shelf, new = stage_files(target, source, moves, target.private / "originals")
     old = {path: before[path] for path in moves}
     execute(target, Switch(str(shelf), old, new, drop_folders=drop_folders))
-    return [f"{name}: taken out of {target.root}"]
+    return [f"{name}: taken out of {target.place}"]
 
 
 def _reverse(
@@ -177,7 +177,7 @@ def _reverse(
     if any(current[path] != state for path, state in before.items()):
         raise PatchseriesError(
             "cannot-reverse",
-            f"the files from before {series.name} cannot be rebuilt in {target.root}",
+            f"the files from before {series.name} cannot be rebuilt in {target.place}",
             "unpack a fresh tree",
         )
 

@@ -148,12 +148,13 @@ def test_undeclared_dependency(run, series):
         ("pkg/a.py: never there", "does not hold in the patched tree"),
         ("pkg/a.py: ^line 20$", "holds in the unpatched tree"),
         ("absent pkg/b.py", "does not hold"),
+        ("pkg/a.py: ten", "holds by 4 lines of pkg/a.py"),
         ("pkg/a.py", "is neither"),
         ("pkg/a.py: (", "missing )"),
     ],
 )
 def test_removal_condition_must_tell_the_trees_apart(run, series, marker, says):
-    edits = {"one": {"pkg/a.py": {10: "ten\n"}}}
+    edits = {"one": {"pkg/a.py": {line: "ten\n" for line in range(10, 14)}}}
     series(edits, {"one": {"Remove-when": marker}})
     ((_, kind, detail),) = run()[1]
     assert kind == "header" and says in detail

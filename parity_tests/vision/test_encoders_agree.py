@@ -139,7 +139,7 @@ def test_ascend_operators_really_ran(captures: Captures) -> None:
         assert found["linear_class"] == "AscendQKVParallelLinear"
     found = captures("unified-ascend", "float32").meta.hyper_parameters
     assert found["attention_operator_class"] == "AscendMMEncoderAttention"
-    assert "update_forward_context" in found["platform"]
+    assert "additional_forward_context" in found["platform"]
 
 
 def test_a_row_in_float32_says_what_attended(captures: Captures) -> None:

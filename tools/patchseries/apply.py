@@ -12,9 +12,9 @@ from pathlib import Path
 from patchseries.appliable import require_appliable, require_signed
 from patchseries.classify import Classification, Snapshot, classify
 from patchseries.commits import plan_commits, signer_of
-from patchseries.errors import PatchseriesError, as_refusal
+from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
-from patchseries.files import whole_folder
+from patchseries.files import disk_errors, whole_folder
 from patchseries.folder import digest, file_digests, read_series, series_names
 from patchseries.git import Git, scratch
 from patchseries.locks import locked
@@ -31,8 +31,8 @@ from patchseries.stage import (
     stage_files,
     staging_index,
 )
-from patchseries.switch import Switch, execute, recover, target_states, tidy
-from patchseries.target import GitTarget, Target
+from patchseries.switch import Switch, execute, recover, tidy
+from patchseries.target import GitTarget, Target, on_disk
 from patchseries.ways_out import quoted
 
 
@@ -99,9 +99,8 @@ def held(path: Path) -> Iterator[Target]:
     with locked(target.private.parent):
         target = open_target(path)  # again: it may have changed while we waited
         try:
-            yield target
-        except OSError as error:
-            raise as_refusal(error) from None
+            with disk_errors(target.root, target.private.parent):
+                yield target
         finally:
             tidy(target)
 
@@ -126,7 +125,7 @@ def _apply_new(
         moves = {path: s for path, s in goal.items() if before.get(path) != s}
         old = {path: before.get(path) for path in moves}
         if isinstance(target, GitTarget):  # as git writes them, and before git looks
-            old = target_states(target.root, moves)
+            old = on_disk(target.root, moves)
         target.require_ready(before, moves)
         receipt = Receipt(
             series=series.name,

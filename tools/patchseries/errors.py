@@ -59,8 +59,9 @@ def as_refusal(error: BaseException) -> PatchseriesError:
     if isinstance(error, UnicodeError):
         message = f"text in another encoding: {error}"
         return PatchseriesError("not-utf8", message, "give it in UTF-8")
-    code = _SYSTEM_CODES.get(getattr(error, "errno", None) or 0, "system-error")
-    advice = "mend that, then run it again"
+    number = getattr(error, "errno", None) or 0
+    code = _SYSTEM_CODES.get(number, "system-error")
+    advice = _SYSTEM_ADVICE.get(number, "mend that, then run it again")
     return PatchseriesError(code, str(error), advice)
 
 
@@ -71,4 +72,10 @@ _SYSTEM_CODES = {
     errno.EPERM: "no-permission",
     errno.EROFS: "read-only",
     errno.ENAMETOOLONG: "name-too-long",
+    errno.EXDEV: "other-file-system",
+    errno.EEXIST: "untracked-collision",
+}
+_SYSTEM_ADVICE = {
+    errno.EXDEV: "run it where the whole tree is on one file system, or unmount that",
+    errno.EEXIST: "it appeared meanwhile: move it away, then run it again",
 }

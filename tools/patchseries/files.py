@@ -12,13 +12,14 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from patchseries.errors import as_refusal
+from patchseries.errors import GitError, PatchseriesError, as_refusal
 
 _NO_REPLACE, _EXCHANGE, _HERE = 1, 2, -100
+_LITTLE = 8 << 20  # bytes: less than what the larger files of a switch need
 _UNKNOWN = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 _NO_LINKS = (*_UNKNOWN, errno.EPERM, errno.EMLINK)
 
@@ -45,6 +46,36 @@ def write_whole(path: Path, content: bytes | str) -> bool:
 
 
 @contextmanager
+def disk_errors(*folders: Path) -> Iterator[None]:
+    """Say by name what the system finds of a disk, and git in its own words.
+
+    Args:
+        folders: where the block writes.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise as_refusal(error) from None
+    except GitError as error:
+        full = [folder for folder in folders if _is_full(folder)]
+        if error.code != "git-failed" or not full:
+            raise
+        raise PatchseriesError(
+            "disk-full",
+            f"no space is left in {full[0]}: {error.args[0]}",
+            "free some space, then run the command again",
+        ) from None
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _LITTLE
+
+
+@contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A folder to be filled; it takes the place of `path` when the block ends well.
 
@@ -54,17 +85,47 @@ def whole_folder(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        if path.is_symlink():
-            path.unlink()
-        elif path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
-    except OSError as error:
-        raise as_refusal(error) from None
+        with disk_errors(path.parent):
+            partial.mkdir(parents=True)
+            yield partial
+            if path.is_symlink():
+                path.unlink()
+            elif path.exists():
+                shutil.rmtree(path)
+            partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def missing_folders(root: Path, files: Iterable[str]) -> list[str]:
+    """The folders that have to be made for these files, outermost first."""
+    missing: dict[str, None] = {}
+    for path in files:
+        for parent in reversed(list(Path(path).parents)[:-1]):
+            if not (root / parent).exists():
+                missing[str(parent)] = None
+    return list(missing)
+
+
+def remove_own_folder(path: Path) -> None:
+    """Remove a folder that we made, with the byte code that Python put there."""
+    cache = path / "__pycache__"
+    if path.is_dir() and [p.name for p in path.iterdir()] == ["__pycache__"]:
+        shutil.rmtree(cache, ignore_errors=True)
+    remove_if_empty(path)
+
+
+def drop_empty(root: Path, deleted: Iterable[str]) -> None:
+    """Remove the folders that are empty without these files."""
+    for path in deleted:
+        for parent in list(Path(path).parents)[:-1]:
+            remove_own_folder(root / parent)
+
+
+def remove_if_empty(path: Path) -> None:
+    """Remove a folder that holds nothing."""
+    with suppress(OSError):
+        path.rmdir()
 
 
 def flip(place: Path, shelf: Path) -> None:
@@ -86,6 +147,10 @@ def flip(place: Path, shelf: Path) -> None:
 
 def settle(place: Path, shelf: Path) -> None:
     """Take a `flip` that was cut off to one of its ends."""
+    if os.path.lexists(place) and os.path.lexists(shelf):
+        one, two = place.lstat(), shelf.lstat()
+        if (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino):
+            shelf.unlink()
     aside = _aside(shelf)
     if os.path.lexists(aside):
         if not os.path.lexists(place):
@@ -94,10 +159,6 @@ def settle(place: Path, shelf: Path) -> None:
             aside.rename(shelf)
         else:  # saved again at its place in that moment: newer than what is aside
             aside.unlink()
-    if os.path.lexists(place) and os.path.lexists(shelf):
-        one, two = place.lstat(), shelf.lstat()
-        if (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino):
-            shelf.unlink()
 
 
 def _exchange(place: Path, shelf: Path) -> None:

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from patchseries.errors import GitError, PatchseriesError
+from patchseries.files import disk_errors
 from patchseries.locks import inherited, locked_file
 
 OLDEST_GIT = (2, 32)  # the first with GIT_CONFIG_GLOBAL
@@ -230,13 +231,14 @@ def scratch(*alternates: Path) -> Iterator[Git]:
     folder = Path(tempfile.gettempdir()) / f"patchseries-{uuid.uuid4().hex}"
     _drop_abandoned(folder.parent)
     with locked_file(folder.with_suffix(".lock"), patience_s=30):
-        folder.mkdir(mode=0o700)
         try:
-            git = Git(folder, {"GIT_DIR": str(folder)})
-            git("init", "-q", "--bare", "--template=")
-            (folder / "objects/info").mkdir(exist_ok=True)
-            write_alternates(folder / "objects", alternates)
-            yield git
+            with disk_errors(folder.parent):
+                folder.mkdir(mode=0o700)
+                git = Git(folder, {"GIT_DIR": str(folder)})
+                git("init", "-q", "--bare", "--template=")
+                (folder / "objects/info").mkdir(exist_ok=True)
+                write_alternates(folder / "objects", alternates)
+                yield git
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

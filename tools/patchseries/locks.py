@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from patchseries.errors import PatchseriesError
+from patchseries.errors import PatchseriesError, as_refusal
 
 LOCK_NAME = ".patchseries.lock"
 _held: set[int] = set()
@@ -52,10 +52,11 @@ def locked_file(path: Path, patience_s: float) -> Iterator[None]:
             "wait for it to end, then try again",
         ) from None
     except OSError as error:
+        code = as_refusal(error).code.replace("system-error", "cannot-lock")
         raise PatchseriesError(
-            "cannot-lock",
+            code,
             f"{path}: {os.strerror(error.errno or 0)}",
-            "the folder has to be writable, on a file system with locks",
+            "the folder has to be writable, on a file system with space and locks",
         ) from None
     _held.update(mine)
     try:

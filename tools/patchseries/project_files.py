@@ -22,10 +22,9 @@ from patchseries.switch import (
     execute,
     is_interrupted,
     recover,
-    target_states,
     tidy,
 )
-from patchseries.target import Target
+from patchseries.target import Target, on_disk
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def held_files(project: Project) -> Iterator[ProjectFiles]:
         files = [*project.patches.glob("*/*"), project.root / "README.md"]
         paths = [str(path.relative_to(project.root)) for path in files]
         try:
-            yield ProjectFiles(target, target_states(project.root, paths))
+            yield ProjectFiles(target, on_disk(project.root, paths))
         finally:
             tidy(target)
 

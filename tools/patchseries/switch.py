@@ -15,17 +15,23 @@ saved in between is seen, and put back.
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from patchseries.classify import Snapshot
 from patchseries.errors import PatchseriesError, as_refusal
-from patchseries.files import flip, settle, write_whole
+from patchseries.files import (
+    drop_empty,
+    flip,
+    missing_folders,
+    remove_if_empty,
+    remove_own_folder,
+    settle,
+    write_whole,
+)
 from patchseries.refs import (
     RefMove,
     break_stale_locks,
@@ -36,7 +42,7 @@ from patchseries.refs import (
     release_index,
 )
 from patchseries.stage import drop_stage, stage_folder
-from patchseries.target import GitTarget, Target
+from patchseries.target import GitTarget, Target, on_disk
 
 MOVING, REFS, DONE, UNDONE = _STEPS = ("moving", "refs", "done", "undone")
 
@@ -72,7 +78,9 @@ def execute(target: Target, switch: Switch) -> None:
             `interrupted`, the next command will finish it.
     """
     folder = stage_folder(target)
-    switch.made_folders = _missing_folders(target.root, switch.new)
+    switch.made_folders = missing_folders(
+        target.root, [p for p, state in switch.new.items() if state]
+    )
     if switch.receipt is not None:
         made = dict.fromkeys([*switch.drop_folders, *switch.made_folders])
         switch.receipt["made_folders"] = list(made)
@@ -95,7 +103,7 @@ def execute(target: Target, switch: Switch) -> None:
             _finish(target, switch)
         else:
             _take_back(target, switch, error)
-        raise (_refusal(error) if isinstance(error, OSError) else error) from None
+        raise (as_refusal(error) if isinstance(error, OSError) else error) from None
     try:
         _finish(target, switch)
     except (PatchseriesError, OSError) as error:
@@ -146,7 +154,7 @@ def tidy(target: Target) -> None:
         drop_stage(target)
         for partial in target.private.glob(".*.partial"):
             partial.unlink()
-        _remove_if_empty(target.private)
+        remove_if_empty(target.private)
         if isinstance(target, GitTarget):
             release_index(target)
 
@@ -175,7 +183,7 @@ def _undo(target: Target, switch: Switch, refuse: bool = True) -> None:
     for path in flipped:
         flip(target.root / path, shelf / path)
     for path in reversed(switch.made_folders):
-        _remove_own_folder(target.root / path)
+        remove_own_folder(target.root / path)
     _step(folder, UNDONE)
     _clear(target)
 
@@ -184,7 +192,7 @@ def _flipped(target: Target, switch: Switch, refuse: bool) -> list[str]:
     """The paths whose new file is in place."""
     shelf = Target(Path(switch.shelf), target.root)
     paths = [p for p, new in switch.new.items() if shelf.file_state(p) != new]
-    found = target_states(target.root, paths)
+    found = on_disk(target.root, paths)
     edited = [p for p in paths if found[p] not in (None, switch.new[p])]
     if edited and refuse:
         raise PatchseriesError(
@@ -218,9 +226,9 @@ def _finish(target: Target, switch: Switch) -> None:
     folder, receipt = stage_folder(target), target.private / "receipt.json"
     if isinstance(target, GitTarget) and switch.refs:
         place_index(target, switch.refs)
-        _drop_empty(target.root, [p for p, s in switch.new.items() if s is None])
+        drop_empty(target.root, [p for p, s in switch.new.items() if s is None])
     for path in reversed(switch.drop_folders):
-        _remove_own_folder(target.root / path)
+        remove_own_folder(target.root / path)
     if switch.receipt is None:
         receipt.unlink(missing_ok=True)
         shutil.rmtree(target.private / "originals", ignore_errors=True)
@@ -254,7 +262,7 @@ def _step(folder: Path, step: str) -> str:
 
 def _require_as_checked(target: Target, switch: Switch) -> None:
     """What was moved aside must be what was looked at when the switch was planned."""
-    found = target_states(Path(switch.shelf), switch.new)
+    found = on_disk(Path(switch.shelf), switch.new)
     saved = [path for path in switch.new if found[path] != switch.old.get(path)]
     if saved:
         raise PatchseriesError(
@@ -265,39 +273,12 @@ def _require_as_checked(target: Target, switch: Switch) -> None:
         )
 
 
-def _refusal(error: OSError) -> PatchseriesError:
-    if error.errno == errno.EXDEV:
-        return PatchseriesError(
-            "other-file-system",
-            f"{error.filename2 or error.filename} is on another file system than the"
-            " top of its tree; nothing was changed",
-            "run it where the tree is on one file system, or unmount that part",
-        )
-    if error.errno == errno.EEXIST:
-        return PatchseriesError(
-            "untracked-collision",
-            f"{error.filename2 or error.filename} appeared meanwhile; nothing was"
-            " changed",
-            "move it away, then run the command again",
-        )
-    found = as_refusal(error)
-    return PatchseriesError(
-        found.code, f"{found.args[0]}; nothing was changed", found.advice
-    )
-
-
 def _unfinished(what: str, error: Exception) -> PatchseriesError:
     return PatchseriesError(
         "interrupted",
         f"{what}: {as_refusal(error).args[0]}",
         "mend that, then run the command again: it finishes or undoes the change first",
     )
-
-
-def target_states(root: Path, paths: Sequence[str] | Snapshot) -> Snapshot:
-    """Bytes on disk, whatever git thinks of them."""
-    disk = Target(root, root)
-    return {path: disk.file_state(path) for path in paths}
 
 
 def _keep_originals(target: Target, switch: Switch) -> None:
@@ -310,36 +291,6 @@ def _keep_originals(target: Target, switch: Switch) -> None:
         if state and kept.file_state(path) != tuple(state) and (shelf / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (shelf / path).replace(folder / path)
-
-
-def _missing_folders(root: Path, new: Snapshot) -> list[str]:
-    missing: dict[str, None] = {}
-    for path in (p for p, state in new.items() if state is not None):
-        for parent in reversed(list(Path(path).parents)[:-1]):
-            if not (root / parent).exists():
-                missing[str(parent)] = None
-    return list(missing)
-
-
-def _remove_own_folder(path: Path) -> None:
-    """Remove a folder that we made, with the byte code that Python put there."""
-    cache = path / "__pycache__"
-    if path.is_dir() and [p.name for p in path.iterdir()] == ["__pycache__"]:
-        shutil.rmtree(cache, ignore_errors=True)
-    _remove_if_empty(path)
-
-
-def _drop_empty(root: Path, deleted: Sequence[str]) -> None:
-    for path in deleted:
-        for parent in list(Path(path).parents)[:-1]:
-            _remove_own_folder(root / parent)
-
-
-def _remove_if_empty(path: Path) -> None:
-    try:
-        path.rmdir()
-    except OSError:
-        return
 
 
 def _read_switch(journal: Path) -> Switch:

@@ -97,6 +97,11 @@ class Target:
                 )
 
 
+def on_disk(root: Path, paths: Iterable[str]) -> Snapshot:
+    """Bytes on disk, whatever git thinks of them."""
+    return Target(root, root).snapshot(list(paths))
+
+
 class GitTarget(Target):
     """The top of a work tree."""
 

@@ -18,8 +18,8 @@ from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.series import Series
 from patchseries.stage import fresh_stage, stage_files, staging_index
-from patchseries.switch import Switch, execute, recover, target_states
-from patchseries.target import GitTarget, Target
+from patchseries.switch import Switch, execute, recover
+from patchseries.target import GitTarget, Target, on_disk
 
 
 def unapply_all(
@@ -77,7 +77,7 @@ def _unapply_git(target: GitTarget, receipt: Receipt, dry: bool) -> list[str]:
     options = ("-r", "-z", "--name-only")
     paths = git.records("diff-tree", *options, receipt.tip, receipt.base)
     before, after = git.states(receipt.tip, paths), git.states(receipt.base, paths)
-    old = target_states(target.root, paths)  # before git looks at them
+    old = on_disk(target.root, paths)  # before git looks at them
     target.require_ready(before, after)
     if dry:
         return []

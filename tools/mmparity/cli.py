@@ -24,6 +24,7 @@ from mmparity.commands.report import report
 from mmparity.commands.run import run
 from mmparity.commands.serve import accuracy, serve, serve_compare
 from mmparity.errors import MmparityError
+from mmparity.stored_json import printable
 
 
 class _Group(click.Group):
@@ -33,7 +34,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except MmparityError as error:
-            click.echo(f"mmparity: {error}", err=True)
+            click.echo(f"mmparity: {printable(str(error))}", err=True)
         except BrokenPipeError:  # whoever reads it has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:

@@ -14,21 +14,26 @@ if TYPE_CHECKING:
 
 Form = TypeVar("Form")
 SHOWN = 120
+DEEPEST = 60
+"""Lists and objects inside each other; what is written here has ten at most."""
+LARGEST = (1 << 63) - 1
 
 
 def read_json(file: Path, limit: int | None = None) -> Any:
     """The content of a file of at most ``limit`` bytes.
 
-    Raises MmparityError where it is missing, too large or not JSON; a number of
-    thousands of digits and brackets without end are not JSON either.
+    Raises MmparityError where it is missing, too large or not JSON, and where it has
+    numbers of more than 63 bits or brackets without end, which nothing here writes.
     """
     file = Path(file)
     try:
         if limit is not None and file.stat().st_size > limit:
             raise MmparityError(f"{file} is larger than {limit} bytes.")
-        return json.loads(file.read_text())
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        _check(raw)
     except (OSError, ValueError, RecursionError) as error:
         raise MmparityError(f"{file} cannot be read: {first_line(error)}") from error
+    return raw
 
 
 def validated(form: TypeAdapter[Form], raw: Any, file: Path) -> Form:
@@ -40,9 +45,31 @@ def validated(form: TypeAdapter[Form], raw: Any, file: Path) -> Form:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise MmparityError(f"{file}: {place[:SHOWN]}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Assertion failed, ")
+        raise MmparityError(f"{file}: {printable(place)[:SHOWN]}: {said}") from error
 
 
 def first_line(error: Exception) -> str:
     """What an exception says, in one line."""
     return str(error).strip().split("\n", 1)[0][:300] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """The text without what would do something to a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def _check(raw: Any) -> None:
+    level, depth = [raw], 0
+    while level:
+        if depth > DEEPEST:
+            raise ValueError(f"it has more than {DEEPEST} brackets inside each other")
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            elif type(value) is int and not -LARGEST <= value <= LARGEST:
+                raise ValueError(f"it has a number of {value.bit_length()} bits")
+        level, depth = below, depth + 1

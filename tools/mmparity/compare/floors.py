@@ -8,6 +8,7 @@ count, kernel or packing. A row's margin is its error over its floor.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
+from mmparity.stored_json import read_json, validated
 from mmparity.trace.hook_points import pattern_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.row import LayerComparison
@@ -65,22 +67,22 @@ def write_floors(floors: Floors, file: Path) -> None:
 
 def read_floors(file: Path) -> Floors:
     """Reads what ``write_floors`` wrote."""
-    try:
-        raw = json.loads(Path(file).read_text())
-        version = raw["version"]
-        errors = {
-            str(dtype): {str(name): float(value) for name, value in names.items()}
-            for dtype, names in raw["errors"].items()
-        }
-        sources = tuple(str(line) for line in raw["sources"])
-        provenance = tuple(dict(item) for item in raw.get("provenance", ()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MmparityError(f"{file} is no file of floors: {error!r}.") from error
+    from pydantic import TypeAdapter
+
+    form: TypeAdapter[Floors] = TypeAdapter(Floors)
+    raw = read_json(file)
+    version = raw.get("version") if isinstance(raw, dict) else None
     if version != FLOORS_VERSION:
         raise MmparityError(
-            f"{file} has version {version!r}; this tool reads {FLOORS_VERSION}."
+            f"{file} is no file of floors: its version is {repr(version)[:80]}; this "
+            f"tool reads {FLOORS_VERSION}. `mmparity floors` writes one."
         )
-    return Floors(errors, sources, provenance)
+    floors = validated(form, raw, file)
+    for names in floors.errors.values():
+        for name, floor in names.items():
+            if not 0 <= floor < math.inf:
+                raise MmparityError(f"{file}: {name}: {floor} is no floor.")
+    return floors
 
 
 def floor_of(layer: LayerComparison, dtype: str, floors: Floors) -> float | None:

@@ -35,6 +35,7 @@ BOUNDS = tuple(
 )
 
 
+_NOT_TOML = (ValueError, OverflowError, RecursionError)
 OVERRIDES = "tolerance_overrides"
 """Where the provenance lists them."""
 
@@ -66,10 +67,10 @@ def read_rules(file: Path) -> tuple[Rule, ...]:
     try:
         entries = tomllib.loads(Path(file).read_text())["rule"]
         return tuple(_rule(dict(entry), file) for entry in entries)
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, *_NOT_TOML) as error:
         raise MmparityError(
-            f"{file} is no file of tolerances: {error!r}. It needs [[rule]] entries "
-            f"with hook_point, reason, and some of {', '.join(BOUNDS)}."
+            f"{file} is no file of tolerances: {repr(error)[:200]}. It needs [[rule]] "
+            f"entries with hook_point, reason, and some of {', '.join(BOUNDS)}."
         ) from error
 
 
@@ -112,6 +113,8 @@ def _rule(entry: dict[str, Any], file: Path) -> Rule:
     bounds = {name: float(value) for name, value in entry.items()}
     if any(not value >= 0 for value in bounds.values()):
         raise ValueError(f"{hook_point}: a bound is a number of at least 0")
+    if not isinstance(dtype, str | None):
+        raise TypeError(f"{hook_point}: dtype is {dtype!r}, and no name")
     return Rule(hook_point, reason, bounds, dtype)
 
 

@@ -15,6 +15,7 @@ from mmparity.compare.evidence.replaced import replaced_code
 from mmparity.compare.precision import precision_verdicts
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
+from mmparity.stored_json import printable, read_json, validated
 from mmparity.types.comparison import (
     SCHEMA_VERSION,
     CaseComparison,
@@ -22,7 +23,7 @@ from mmparity.types.comparison import (
     FirstDivergence,
     Summary,
 )
-from mmparity.types.engine import EngineResult
+from mmparity.types.engine import ENGINE_SCHEMA_VERSION, EngineResult
 from mmparity.types.row import LayerComparison
 from mmparity.types.verdict import Verdict, worst
 
@@ -76,16 +77,18 @@ def first_divergence(cases: Sequence[CaseComparison]) -> FirstDivergence | None:
 
 def with_engine(result: ComparisonResult, directory: Path) -> ComparisonResult:
     """The result with the ``engine.json`` of a folder; the worse verdict counts."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
     file = Path(directory) / ENGINE_FILE
-    try:
-        form: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
-        engine = form.validate_json(file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise MmparityError(f"{file} is no result of `mmparity engine`: {error}") from (
-            error
+    form: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
+    raw = read_json(file)
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != ENGINE_SCHEMA_VERSION:
+        raise MmparityError(
+            f"{file} has schema_version {_shown(version)}; this tool reads "
+            f"{ENGINE_SCHEMA_VERSION}. `make engine` writes it anew."
         )
+    engine = validated(form, raw, file)
     return replace(result, engine=engine, verdict=_verdict(result.cases, engine))
 
 
@@ -98,10 +101,7 @@ def with_engine_beside(result: ComparisonResult, directory: Path) -> ComparisonR
         return result
     both = with_engine(result, directory)
     assert both.engine is not None
-    there, here = (
-        {name: source.get("tree") for name, source in of.get("sources", {}).items()}
-        for of in (both.engine.provenance, result.provenance)
-    )
+    there, here = map(_trees, (both.engine.provenance, result.provenance))
     other = [name for name in here if there.get(name, here[name]) != here[name]]
     if other:
         raise MmparityError(
@@ -123,27 +123,49 @@ def to_json(result: ComparisonResult) -> str:
 
 def read_result(file: Path) -> ComparisonResult:
     """Reads ``comparison.json``, or the one inside a folder, and checks its form."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
     file = Path(file)
     if file.is_dir():
         file = file / FILE_NAME
-    try:
-        raw = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise MmparityError(f"{file} cannot be read: {error}") from error
+    raw = read_json(file)
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
         raise MmparityError(
-            f"{file} has schema_version {version!r}; this tool reads {SCHEMA_VERSION}. "
+            f"{file} has schema_version {_shown(version)}; this tool reads "
+            f"{SCHEMA_VERSION}. "
             f"{_writer(raw)}"
         )
-    try:
-        return TypeAdapter(ComparisonResult).validate_python(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise MmparityError(f"{file}: {place}: {first['msg']}") from error
+    form: TypeAdapter[ComparisonResult] = TypeAdapter(ComparisonResult)
+    result = validated(form, raw, file)
+    problem = _contradiction(result)
+    if problem:
+        raise MmparityError(
+            f"{file}: {problem}. It was changed after it was written: run it again."
+        )
+    return result
+
+
+def _contradiction(result: ComparisonResult) -> str:
+    """What of a result does not follow from its rows; '' where all does."""
+    ids = [case.id for case in result.cases]
+    if len(set(ids)) != len(ids):
+        return "a case is there twice"
+    for case in result.cases:
+        names = [layer.hook_point for layer in case.layers]
+        if len(set(names)) != len(names):
+            return f"a hook point is there twice in {_shown(case.id)}"
+        good = [layer.verdict == "pass" for layer in case.layers]
+        good += [item.explained for item in case.unmatched]
+        good += [item.verdict != "undeclared" for item in case.structure]
+        if case.verdict == "pass" and not (case.layers and all(good)):
+            return f"{_shown(case.id)} is a pass, and not all of its rows are"
+    verdict = _verdict(result.cases, result.engine)
+    if result.verdict != verdict:
+        return f"its verdict is {result.verdict}, and its rows make {verdict}"
+    if result.summary != summarise(result.cases):
+        return "its summary does not count its rows"
+    return ""
 
 
 def _writer(raw: Any) -> str:
@@ -151,11 +173,23 @@ def _writer(raw: Any) -> str:
     found = raw.get("provenance") if isinstance(raw, dict) else None
     if not isinstance(found, dict) or "command" not in found:
         return "It was not written by mmparity."
-    command, created = str(found["command"])[:200], str(found.get("created"))[:40]
+    command = printable(str(found["command"]))[:200]
+    created = printable(str(found.get("created")))[:40]
     return (
         f"`{command}` wrote it on {created}: "
         "render it with the mmparity of that time, or run it again."
     )
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]
+
+
+def _trees(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Name of each source -> the id of the tree that ran."""
+    found = provenance.get("sources")
+    sources = found.items() if isinstance(found, dict) else ()
+    return {name: s.get("tree") for name, s in sources if isinstance(s, dict)}
 
 
 def _verdict(

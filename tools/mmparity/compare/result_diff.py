@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from mmparity.stored_json import printable
 from mmparity.types.comparison import ComparisonResult
 
 
@@ -36,9 +37,9 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             where = f"{kind.replace('_', ' ')}: {path.removeprefix('root')}"
             if isinstance(change, dict) and "new_value" in change:
                 values = f"{change.get('old_value')} -> {change['new_value']}"
-                yield f"{where}: {values[:200]}"
+                yield printable(f"{where}: {values[:200]}")
             else:
-                yield where
+                yield printable(where)
 
 
 def _comparable(result: ComparisonResult) -> dict[str, Any]:
@@ -47,31 +48,42 @@ def _comparable(result: ComparisonResult) -> dict[str, Any]:
     if raw["engine"]:
         del raw["engine"]["provenance"], raw["engine"]["speed"]
         rows = raw["engine"]["rows"]
-        raw["engine"]["rows"] = {
-            f"{row['model']} {row['scenario']} {row['old']}:{row['new']}": row
+        raw["engine"]["rows"] = _by_name(
+            (f"{row['model']} {row['scenario']} {row['old']}:{row['new']}", row)
             for row in rows
-        }
+        )
         raw["engine"]["memory"] = [
             {**item, "figures": None, "growth": None}
             for item in raw["engine"]["memory"]
         ]
-    raw["precision"] = {item["low"]: item for item in raw["precision"]}
+    raw["precision"] = _by_name((item["low"], item) for item in raw["precision"])
     cases = raw["cases"]
     raw["cases"] = {case["id"]: case for case in cases}
     for case in cases:
         case["layers"] = {layer["hook_point"]: layer for layer in case["layers"]}
-        case["unmatched"] = {
-            f"{item['side']}: {item['path']}": item for item in case["unmatched"]
-        }
-        case["structure"] = {
-            f"{item['part']}: {item['path']} {item['kind']} {item['blocks']}": item
+        case["unmatched"] = _by_name(
+            (f"{item['side']}: {item['path']}", item) for item in case["unmatched"]
+        )
+        case["structure"] = _by_name(
+            (f"{item['part']}: {item['path']} {item['kind']} {item['blocks']}", item)
             for item in case["structure"]
-        }
+        )
         case.pop("repeat")
         for side in ("old_meta", "new_meta"):
             if case[side]:
                 case[side].pop("seconds")
     return raw
+
+
+def _by_name(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Items by name; of several with one name none is lost."""
+    found: dict[str, Any] = {}
+    for name, item in items:
+        number = 1
+        while (key := name if number == 1 else f"{name} ({number})") in found:
+            number += 1
+        found[key] = item
+    return found
 
 
 def _drop_equal_rows(first: dict[str, Any], second: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ def tolerance_for(
         )
     if (run_dtype, kind) not in _TABLE:
         raise MmparityError(
-            f"no tolerance for dtype {run_dtype!r}; known: "
+            f"no tolerance for dtype {run_dtype[:40]!r}; known: "
             f"{sorted({dtype for dtype, _ in _TABLE})}"
         )
     l2, token, element, oracle = _TABLE[run_dtype, kind]

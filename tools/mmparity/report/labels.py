@@ -128,7 +128,7 @@ def bytes_(size: float) -> str:
 
 def seconds(value: float | None) -> str:
     """Returns a duration with two significant digits below a minute."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "n/a"
     if value >= 60:
         return f"{int(value // 60)} min {int(value % 60)} s"
@@ -155,6 +155,13 @@ def plain(value: Any, limit: int = NAME_LIMIT) -> str:
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
         value = ", ".join(plain(item, limit) for item in items)
     return clean(value, limit) or "none"
+
+
+def texts(value: Any) -> list[str]:
+    """Returns the entries of a list of provenance; anything else is one of them."""
+    if isinstance(value, (list, tuple, dict)):
+        return [str(item) for item in value]
+    return [str(value)] if value else []
 
 
 def share(part: float) -> str:

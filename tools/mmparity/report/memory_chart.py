@@ -24,7 +24,7 @@ def memory_chart(sides: Sequence[EngineFigures], title: str, name: str) -> Marku
     if not drawn:
         return Markup("")
     values = [p.resident_bytes / MIB for side in drawn for p in side.points]
-    last = max(p.requests for side in drawn for p in side.points)
+    last = max(1, *(p.requests for side in drawn for p in side.points))
     low, high, step = _ticks(min(values), max(values))
 
     def x(requests: int) -> float:

@@ -184,8 +184,7 @@ def _counts(
 def _errors(result: ComparisonResult) -> tuple[str, ...]:
     erred = [case for case in result.cases if case.verdict == "error"]
     texts = [f"{case.id}: {case.reason}" for case in erred]
-    recorded = result.provenance.get("errors") or ()
-    more = [recorded] if isinstance(recorded, str) else map(str, recorded)
+    more = labels.texts(result.provenance.get("errors"))
     texts += [text for text in more if not any(text in known for known in texts)]
     return tuple(labels.paragraph(text, 2000) for text in dict.fromkeys(texts))
 
@@ -289,7 +288,7 @@ def _spark(layers: Sequence[LayerComparison]) -> str:
         error = layer.metrics.normalized_l2_error if layer.metrics else math.inf
         worst[name] = max(worst.get(name, 0.0), math.inf if error != error else error)
         failed[name] += layer.verdict != "pass"
-    logs = [math.log10(v) for v in worst.values() if 0 < v < math.inf]
+    logs = [math.log10(min(v, 1e300)) for v in worst.values() if 0 < v < math.inf]
     low, high = (min(logs), max(logs)) if logs else (0.0, 0.0)
     marks = "▁▂▃▄▅▆▇█"
     span = max(high - low, 1.0)

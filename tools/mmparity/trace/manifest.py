@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from mmparity.errors import MmparityError
+from mmparity.stored_json import read_json, validated
 from mmparity.types.trace import TRACE_VERSION, Statistics, TensorRecord, TraceMeta
 
 MANIFEST = "trace.json"
@@ -47,29 +47,19 @@ def read_manifest(file: Path) -> Manifest:
     """The content of ``trace.json``; MmparityError says what is wrong with it."""
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise MmparityError(f"{file} is not a plain file.")
-    try:
-        if file.stat().st_size > MANIFEST_LIMIT:
-            raise MmparityError(f"{file} is larger than {MANIFEST_LIMIT} bytes.")
-        raw = json.loads(file.read_text())
-    except FileNotFoundError:
+    if not file.exists():
         raise MmparityError(
             f"{file} is not there: {file.parent} is no trace, or its capture was "
             "interrupted. Capture again."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise MmparityError(f"{file} cannot be read: {error}") from error
+        )
+    raw = read_json(file, MANIFEST_LIMIT)
     version = raw.get("trace_version") if isinstance(raw, dict) else None
     if version != TRACE_VERSION:
         raise MmparityError(
-            f"{file} has trace_version {version!r}; this tool reads {TRACE_VERSION}. "
-            "Capture again with this version."
+            f"{file} has trace_version {repr(version)[:80]}; this tool reads "
+            f"{TRACE_VERSION}. Capture again with this version."
         )
-    try:
-        return _ADAPTER.validate_python(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise MmparityError(f"{file}: {place}: {first['msg']}") from error
+    return validated(_ADAPTER, raw, file)
 
 
 LEFT_OUT = "left out: only some hook points were asked for"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from mmparity.types.verdict import Verdict
 
+ENGINE_SCHEMA_VERSION = 1
 EngineVerdict = Literal["pass", "fail", "error", "cannot run"]
 
 
@@ -156,3 +157,8 @@ class EngineResult:
     errors: tuple[str, ...]
     provenance: dict[str, Any]
     speed: tuple[EngineSpeed, ...] = ()
+
+    def __post_init__(self) -> None:
+        judged = {row.verdict for row in self.rows} | {m.verdict for m in self.memory}
+        wrong = {"fail", "error"} & judged
+        assert self.verdict != "pass" or not (wrong or self.errors), "a false pass"

@@ -54,6 +54,18 @@ class Metrics:
     """Whether torch.testing.assert_close passes with its defaults. Shown, and never
     the verdict: it calls most rows of a correct pair in bfloat16 wrong."""
 
+    def __post_init__(self) -> None:
+        assert not (self.bit_equal and self.max_abs_diff > 0), "bit_equal, and differs"
+        of_oracle = [
+            getattr(self, f"{side}_oracle_{name}")
+            for side in ("old", "new")
+            for name in ("error", "max_token_error", "max_abs_diff")
+        ]
+        assert len({value is None for value in of_oracle}) == 1, "half an oracle"
+        sizes = (self.normalized_l2_error, self.max_token_error, *of_oracle)
+        sizes += (self.max_abs_diff, self.mean_abs_diff, self.max_element_error)
+        assert not any(size is not None and size < 0 for size in sizes), "negative size"
+
 
 @dataclass(frozen=True)
 class Tolerance:

@@ -141,6 +141,9 @@ def test_a_row_without_metrics_never_passes(failing: ComparisonResult) -> None:
         "[[rule]]\nhook_point = 'a'\nreason = 'b'\nexact = false\n",
         "[[rule]]\nhook_point = 'a'\nreason = 'b'\nmax_token_error = -1\n",
         "[[rule]]\nhook_point = 'a'\nreason = 'b'\nmax_token_error = nan\n",
+        f"[[rule]]\nhook_point = 'a'\nreason = 'b'\nmax_token_error = 1{'0' * 400}\n",
+        "[[rule]]\nhook_point = 'a'\nreason = 'b'\nmax_token_error = 1\ndtype = 5\n",
+        f"rule = {'[' * 5000}{']' * 5000}",
         "not toml",
     ],
 )
@@ -164,6 +167,31 @@ def test_floors_are_the_largest_null_error_over_blocks(
     assert "EPYC" in found.sources[0]
     write_floors(found, tmp_path / "floors.json")
     assert read_floors(tmp_path / "floors.json") == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"version": 2}',
+        '{"version": 1}',
+        '{"version": 1, "errors": [], "sources": []}',
+        '{"version": 1, "errors": {"float32": 1}, "sources": []}',
+        '{"version": 1, "errors": {"float32": {"a": NaN}}, "sources": []}',
+        '{"version": 1, "errors": {"float32": {"a": -1}}, "sources": []}',
+        '{"version": 1, "errors": {"float32": {"a": "Infinity"}}, "sources": []}',
+        '{"version": 1, "errors": {"float32": {"a": '
+        + "1" * 5000
+        + '}}, "sources": []}',
+        '{"version": 1, "errors": {}, "sources": "x"}',
+    ],
+)
+def test_a_file_that_is_no_floors_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "floors.json").write_text(text)
+    with pytest.raises(MmparityError, match=r"floors\.json") as caught:
+        read_floors(tmp_path / "floors.json")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_margin_is_error_over_floor(failing: ComparisonResult) -> None:

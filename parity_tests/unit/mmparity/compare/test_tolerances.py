@@ -78,7 +78,7 @@ def test_both_far_from_the_oracle_fail_though_they_agree() -> None:
 
 
 def test_bit_equal_passes_and_exact_needs_no_difference() -> None:
-    wrong = replace(CLOSE, bit_equal=True, new_oracle_error=1.0)
+    wrong = replace(CLOSE, bit_equal=True, max_abs_diff=0.0, new_oracle_error=1.0)
     assert first_exceeded(wrong, TOLERANCE) is None
     exact = tolerance_for("blocks.0.seqlens", "int32", "float32")
     assert first_exceeded(CLOSE, exact) is not None

@@ -12,6 +12,7 @@ from typing import Literal
 import pytest
 
 from mmparity.compare.precision import precision_verdicts
+from mmparity.compare.result import with_cases
 from mmparity.trace.hook_points import block_number, expand
 from mmparity.types.comparison import (
     CaseComparison,
@@ -32,6 +33,8 @@ from mmparity.types.engine import (
 )
 from mmparity.types.evidence import PatchText, ReplacedCode, Reuse, ReusedTrace
 from mmparity.types.row import (
+    Fault,
+    Grafted,
     LayerComparison,
     Metrics,
     TokenMap,
@@ -468,3 +471,29 @@ def failing() -> ComparisonResult:
 @pytest.fixture(scope="session")
 def error() -> ComparisonResult:
     return errored()
+
+
+@pytest.fixture(scope="session")
+def complete() -> ComparisonResult:
+    """A result with something in every field, and few rows."""
+    result = with_evidence(synthetic(("image", "video"), depth=1, faults={1: 2}))
+    passing, failing = map(_few_rows, result.cases)
+    first, *others = failing.layers
+    grafted = Grafted("fail", "differs by itself", first.metrics, ("patch_embed",))
+    first = replace(first, grafted=grafted, null_floor=1e-6, margin=2.0)
+    fault = Fault(first.hook_point, first.hook_point, (first.hook_point,), "the code")
+    failing = replace(
+        failing,
+        layers=(first, *others),
+        faults=(fault,),
+        not_grafted={"merger": "no input"},
+    )
+    wide = replace(passing, id=f"{passing.id} in float32", dtype="float32")
+    engine = make_engine("fail")
+    return with_cases(replace(result, engine=engine), (passing, failing, wide))
+
+
+def _few_rows(case: CaseComparison) -> CaseComparison:
+    failing = [layer for layer in case.layers if layer.verdict != "pass"][:3]
+    passing = [layer for layer in case.layers if layer.verdict == "pass"][:2]
+    return replace(case, layers=(*failing, *passing))

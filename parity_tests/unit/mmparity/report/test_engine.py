@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +15,7 @@ from mmparity.compare.result import (
     with_engine_beside,
     write_result,
 )
+from mmparity.engine.offline.result import write_result as write_engine
 from mmparity.errors import MmparityError
 from mmparity.report import render, terminal_summary
 from mmparity.types.comparison import ComparisonResult
@@ -23,7 +23,7 @@ from mmparity.types.engine import EngineResult
 
 
 def written(engine: EngineResult, folder: Path) -> Path:
-    (folder / "engine.json").write_text(json.dumps(asdict(engine)))
+    write_engine(engine, folder)
     return folder
 
 
@@ -108,7 +108,7 @@ def test_foreign_engine_result_is_refused(
     passing: ComparisonResult, tmp_path: Path
 ) -> None:
     (tmp_path / "engine.json").write_text('{"verdict": "fine"}')
-    with pytest.raises(MmparityError, match="no result of `mmparity engine`"):
+    with pytest.raises(MmparityError, match=r"schema_version None; this tool reads 1"):
         with_engine(passing, tmp_path)
 
 

@@ -14,6 +14,7 @@ from mmparity.engine.offline.memory import ALLOWED_GROWTH, growth
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.types.engine import (
+    ENGINE_SCHEMA_VERSION,
     EngineFigures,
     EngineMemory,
     EngineResult,
@@ -22,7 +23,6 @@ from mmparity.types.engine import (
 )
 from mmparity.types.verdict import worst
 
-SCHEMA_VERSION = 1
 FLAT = "unified"
 """The side whose resident memory must be flat; the others are shown beside it."""
 
@@ -96,5 +96,5 @@ def write_result(result: EngineResult, directory: Path) -> Path:
 
 def to_json(result: EngineResult) -> str:
     """Strict JSON: what is infinite becomes a string."""
-    raw = {"schema_version": SCHEMA_VERSION, **strict(asdict(result))}
+    raw = {"schema_version": ENGINE_SCHEMA_VERSION, **strict(asdict(result))}
     return json.dumps(raw, indent=1, allow_nan=False) + "\n"

@@ -52,7 +52,7 @@ def run(toy):
 
 
 def absent(slug):
-    return {slug: {"Remove-when": f"pkg/{slug}.py: ."}}
+    return {slug: {"Remove-when": rf"pkg/{slug}.py: \A."}}
 
 
 def test_gate_sees_the_patch_staged(run, series, pins):
@@ -64,7 +64,11 @@ def test_gate_sees_the_patch_staged(run, series, pins):
         {"pkg/good.py": "G = 1\n"},
     )
     names = ("hook", "bad", "good")
-    whens = {"hook": {"Remove-when": "hook.py: ."}} | absent("bad") | absent("good")
+    whens = (
+        {"hook": {"Remove-when": "hook.py: subprocess, sys"}}
+        | absent("bad")
+        | absent("good")
+    )
     series(dict(zip(names, edits, strict=True)), whens)
     result, found = run()
     assert result.exit_code == 1

@@ -153,14 +153,15 @@ def check_removal(
         detail = "Remove-when does not hold in the patched tree, so it says nothing"
         yield Finding(name, patch.slug, "header", detail)
     for marker in found:
-        lines = marker.pattern and len(
-            list(_matches(marker.pattern, patched(marker.path)))
-        )
-        if lines and lines > _LINES:
-            detail = f"Remove-when holds by {lines} lines of {marker.path}, so that one"
-            detail += (
-                f" may come for another reason: name what is done (at most {_LINES})"
+        if marker.pattern is None:
+            continue
+        lines = {line for line, _, _ in _matches(marker.pattern, patched(marker.path))}
+        if len(lines) > _LINES:
+            detail = (
+                f"Remove-when holds by {len(lines)} lines of {marker.path}, so that"
             )
+            detail += f" one may come for other reasons: name what is done ({_LINES} at"
+            detail += " most)"
             yield Finding(name, patch.slug, "header", detail)
     if landed(patch, base):
         detail = "Remove-when holds in the unpatched tree already"

@@ -1,7 +1,7 @@
 # Names for commands a person types; the work is in tools/.
 .DEFAULT_GOAL := help
 .PHONY: help setup lock sources apply unapply status parity engine report test test-gpu \
-	test-npu test-upstream mutants bench serve-bench accuracy lint check docs clean
+	test-npu test-upstream kills mutants bench serve-bench accuracy lint check docs clean
 
 BIN := .venv/bin
 OUT ?= build/parity
@@ -58,6 +58,8 @@ trees: sources
 ##@ Check
 test: trees ## every test that needs no accelerator (JOBS=2: in two processes, ARGS="-k name")
 	$(TEST) $(ARGS)
+kills: setup ## kill apply, unapply and refresh at random moments (N=300, ARGS="--seed 1 --real")
+	$(BIN)/python parity_tests/kills.py $(or $(N),300) $(ARGS)
 test-upstream: sources ## vLLM's own tests near the series, before and after it
 	$(PATCHSERIES) test-upstream
 test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)

@@ -16,7 +16,7 @@ from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
 from patchseries.files import disk_errors, whole_folder
 from patchseries.folder import digest, file_digests, read_series, series_names
-from patchseries.git import Git, scratch
+from patchseries.git import Git, drop_abandoned, scratch
 from patchseries.locks import locked
 from patchseries.package import in_scope
 from patchseries.places import open_target, require_package
@@ -98,6 +98,7 @@ def held(path: Path) -> Iterator[Target]:
     target = open_target(path)
     with locked(target.private.parent):
         target = open_target(path)  # again: it may have changed while we waited
+        drop_abandoned()
         try:
             with disk_errors(target.root, target.private.parent):
                 yield target

@@ -229,7 +229,7 @@ def scratch(*alternates: Path) -> Iterator[Git]:
     """
     _require_recent_git()
     folder = Path(tempfile.gettempdir()) / f"patchseries-{uuid.uuid4().hex}"
-    _drop_abandoned(folder.parent)
+    drop_abandoned()
     with locked_file(folder.with_suffix(".lock"), patience_s=30):
         try:
             with disk_errors(folder.parent):
@@ -243,11 +243,19 @@ def scratch(*alternates: Path) -> Iterator[Git]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _drop_abandoned(parent: Path) -> None:
+def drop_abandoned() -> None:
     """Remove the repositories of killed commands: nobody holds their locks."""
-    for lock in parent.glob("patchseries-*.lock"):
+    made = "patchseries-" + "[0-9a-f]" * 32
+    parent = Path(tempfile.gettempdir())
+    found = {
+        path.with_suffix("")
+        for end in ("", ".lock")
+        for path in parent.glob(made + end)
+    }
+    for folder in found:
+        lock = folder.with_suffix(".lock")
         with suppress(PatchseriesError, OSError), locked_file(lock, patience_s=0):
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_alternates(objects: Path, others: Iterable[Path]) -> None:

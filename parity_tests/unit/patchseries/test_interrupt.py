@@ -125,3 +125,14 @@ def test_two_at_once(toy, target, tools):
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
     assert status(toy.project, target, None).state == "applied"
+
+
+def test_scratch_repositories_of_killed_commands_go(toy, target, tmp_path, monkeypatch):
+    """Also one that Ctrl-C met while it was being removed; nobody else's folder."""
+    scratch = tmp_path / "scratch"
+    (scratch / f"patchseries-{'a' * 32}/objects").mkdir(parents=True)
+    (scratch / f"patchseries-{'b' * 32}.lock").touch()
+    (scratch / "patchseries-notes").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    toy.apply(target)
+    assert [path.name for path in scratch.iterdir()] == ["patchseries-notes"]

@@ -10,13 +10,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmparity.tied import GRACE_SECONDS, tied
+
 TOOLS = Path(__file__).resolve().parents[1]
-
-
 TAIL_LINES = 15
-
-
-GRACE_SECONDS = 5.0
 
 
 def started(
@@ -25,13 +22,19 @@ def started(
     environment: Mapping[str, str],
     stdin: int = subprocess.PIPE,
     cwd: Path | None = None,
+    *,
+    answers: bool = True,
 ) -> subprocess.Popen[str]:
-    """A group of its own that answers line by line, its standard error in ``log``."""
+    """A group of its own that ends with this process, its standard error in ``log``.
+
+    With ``answers`` its standard output can be read line by line, else it is there too.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as stderr:
         return subprocess.Popen(
-            command,
+            tied(command),
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if answers else stderr,
             stderr=stderr,
             text=True,
             errors="replace",

@@ -91,6 +91,14 @@ def test_a_command_names_the_process_that_has_its_folder(
     assert time.monotonic() - started < 60
 
 
+def test_a_report_of_nothing_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["report", "no-such"]).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_killed_process_has_nothing(
     tmp_path: Path, other: subprocess.Popen[str]
 ) -> None:

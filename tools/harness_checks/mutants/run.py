@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +24,8 @@ from harness_checks.mutants.workload import write_cases, write_checkpoint
 from mmparity.capture.job import GO, CaptureJob, Job
 from mmparity.capture.worker_process import run_worker
 from mmparity.errors import MmparityError
-from mmparity.processes import TOOLS
+from mmparity.files import write_text
+from mmparity.processes import TOOLS, end_group, started
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.workload.trees import find_trees
 
@@ -174,33 +174,16 @@ def _server(job: ServerJob, work: Path) -> Iterator[subprocess.Popen[str]]:
     """A server that imports its trees and waits; it ends with the ``with``."""
     file = work / "jobs" / f"server-{job.implementation}.json"
     log = _log(job, work)
-    for folder in (file.parent, log.parent, Path(job.work)):
-        folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(job), indent=1))
+    Path(job.work).mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(asdict(job), indent=1))
     path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "harness_checks.mutants.server",
-                str(file.resolve()),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            cwd=TOOLS,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    command = [sys.executable, "-m", "harness_checks.mutants.server"]
+    command.append(str(file.resolve()))
+    process = started(command, log, {**os.environ, "PYTHONPATH": path}, cwd=TOOLS)
+    try:
+        yield process
+    finally:
+        end_group(process)
 
 
 def _answers(

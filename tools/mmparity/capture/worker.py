@@ -12,7 +12,6 @@ import gc
 import os
 import resource
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -54,14 +53,12 @@ DTYPES = {
 CHEAP_OPERATIONS = 2e11
 """Forwards of up to so many operations are run once more without capture."""
 SHORT_SECONDS = 0.5
-WATCH_SECONDS = 0.5
 
 Emit = Callable[[Event], None]
 
 
 def main(arguments: list[str]) -> int:
     """Runs the job file that is the only argument; returns the exit code."""
-    _end_with_parent()
     with _event_stream() as emit:
         try:
             if len(arguments) != 1:
@@ -83,21 +80,6 @@ def main(arguments: list[str]) -> int:
             return EXIT_ERROR
         emit(Event("done", peak_memory_bytes=_peak_memory()))
     return EXIT_DONE
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent is killed: nobody would read what it says.
-
-    A capture that is started again must not meet the writer of the one before.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(WATCH_SECONDS)
-        os._exit(EXIT_ERROR)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def run(job: Job, emit: Emit) -> None:

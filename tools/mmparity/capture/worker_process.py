@@ -42,7 +42,6 @@ class Worker:
     ) -> None:
         self.implementation, self.log = job.implementation, log
         job.write(job_file)
-        log.parent.mkdir(parents=True, exist_ok=True)
         path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
         self.process = started(
             [*command, str(job_file.resolve())],

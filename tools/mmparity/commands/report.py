@@ -35,7 +35,7 @@ def report(directory: Path, formats: str, show: bool) -> None:
     names = [known("format", name.strip(), FORMATS) for name in formats.split(",")]
     folder = directory if directory.is_dir() else directory.parent
     files = [name for name in names if name != "text"]
-    with held(folder) if files and folder.is_dir() else nullcontext():
+    with held(folder) if files and directory.exists() else nullcontext():
         result = read_result(directory)
         if "text" in names:
             click.echo(terminal_summary(result))

@@ -15,7 +15,7 @@ from pathlib import Path
 from mmparity.engine.offline import overlay, sides
 from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
-from mmparity.processes import TOOLS, end_group, tail_of
+from mmparity.processes import TOOLS, end_group, started, tail_of
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.trees import find_trees
 
@@ -106,19 +106,9 @@ def run(
 def start(
     command: Sequence[str], environment: dict[str, str], log: Path
 ) -> subprocess.Popen[str]:
-    """Starts it as a group of its own."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as stream:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=TOOLS.parent,
-            env=environment,
-            start_new_session=True,
-        )
+    """Starts it, with all that it says in its log."""
+    given = (command, log, environment, subprocess.DEVNULL, TOOLS.parent)
+    return started(*given, answers=False)
 
 
 def tail(log: Path) -> str:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from mmparity.errors import MmparityError
 from mmparity.trace.format import (
     FILE_NAME,
+    STORED_AS,
     TENSOR_FILE_LIMIT,
     _dtype_name,
     tensor_digest,
@@ -82,7 +83,14 @@ class TraceReader:
         bad = unprintable(self.meta, self.records, said)
         if bad is not None:
             raise MmparityError(f"{self.directory / MANIFEST}: {bad!r} is no name.")
+        allowed = [str(dtype).removeprefix("torch.") for dtype in STORED_AS]
         for record in self.records:
+            if record.dtype not in allowed:
+                raise MmparityError(
+                    f"{self.directory / MANIFEST}: {record.hook_point!r} is "
+                    f"{record.dtype[:40]!r}, which a trace cannot hold. Allowed: "
+                    f"{', '.join(allowed)}."
+                )
             if record.file not in self._files:
                 raise MmparityError(
                     f"{self.directory / MANIFEST}: {record.hook_point!r} is in "

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from mmparity.errors import MmparityError
 from mmparity.files import partial_of
+from mmparity.stored_json import first_line
 from mmparity.workload.cases import Case, Grid, Noise, Photograph
 from mmparity.workload.models import FAMILIES, family_of
 from mmparity.workload.photographs import photograph
@@ -96,6 +97,9 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
     return file
 
 
+_NO_METADATA = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+
+
 def read_inputs(file: Path) -> Inputs:
     """Reads what ``write_inputs`` wrote, and checks the digest and the grid."""
     try:
@@ -104,8 +108,18 @@ def read_inputs(file: Path) -> Inputs:
             pixel_values = tensors.get_tensor("pixel_values")
         grids = tuple((int(t), int(h), int(w)) for t, h, w in metadata["grid_thw"])
         digest, description = metadata["pixels_digest"], str(metadata["description"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise MmparityError(f"{file} does not hold inputs: {error}") from error
+    except (OSError, SafetensorError, *_NO_METADATA) as error:
+        raise MmparityError(
+            f"{file} does not hold inputs: {first_line(error)}"
+        ) from error
+    kind = str(pixel_values.dtype).removeprefix("torch.")
+    least = min((size for grid in grids for size in grid), default=0)
+    if (kind, pixel_values.dim()) != ("float32", 2) or least < 1:
+        raise MmparityError(
+            f"{file} does not hold inputs: pixels are {kind} "
+            f"{list(pixel_values.shape)} and the grid {str(grids)[:80]}; float32 "
+            "[patches, pixels of one] and a grid of sizes from 1 are needed."
+        )
     patches = sum(t * h * w for t, h, w in grids)
     if patches != pixel_values.shape[0]:
         raise MmparityError(

@@ -48,6 +48,12 @@ def test_round_trip_keeps_bits_order_and_meta(sides: Sides, trace: Path) -> None
         assert reader.read(name).dtype == tensor.dtype
 
 
+def test_a_dtype_that_is_never_written_is_not_read(trace: Path) -> None:
+    edit(trace, lambda m: m["records"][1].update(dtype="complex64"))
+    with pytest.raises(MmparityError, match="is 'complex64', which a trace cannot"):
+        TraceReader(trace)
+
+
 def test_later_changes_and_layouts_do_not_reach_the_trace(
     sides: Sides, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from mmparity.errors import MmparityError
 from mmparity.workload.cases import CASES, Case, Photograph, noise_case
-from mmparity.workload.inputs import Geometry, read_inputs, write_inputs
+from mmparity.workload.inputs import METADATA_KEY, Geometry, read_inputs, write_inputs
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -70,6 +70,26 @@ def test_changed_pixels_are_noticed(tmp_path: Path) -> None:
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(MmparityError, match="was changed"):
+        read_inputs(file)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "grid"),
+    [
+        (torch.zeros(4, 6, dtype=torch.complex64), [[1, 2, 2]]),
+        (torch.zeros(4, 6, dtype=torch.int32), [[1, 2, 2]]),
+        (torch.zeros(4), [[1, 2, 2]]),
+        (torch.zeros(4, 6), [[-1, -2, 2]]),
+        (torch.zeros(4, 6), []),
+    ],
+)
+def test_pixels_and_grids_of_another_kind_are_refused(
+    tmp_path: Path, pixels: torch.Tensor, grid: list[list[int]]
+) -> None:
+    metadata = {"grid_thw": grid, "pixels_digest": "x", "description": "x"}
+    file = tmp_path / "x.safetensors"
+    save_file({"pixel_values": pixels}, file, {METADATA_KEY: json.dumps(metadata)})
+    with pytest.raises(MmparityError, match=r"float32 .* are needed"):
         read_inputs(file)
 
 

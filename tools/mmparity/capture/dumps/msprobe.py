@@ -8,7 +8,6 @@ holds any other object is refused before it is built.
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Iterator
@@ -19,13 +18,16 @@ from typing import Any
 import torch
 
 from mmparity.errors import MmparityError
+from mmparity.stored_json import read_json
+from mmparity.trace.format import STORED_AS
 
 INDEX = "dump.json"
 TENSORS = "dump_tensor_data"
 INDEX_LIMIT = 256 << 20
 TENSOR_LIMIT = 8 << 30
 _CALL = re.compile(
-    r"Module\.(?:(?P<path>.+)\.)?(?P<kind>[^.]+)\.forward\.(?P<number>\d+)", re.ASCII
+    r"Module\.(?:(?P<path>.+)\.)?(?P<kind>[^.]+)\.forward\.(?P<number>\d{1,9})",
+    re.ASCII,
 )
 _DATA = re.compile(r"[\w.\-\[\]]{1,250}\.pt", re.ASCII)
 _AGAIN = "Dump again: level L0, task tensor, data_mode all."
@@ -61,10 +63,15 @@ class Dump:
         self.folder = find_dump(folder)
         self.file = self.folder / INDEX
         raw = _read_index(self.file)
-        if raw.get("task") != "tensor" or raw.get("framework") != "pytorch":
+        task, framework = (repr(raw.get(name))[:40] for name in ("task", "framework"))
+        if (task, framework) != ("'tensor'", "'pytorch'"):
             raise MmparityError(
-                f"{self.file} is of task {raw.get('task')!r} and framework "
-                f"{raw.get('framework')!r}; tensors of pytorch are needed. {_AGAIN}"
+                f"{self.file} is of task {task} and framework {framework}; tensors of "
+                f"pytorch are needed, and other tasks keep none. {_AGAIN}"
+            )
+        if not (self.folder / TENSORS).is_dir():
+            raise MmparityError(
+                f"{self.folder} has no {TENSORS}: copy that folder too. {_AGAIN}"
             )
         self.calls = tuple(self._calls(raw.get("data")))
         if not self.calls:
@@ -84,7 +91,14 @@ class Dump:
         if (str(tensor.dtype), list(tensor.shape)) != said:
             raise MmparityError(
                 f"{self.folder / TENSORS / name} is {tensor.dtype} "
-                f"{list(tensor.shape)}, but {INDEX} says {said[0]} {said[1]}."
+                f"{list(tensor.shape)}, but {INDEX} says {said[0][:40]} "
+                f"{str(said[1])[:80]}."
+            )
+        if tensor.dtype not in STORED_AS or tensor.layout != torch.strided:
+            allowed = ", ".join(map(str, STORED_AS))
+            raise MmparityError(
+                f"{self.folder / TENSORS / name} is {tensor.dtype} in the layout "
+                f"{tensor.layout}; a trace cannot hold it. Allowed: {allowed}."
             )
         return tensor
 
@@ -123,8 +137,7 @@ def find_dump(folder: Path) -> Path:
 
 
 def _indexes(folder: Path) -> list[Path]:
-    found = sorted(Path(folder).rglob(INDEX))
-    return [file for file in found if (file.parent / TENSORS).is_dir()]
+    return sorted(Path(folder).rglob(INDEX))
 
 
 def _of(entry: dict[str, Any], name: str, kind: type) -> Any:
@@ -133,11 +146,8 @@ def _of(entry: dict[str, Any], name: str, kind: type) -> Any:
 
 
 def _read_index(file: Path) -> dict[str, Any]:
-    try:
-        _check_file(file, INDEX_LIMIT)
-        raw = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise MmparityError(f"{file} cannot be read: {error}") from error
+    _check_file(file, INDEX_LIMIT)
+    raw = read_json(file)
     if not isinstance(raw, dict):
         raise MmparityError(f"{file} is not an index of msprobe.")
     return raw

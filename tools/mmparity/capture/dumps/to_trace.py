@@ -31,6 +31,7 @@ from mmparity.workload.implementations import Implementation
 BLOCK = "blocks.{i}"
 UNSEEN = ("", "patch_embed", BLOCK, "merger", "deepstack_merger_list.{i}")
 """The root, and modules that vLLM compiles: they are called around msprobe's hooks."""
+FIRST_NORM = "blocks.0.norm1"
 ATTENTION = f"{BLOCK}.attn.attn"
 POSITIONS = {"query": 0, "key": 1, "value": 2}
 """Of arguments with a name in the name maps that callers give by position."""
@@ -83,10 +84,10 @@ def calls_of(dump: Dump, subject: Subject) -> dict[str, Call]:
 
 def dtype_of(calls: dict[str, Call]) -> str:
     """The dtype that the tower ran in."""
-    call = calls.get("blocks.0.norm1")
+    call = calls.get(FIRST_NORM)
     entry = call.outputs[0] if call and call.outputs else None
     if not isinstance(entry, dict):
-        raise MmparityError("the dump has no module blocks.0.norm1 with an output.")
+        raise MmparityError(f"the dump has no module {FIRST_NORM} with an output.")
     return str(entry.get("dtype")).removeprefix("torch.")
 
 
@@ -115,7 +116,7 @@ def _of_forward(dump: Dump, subject: Subject) -> Iterator[tuple[str, Call]]:
         if call.path.startswith(prefix)
     ]
     counts = Counter(call.path for call in calls)
-    forwards = counts.get("blocks.0.norm1", 1)
+    forwards = counts.get(FIRST_NORM, 1)
     if not 0 <= subject.number < forwards:
         raise MmparityError(
             f"{dump.file} has {forwards} forwards of the tower; there is no number "
@@ -138,11 +139,26 @@ def _of_forward(dump: Dump, subject: Subject) -> Iterator[tuple[str, Call]]:
 
 
 def _prefix(calls: Sequence[Call], family: models.Family) -> str:
-    """What stands before the tower in the paths: msprobe may see the whole model."""
-    for prefix in (*family.prefixes, ""):
-        if any(call.path.startswith(f"{prefix}blocks.0.") for call in calls):
-            return prefix
-    return ""
+    """What stands before the tower in the paths.
+
+    msprobe may see the tower alone, the whole model, a list of models (``0.``), or one
+    that another wraps (``module.``): the tower is where its blocks are.
+    """
+    found = dict.fromkeys(
+        call.path.removesuffix(FIRST_NORM)
+        for call in calls
+        if f".{call.path}".endswith(f".{FIRST_NORM}")
+    )
+    if len(found) > 1:  # another part of the model has blocks too
+        named = tuple(f".{prefix}" for prefix in family.prefixes)
+        found = {p: None for p in found if f".{p}".endswith(named)} or found
+    if len(found) > 1:
+        names = ", ".join(f"{prefix}{FIRST_NORM}" for prefix in list(found)[:4])
+        raise MmparityError(
+            f"the dump has several towers with blocks: {names}. Give msprobe the "
+            "vision tower alone."
+        )
+    return next(iter(found), "")
 
 
 def _parameters(calls: dict[str, Call]) -> dict[str, list[Any]]:
@@ -278,7 +294,7 @@ def other_places(
     """Hook point, module and tap of values that another module received unchanged."""
     norm = _layout_of(names, f"{BLOCK}.norm1")
     first = Tap("", "input.0", norm)
-    yield "embeddings", "blocks.0.norm1", first
+    yield "embeddings", FIRST_NORM, first
     for number in range(1, depth):
         yield f"blocks.{number - 1}", f"blocks.{number}.norm1", first
     for last in ("merger.ln_q", "merger.norm"):

@@ -228,6 +228,46 @@ def test_a_dump_gives_every_hook_point_that_modules_tell(
     assert case["grid_thw"] == [[1, 4, 4]]
 
 
+@pytest.mark.parametrize(
+    "prefix", ["0.", "module.", "1.module.", "0.visual.", "module.model.visual."]
+)
+def test_the_tower_is_where_its_blocks_are(
+    tmp_path: Path, compare: Compare, inputs: Path, prefix: str
+) -> None:
+    old = Writer(tmp_path / "old").write(tower())
+    new = Writer(tmp_path / "new").write(tower(prefix=prefix))
+    result, found = compare(old, new, "--inputs", inputs)
+    assert result.exit_code == 0, result.output
+    assert len(found["cases"][0]["layers"]) == 36
+
+
+@pytest.mark.parametrize(("other", "status"), [("audio.", 0), ("draft.visual.", 2)])
+def test_blocks_of_another_part_are_told_from_the_towers(
+    tmp_path: Path, compare: Compare, inputs: Path, other: str, status: int
+) -> None:
+    old = Writer(tmp_path / "old").write(tower())
+    calls = {**tower(1, f"0.{other}"), **tower(prefix="0.visual.")}
+    new = Writer(tmp_path / "new").write(calls)
+    result, _ = compare(old, new, "--inputs", inputs)
+    assert result.exit_code == status, result.output
+    if status:
+        assert "several towers with blocks: 0.draft.visual.blocks.0" in result.stderr
+
+
+def test_a_dump_of_statistics_is_told_to_be_one(
+    tmp_path: Path, compare: Compare
+) -> None:
+    """msprobe writes no folder of tensors then."""
+    dump = Writer(tmp_path / "old").write(tower())
+    folder = dump / "step0" / "rank0"
+    shutil.rmtree(folder / "dump_tensor_data")
+    _edit(folder, lambda content: content.update(task="statistics"))
+    result, _ = compare(dump, dump)
+    assert result.exit_code == 2
+    assert "is of task 'statistics'" in result.stderr
+    assert "Dump again: level L0, task tensor" in result.stderr
+
+
 def test_a_difference_in_a_dump_is_found_at_its_hook_point(
     tmp_path: Path, compare: Compare, inputs: Path
 ) -> None:
@@ -339,6 +379,12 @@ def _data(folder: Path) -> Path:
     return folder / "dump_tensor_data" / NORM
 
 
+def _store(folder: Path, tensor: torch.Tensor) -> None:
+    """Another tensor in place of a norm's output, as the index says."""
+    torch.save(tensor, _data(folder))
+    _edit(folder, lambda c: _entry(c).update(dtype=str(tensor.dtype)))
+
+
 HOSTILE: dict[str, Callable[[Path], object]] = {
     "not a tensor that can be read safely": lambda f: _data(f).write_bytes(
         pickle.dumps(_Runs())
@@ -366,9 +412,22 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
             data={k: v for k, v in c["data"].items() if ".blocks." not in k}
         ),
     ),
-    "recursion": lambda f: (f / "dump.json").write_text("[" * 100_000),
+    "RecursionError|recursion|brackets": lambda f: (f / "dump.json").write_text(
+        "[" * 100_000
+    ),
     "cannot be read": lambda f: (f / "dump.json").write_text("{"),
     "larger than 268435456": lambda f: os.truncate(f / "dump.json", 1 << 40),
+    "cannot be read: Exceeds the limit": lambda f: (f / "dump.json").write_text(
+        (f / "dump.json").read_text().replace("32]", f"{'1' * 5000}]", 1)
+    ),
+    "has no dump_tensor_data": lambda f: shutil.rmtree(f / "dump_tensor_data"),
+    "is torch.complex64 in the layout torch.strided; a trace cannot hold it": (
+        lambda f: _store(f, torch.zeros(TOKENS, 1, WIDTH, dtype=torch.complex64))
+    ),
+    "is torch.float32 in the layout torch.sparse_coo": lambda f: _store(
+        f, torch.zeros(TOKENS, 1, WIDTH).to_sparse()
+    ),
+    "is of task 17 and framework": lambda f: _edit(f, lambda c: c.update(task=17)),
     "has 2 dumps": lambda f: shutil.copytree(f, f.parent / "rank1"),
 }
 

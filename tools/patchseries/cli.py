@@ -292,7 +292,9 @@ def test_upstream(project: Project) -> None:
     bad = 0
     for name in series_names(project):
         for file in compare_upstream(project, name, _progress):
-            _say(f"{file.path}: {file.problem or f'{file.passed} pass on both trees'}")
+            _say(f"{file.path}: {file.summary}")
+            for test in file.failing:
+                _say(f"  {test}: fails on both")
             for test, before, after in file.differing:
                 _say(f"  {test}: {before} before, {after} after")
             bad += bool(file.problem or file.differing)

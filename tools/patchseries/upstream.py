@@ -17,27 +17,37 @@ class Upstream:
     """One test file on both trees.
 
     Attributes:
-        passed: tests that pass on the pristine tree.
+        passed: how many pass on both.
+        failing: tests that fail on both: what this machine lacks, or upstream's own.
         differing: test -> (outcome before, outcome after) where they differ.
         problem: why it proves nothing, empty when it does.
     """
 
     path: str
     passed: int = 0
+    failing: tuple[str, ...] = ()
     differing: tuple[tuple[str, str, str], ...] = ()
     problem: str = ""
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        failing = f", {len(self.failing)} fail on both" if self.failing else ""
+        return self.problem or f"{self.passed} pass on both trees{failing}"
 
 
 def compare_upstream(
     project: Project, name: str, say: Callable[[str], None]
 ) -> list[Upstream]:
-    """Run the test files that `[source.tests] upstream` names on both trees.
+    """Run the tests that `[source.tests] upstream` names on both trees.
 
     Tests that a patch adds have no result before and are left to red-green.
     """
     found = []
     with walk(project, name) as one, ExitStack() as stack:
         bench = Bench(project, one, stack)
+        if not bench.setup.upstream:
+            return [Upstream(name, problem=f"{project.pins} names no tests of it")]
         for path in bench.setup.upstream:
             runs = []
             for title, tree in (
@@ -60,6 +70,8 @@ def _judge(path: str, before: Run | str, after: Run | str) -> Upstream:
         for test, outcome in before.tests.items()
         if outcome != after.tests.get(test, "missing")
     )
-    passed = before.of("ok")
-    problem = "" if passed else "no test passes on the pristine tree"
-    return Upstream(path, len(passed), differing, problem)
+    changed = {test for test, _, _ in differing}
+    passed = [test for test in before.of("ok") if test not in changed]
+    failing = {*before.of("failure"), *before.of("error")} - changed
+    problem = "" if before.of("ok") else "no test passes on the pristine tree"
+    return Upstream(path, len(passed), tuple(sorted(failing)), differing, problem)

@@ -8,7 +8,7 @@ be the checkpoint's numbers, bit for bit, and padded lanes exactly zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mmparity.trace import hook_points
 from mmparity.trace.hook_points import HookPoint, pattern_of
 from mmparity.trace.layout import Geometry, LayoutError, execute, plan
 from mmparity.workload import checkpoint
+from mmparity.workload.quantized import PER_OUTPUT
 
 PROVABLE_NUMEL = 4e8
 """Weights of up to so many numbers are compared with the checkpoint's."""
@@ -94,29 +95,32 @@ THREE = tuple(f"{BLOCK}.attn.{name}" for name in "qkv")
 
 @dataclass(frozen=True)
 class Proof:
-    """How many parameters are the checkpoint's, and what is wrong with others."""
+    """How many parameters are the checkpoint's, and what is wrong with others.
 
-    proven: int
+    ``proven`` is None where padded lanes alone were looked at.
+    """
+
+    proven: int | None
     wrong: dict[str, str]
 
 
 def prove_encoder(
     encoder: Encoder, directory: Path, config: Any, ranks: Ranks
-) -> Proof | None:
-    """The proof of an encoder's weights; None where they are not looked at.
+) -> Proof:
+    """The proof of an encoder's weights, or of their padded lanes alone.
 
     Quantised ones are laid out anew by their operator, and to read a whole tower
-    again takes longer than a case.
+    again takes longer than a case; lanes are few, and need no checkpoint.
     """
     parameters = {
         encoder.hook_map.stored_name(name): parameter
         for name, parameter in encoder.model.named_parameters()
     }
     numel = sum(parameter.numel() for parameter in parameters.values())
-    if numel > PROVABLE_NUMEL or checkpoint.quantization_of(directory, config):
-        return None
     known = encoder.hyper_parameters
     geometry = Geometry(known["num_heads"] // ranks.shards, known["head_size"])
+    if numel > PROVABLE_NUMEL or checkpoint.quantization_of(directory, config):
+        return prove_lanes(parameters, geometry)
     stored = dict(checkpoint.vision_weights(directory, config))
     return prove(parameters, stored, geometry, ranks.shard, ranks.shards)
 
@@ -132,13 +136,46 @@ def prove(
 
     ``geometry`` is that of one rank.
     """
+
+    def check(name: str, loaded: torch.Tensor) -> None:
+        _check(name, loaded, stored, geometry, (rank, ranks))
+
+    wrong = _wrong(parameters, check)
+    return Proof(len(parameters) - len(wrong), wrong)
+
+
+def prove_lanes(parameters: Mapping[str, torch.Tensor], geometry: Geometry) -> Proof:
+    """Whether the padded lanes of loaded parameters, quantised ones too, are zero.
+
+    ``geometry`` is that of one rank.
+    """
+
+    def check(name: str, loaded: torch.Tensor) -> None:
+        module, _, kind = name.rpartition(".")
+        layer = LAYERS.get(pattern_of(module))
+        if layer is None or kind not in PER_OUTPUT:
+            return
+        if kind == "weight" and loaded.dtype == torch.int8:
+            loaded = loaded.t()  # as W8A8's operator takes it
+        if not layer.by_inputs:
+            _canonical(_outputs_last(loaded), layer.outputs, geometry)
+        elif kind == "weight":
+            _canonical(loaded, layer.inputs, geometry)
+
+    return Proof(None, _wrong(parameters, check))
+
+
+def _wrong(
+    parameters: Mapping[str, torch.Tensor], check: Callable[[str, torch.Tensor], None]
+) -> dict[str, str]:
+    """Name of each parameter that ``check`` refuses -> why."""
     wrong = {}
     for name, loaded in parameters.items():
         try:
-            _check(name, loaded.detach(), stored, geometry, (rank, ranks))
+            check(name, loaded.detach())
         except (LayoutError, KeyError, RuntimeError) as error:
             wrong[name] = str(error).split("\n", 1)[0]
-    return Proof(len(parameters) - len(wrong), wrong)
+    return wrong
 
 
 def _check(
@@ -162,9 +199,8 @@ def _check(
         expected = _canonical(exact, layer.inputs, whole)
         got = _canonical(loaded, layer.inputs, geometry)
     else:
-        exact, loaded = (x.t() if x.dim() > 1 else x[None] for x in (exact, loaded))
-        expected = _canonical(exact, layer.outputs, whole)
-        got = _canonical(loaded, layer.outputs, geometry)
+        expected = _canonical(_outputs_last(exact), layer.outputs, whole)
+        got = _canonical(_outputs_last(loaded), layer.outputs, geometry)
     _equal(got, shard(expected, layer.point, *place))
 
 
@@ -183,6 +219,11 @@ def _from_checkpoint(
     if not parts or missing:
         raise LayoutError(f"the checkpoint has no {(missing or [name])[0]}")
     return torch.cat([stored[part] for part in parts])
+
+
+def _outputs_last(parameter: torch.Tensor) -> torch.Tensor:
+    """A parameter, [outputs] or [outputs, inputs], laid out as its layer's outputs."""
+    return parameter.t() if parameter.dim() > 1 else parameter[None]
 
 
 def _canonical(

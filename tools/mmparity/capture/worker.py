@@ -156,7 +156,7 @@ def _capture(
     item: CaptureJob,
     meta: TraceMeta,
     graft: Graft | None,
-    proof: Proof | None,
+    proof: Proof,
 ) -> None:
     inputs = read_inputs(Path(item.inputs))
     emit(Event("capturing", case=item.case, dtype=item.dtype))
@@ -168,7 +168,7 @@ def _capture(
         watched, sink = observed(encoder, writer, ranks)
         with capturing(watched, meta.depth, sink, graft) as report:
             captured = _seconds(watched, inputs, meta.device)
-        for name, reason in (proof.wrong if proof else {}).items():
+        for name, reason in proof.wrong.items():
             writer.unmatched(name, f"loaded weights: {reason}", explained=False)
         seen = {"scale": report.scale, "padded_head_size": report.padded_head_size}
         if report.padded_head_size is None:  # a module says it, no operator
@@ -179,7 +179,7 @@ def _capture(
             seconds=captured - report.seconds if seconds is None else seconds,
             hyper_parameters={**encoder.hyper_parameters, **seen},
             not_grafted={} if graft is None else dict(graft.missed),
-            proven_weights=proof.proven if proof else None,
+            proven_weights=proof.proven,
             counts=_counts(encoder, inputs) if item.counted else None,
         )
     emit(

@@ -97,7 +97,8 @@ class TraceMeta:
         quantization: how its linear layers are quantised; empty where they are not.
         tensor_parallel: number of ranks that the encoder was spread over.
         proven_weights: number of loaded parameters that are the checkpoint's, bit for
-            bit, once un-padded, split and put together; None where not looked at.
+            bit, once un-padded, split and put together; None where padded lanes alone
+            were looked at.
         not_grafted: of a grafted trace, hook points that could not be fed the other
             side's tensor, with the reason.
         modules: path of each module -> name of its class. Empty in a result, and

@@ -36,6 +36,10 @@ DTYPES = {
     "input_offset": (torch.int8, *FLOATS),
 }
 """Of a quantised layer's parameters; the others are floats."""
+PER_OUTPUT = frozenset(
+    ("weight", "bias", "weight_scale", "weight_offset", "quant_bias", "deq_scale")
+)
+"""A linear layer's parameters that have an entry, or a row, for each output."""
 Shape = tuple[int, ...]
 
 

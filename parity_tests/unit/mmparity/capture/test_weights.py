@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from mmparity.capture.weights import Proof, prove
+from mmparity.capture.weights import PROVABLE_NUMEL, Proof, prove, prove_encoder
+from mmparity.encoders import ALONE, Encoder, hook_map_of
 from mmparity.trace.layout import Geometry
+from mmparity.workload.implementations import get
+from mmparity.workload.quantized import DESCRIPTION, W8A8, quantize
+from mmparity.workload.seeded import vision_config
 
 Tensors = dict[str, torch.Tensor]
 HEADS, SIZE, WIDTH, MLP = 4, 6, 10, 8
@@ -135,3 +141,85 @@ def test_a_parameter_that_the_checkpoint_lacks_is_wrong() -> None:
     assert proof(found, stored).wrong == {
         "blocks.0.extra.weight": "the checkpoint has no blocks.0.extra.weight"
     }
+
+
+def as_operator_takes_it(layer: str, stored: Tensors) -> Tensors:
+    """W8A8 with padded heads, as it is after loading: weights transposed."""
+    found = {}
+    made = quantize(layer, stored[f"{layer}.weight"], stored[f"{layer}.bias"])
+    for name, x in made.items():
+        if name.endswith(".weight"):
+            found[name] = pad_heads(x, int(layer == PROJ), SIZE + 2).t().contiguous()
+        elif layer == QKV and x.numel() > 1:
+            found[name] = pad_heads(x, 0, SIZE + 2).flatten()
+        else:
+            found[name] = x
+    return found
+
+
+def proof_of_lanes(found: Tensors, folder: Path) -> Proof:
+    """That of an encoder which nobody compares with its checkpoint."""
+    model = nn.Module()
+    for name, value in found.items():
+        *path, last = name.split(".")
+        module = model
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module.get_submodule(part)
+        module.register_parameter(last, nn.Parameter(value, requires_grad=False))
+    config = vision_config("qwen2.5-vl-7b")
+    known = {"num_heads": HEADS, "head_size": SIZE}
+    names = hook_map_of(get("unified"), config)
+    encoder = Encoder(model, names, lambda pixels, grid: None, known)
+    return prove_encoder(encoder, folder, config, ALONE)
+
+
+def large_tower() -> Tensors:
+    """Over the limit by one parameter that takes no memory."""
+    others = torch.zeros(1).expand(int(PROVABLE_NUMEL))
+    return loaded(checkpoint(), SIZE + 2) | {"merger.mlp.2.weight": others}
+
+
+def quantised_tower(folder: Path) -> Tensors:
+    (folder / DESCRIPTION).write_text(f'{{"visual.{QKV}.weight": "{W8A8}"}}')
+    stored = checkpoint()
+    return as_operator_takes_it(QKV, stored) | as_operator_takes_it(PROJ, stored)
+
+
+def last_lane(name: str, x: torch.Tensor) -> torch.Tensor:
+    """A padded lane of a parameter, to be written to."""
+    rows = x.t() if x.dtype == torch.int8 else x
+    return rows[..., -1] if name.startswith(PROJ) else rows[-1]
+
+
+KINDS = ("weight", "weight_scale", "weight_offset", "quant_bias", "deq_scale")
+
+
+def test_padded_lanes_of_towers_that_are_not_compared_are_proven(
+    tmp_path: Path,
+) -> None:
+    assert proof_of_lanes(large_tower(), tmp_path) == Proof(None, {})
+    assert proof_of_lanes(quantised_tower(tmp_path), tmp_path) == Proof(None, {})
+
+
+@pytest.mark.parametrize("name", [f"{QKV}.weight", f"{QKV}.bias", f"{PROJ}.weight"])
+def test_a_lane_that_is_not_zero_in_a_large_tower_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    found = large_tower()
+    last_lane(name, found[name]).fill_(1e-30)
+    result = proof_of_lanes(found, tmp_path)
+    assert list(result.wrong) == [name]
+    assert "padded lanes are not zero" in result.wrong[name]
+
+
+@pytest.mark.parametrize("name", [*(f"{QKV}.{k}" for k in KINDS), f"{PROJ}.weight"])
+def test_a_lane_that_is_not_zero_in_a_quantised_tower_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    found = quantised_tower(tmp_path)
+    last_lane(name, found[name]).fill_(1)
+    result = proof_of_lanes(found, tmp_path)
+    assert list(result.wrong) == [name]
+    assert "padded lanes are not zero" in result.wrong[name]

@@ -16,13 +16,14 @@ from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
 from patchseries.files import disk_errors, whole_folder
 from patchseries.folder import digest, file_digests, read_series, series_names
-from patchseries.git import Git, drop_abandoned, scratch
+from patchseries.git import Git
 from patchseries.locks import locked
 from patchseries.package import in_scope
 from patchseries.places import open_target, require_package
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import short
+from patchseries.scratch import drop_abandoned, scratch
 from patchseries.series import Series
 from patchseries.sources import Source
 from patchseries.stage import (

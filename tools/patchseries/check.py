@@ -16,7 +16,7 @@ from patchseries.export import commits_after, export
 from patchseries.fetch import require_pristine
 from patchseries.folder import read_lines, read_series, read_utf8, series_names
 from patchseries.gates import Say, check_gates
-from patchseries.git import Git, scratch
+from patchseries.git import Git
 from patchseries.independence import check_independence
 from patchseries.lint import Finding, lint_content, lint_series
 from patchseries.places import open_target
@@ -24,6 +24,7 @@ from patchseries.project import Project
 from patchseries.receipt import read_receipt
 from patchseries.red_green import check_red_green
 from patchseries.removal import check_removal
+from patchseries.scratch import scratch
 from patchseries.series import Series
 from patchseries.sources import read_sources
 from patchseries.tables import expected_files

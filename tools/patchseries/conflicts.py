@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from patchseries.classify import Snapshot
 from patchseries.elsewhere import Elsewhere
 from patchseries.git import Git
+from patchseries.scratch import scratch_folder
 from patchseries.series import FileChange, Patch, file_sections
 from patchseries.walk import TESTS
 
@@ -45,8 +44,8 @@ def explain(
 
 def _places(git: Git, change: FileChange, found: str) -> Iterator[str]:
     assert change.old is not None and change.new is not None
-    with TemporaryDirectory(prefix="patchseries-") as folder:
-        sides = [Path(folder, name) for name in ("tree", "base", "patch")]
+    with scratch_folder() as folder:
+        sides = [folder / name for name in ("tree", "base", "patch")]
         blobs = (found, change.old[1], change.new[1])
         for side, blob in zip(sides, blobs, strict=True):
             side.write_bytes(git.output("cat-file", "blob", blob))

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
+from patchseries.scratch import scratch_folder
 from patchseries.series import AUTHOR, DATE, without_trailers
 
 # -k keeps the [Tags] of a title, also through `git am -k`; a rename is written as what
@@ -86,11 +85,11 @@ def export(git: Git, base: str, commits: Sequence[Commit]) -> list[bytes]:
     for commit in commits:
         message = without_trailers(commit.message, _NOT_EXPORTED)
         tip = git.commit(commit.tree, tip, message, AUTHOR, DATE)
-    with tempfile.TemporaryDirectory(prefix="patchseries-") as folder:
-        git("format-patch", *FORMAT, "--numbered-files", "-o", folder, f"{base}..{tip}")
+    with scratch_folder() as folder:
+        out = ("--numbered-files", "-o", str(folder))
+        git("format-patch", *FORMAT, *out, f"{base}..{tip}")
         return [
-            Path(folder, str(number)).read_bytes()
-            for number in range(1, len(commits) + 1)
+            (folder / str(number)).read_bytes() for number in range(1, len(commits) + 1)
         ]
 
 

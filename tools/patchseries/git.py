@@ -10,18 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
-import tempfile
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from patchseries.errors import GitError, PatchseriesError
-from patchseries.files import disk_errors
-from patchseries.locks import inherited, locked_file
+from patchseries.locks import inherited
 
 OLDEST_GIT = (2, 32)  # the first with GIT_CONFIG_GLOBAL
 
@@ -211,51 +206,14 @@ class Git:
 
 
 @cache
-def _require_recent_git() -> None:
+def require_recent_git() -> None:
+    """Refuse a git that lacks what this tool asks of it."""
     words = Git(Path("/"))("version").split()
     version = tuple(int(n) for n in words[2].split(".")[:2])
     if version < OLDEST_GIT:
         raise PatchseriesError(
             "old-git", f"git {words[2]} is too old", "install git 2.32 or newer"
         )
-
-
-@contextmanager
-def scratch(*alternates: Path) -> Iterator[Git]:
-    """A throw-away bare repository that reads, and never writes, other ones.
-
-    Args:
-        alternates: object folders to read from.
-    """
-    _require_recent_git()
-    folder = Path(tempfile.gettempdir()) / f"patchseries-{uuid.uuid4().hex}"
-    drop_abandoned()
-    with locked_file(folder.with_suffix(".lock"), patience_s=30):
-        try:
-            with disk_errors(folder.parent):
-                folder.mkdir(mode=0o700)
-                git = Git(folder, {"GIT_DIR": str(folder)})
-                git("init", "-q", "--bare", "--template=")
-                (folder / "objects/info").mkdir(exist_ok=True)
-                write_alternates(folder / "objects", alternates)
-                yield git
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def drop_abandoned() -> None:
-    """Remove the repositories of killed commands: nobody holds their locks."""
-    made = "patchseries-" + "[0-9a-f]" * 32
-    parent = Path(tempfile.gettempdir())
-    found = {
-        path.with_suffix("")
-        for end in ("", ".lock")
-        for path in parent.glob(made + end)
-    }
-    for folder in found:
-        lock = folder.with_suffix(".lock")
-        with suppress(PatchseriesError, OSError), locked_file(lock, patience_s=0):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_alternates(objects: Path, others: Iterable[Path]) -> None:

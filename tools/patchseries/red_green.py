@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 from patchseries.errors import PatchseriesError
@@ -34,6 +33,7 @@ from patchseries.results import (
     proven,
     tool_versions,
 )
+from patchseries.scratch import scratch_folder
 from patchseries.series import Patch
 from patchseries.sources import TestSetup
 from patchseries.walk import TESTS, Step, Walk, walk
@@ -110,7 +110,7 @@ class Bench:
     def python_path(self) -> list[str]:
         """Folders before the tree on the path."""
         if self._path is None:
-            root = Path(self._stack.enter_context(TemporaryDirectory("-patchseries")))
+            root = self._stack.enter_context(scratch_folder())
             for name, version in self.setup.distributions.items():
                 info = root / f"{name}-{version}.dist-info"
                 info.mkdir()
@@ -204,8 +204,8 @@ def run_tests(bench: Bench, tree: Path, plan: list[str]) -> Run | str:
     environment = dict(tool_environment(tree))
     environment["PYTHONPATH"] = os.pathsep.join(bench.python_path())
     environment["PYTHONDONTWRITEBYTECODE"] = ""
-    with TemporaryDirectory(prefix="patchseries-") as folder:
-        report = Path(folder, "report.xml")
+    with scratch_folder() as folder:
+        report = folder / "report.xml"
         command = [
             sys.executable, "-m", "pytest", "-q", *plugins, "-p", "no:cacheprovider",
             *bench.setup.options, f"--rootdir={tree}", f"--junitxml={report}",

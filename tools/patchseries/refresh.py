@@ -12,11 +12,12 @@ from patchseries.apply import choose_series, held
 from patchseries.errors import PatchseriesError
 from patchseries.export import Commit, commits_after, export, patch_id
 from patchseries.folder import file_digests, read_lines, read_series, series_names
-from patchseries.git import Git, scratch
+from patchseries.git import Git
 from patchseries.losses import require_no_loss
 from patchseries.project import Project
 from patchseries.project_files import ProjectFiles, held_files
 from patchseries.receipt import Receipt, read_receipt, write_receipt
+from patchseries.scratch import scratch
 from patchseries.series import (
     Patch,
     Series,

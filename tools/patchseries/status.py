@@ -11,10 +11,10 @@ from patchseries.apply import choose_series, classify_target
 from patchseries.classify import Classification
 from patchseries.errors import PatchseriesError
 from patchseries.folder import digest
-from patchseries.git import scratch
 from patchseries.places import open_target
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
+from patchseries.scratch import scratch
 from patchseries.switch import is_interrupted
 from patchseries.target import GitTarget, Target
 

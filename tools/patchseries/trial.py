@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from patchseries.errors import PatchseriesError
 from patchseries.fetch import init_repository
@@ -15,6 +13,7 @@ from patchseries.git import Git, State, write_alternates
 from patchseries.project import Project
 from patchseries.red_green import Bench, Run, run_tests, test_paths
 from patchseries.results import FAILED, NOT_RUN, PASSED
+from patchseries.scratch import scratch_folder
 from patchseries.series import AUTHOR, DATE, Patch, Series
 from patchseries.sources import Source
 from patchseries.target import GitTarget, PackageTarget, Target
@@ -109,7 +108,7 @@ def trial(
     if isinstance(target, PackageTarget):
         raise PatchseriesError("no-tests", "an installed package has no tests")
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="patchseries-")))
+        folder = stack.enter_context(scratch_folder())
         init_repository(folder, "series")
         objects = [
             git.folder / "objects",

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from patchseries.fetch import require_pristine
 from patchseries.folder import read_series
 from patchseries.git import Git, State, write_alternates
 from patchseries.project import Project
+from patchseries.scratch import scratch_folder
 from patchseries.series import Patch, Series
 from patchseries.sources import Source, read_sources
 
@@ -91,8 +90,7 @@ def walk(project: Project, name: str) -> Iterator[Walk]:
     if source is None:
         raise PatchseriesError("unknown-source", f"{name} is no pinned tree")
     pristine = require_pristine(project, source)
-    folder = Path(tempfile.mkdtemp(prefix="patchseries-"))
-    try:
+    with scratch_folder() as folder:
         git = Git(folder)
         git("init", "-q", "--template=", "--initial-branch=series")
         (folder / ".git/objects/info").mkdir(exist_ok=True)
@@ -100,8 +98,6 @@ def walk(project: Project, name: str) -> Iterator[Walk]:
         one = Walk(folder, git, source, series)
         _take_steps(one, Git(pristine)("rev-parse", "HEAD"))
         yield one
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _take_steps(one: Walk, base: str) -> None:

@@ -136,3 +136,18 @@ def test_scratch_repositories_of_killed_commands_go(toy, target, tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     toy.apply(target)
     assert [path.name for path in scratch.iterdir()] == ["patchseries-notes"]
+
+
+def test_no_scratch_folder_outlives_the_next_command(toy, tools, tmp_path, monkeypatch):
+    """Whatever a command was at when it was killed: `refresh` has several of them."""
+    scratch, work = tmp_path / "scratch", toy.project.root / "work"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    left, step = set(), 0
+    while not tools.die_at(step, lambda: refresh(toy.project, work, None, None), work):
+        left |= {path.name for path in scratch.iterdir()}
+        words = ["--project", str(toy.project.root), "unapply", "--onto", str(work)]
+        CliRunner().invoke(main, words)  # refused: that tree has commits, no receipt
+        assert not list(scratch.iterdir()), f"killed at step {step}"
+        step += 2
+    assert len(left) > 4

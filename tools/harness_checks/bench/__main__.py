@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from harness_checks.bench import console
-from harness_checks.bench.conditions import conditions
+from harness_checks.bench.conditions import conditions, device_name
 from harness_checks.bench.pair_table import (
     BEGIN,
     END,
@@ -28,6 +28,8 @@ from harness_checks.bench.sides import Setting
 from harness_checks.bench.tables import shown
 from harness_checks.bench.targets import targets
 from harness_checks.doc_blocks import write_between
+from mmparity.encoders.devices import check_present, check_side
+from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.workload.implementations import get
 from mmparity.workload.seeded import seeded_checkpoint
@@ -41,6 +43,31 @@ PAIRS = (
 CHECKPOINTS = Path("build/parity/checkpoints")
 PACKAGES = ("torch", "transformers")
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "encoder-cost.md"
+
+
+def chosen_pairs(only: str, device: str) -> list[tuple[str, str]]:
+    """The pairs with ``only`` in their names that the device, if it is there, runs."""
+    pairs = [pair for pair in PAIRS if device == "cpu" or _runs(pair, device)]
+    chosen = [pair for pair in pairs if only in ":".join(pair)]
+    if not chosen:
+        names = ", ".join(":".join(pair) for pair in pairs)
+        raise click.UsageError(
+            f"--only {only}: none of the pairs of --device {device}: {names}"
+        )
+    try:
+        check_present(device)
+    except MmparityError as error:
+        raise click.UsageError(str(error)) from error
+    return chosen
+
+
+def _runs(pair: tuple[str, str], device: str) -> bool:
+    try:
+        for name in pair:
+            check_side(get(name), device)
+    except MmparityError:
+        return False
+    return True
 
 
 @click.command(context_settings={"max_content_width": 88})
@@ -61,6 +88,7 @@ DOCS = Path(__file__).resolve().parents[3] / "docs" / "encoder-cost.md"
     help="So many of each side share the repeats.",
 )
 @click.option("--threads", default=2, show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--only", default="", help="Pairs old:new with this in their names.")
 @click.option("--sizes", default=1000, show_default=True, help="Image sizes kept?")
 @click.option("--forwards", default=2000, show_default=True, help="Objects kept?")
@@ -72,6 +100,7 @@ def main(
     repeats: int,
     processes: int,
     threads: int,
+    device: str,
     only: str,
     sizes: int,
     forwards: int,
@@ -83,23 +112,26 @@ def main(
     Qwen2.5-VL-7B's vision tower with seeded weights. The Ascend pairs run with
     emulated operators, so only what is around them can be compared, and not in
     float32, which no NPU's attention has. A figure over its target is said, and is
-    no error.
+    no error. With --device cuda the pairs are those without vllm-ascend.
 
     \b
     python -m harness_checks.bench
     python -m harness_checks.bench --only vllm-0.12.0:unified --dtype bfloat16
+    python -m harness_checks.bench --device cuda --processes 1 --sizes 0
     """
+    if docs and device != "cpu":
+        raise click.UsageError("--docs is of figures of a CPU; give --json for others.")
+    pairs = chosen_pairs(only, device)
     options = {"repeats": repeats, "processes": processes, "threads": threads}
     given = conditions("harness_checks.bench", PACKAGES, **options)
+    given["device"] = device_name(device)
     screen = console()
     weights = seeded_checkpoint(CHECKPOINTS, depth=depth)
-    pairs = [pair for pair in PAIRS if only in ":".join(pair)]
-    if not pairs:
-        names = ", ".join(":".join(pair) for pair in PAIRS)
-        raise click.UsageError(f"--only {only}: none of the pairs {names}")
     measured, growth = [], None
     with tempfile.TemporaryDirectory(prefix="mmparity-bench-") as folder:
-        settings = [Setting(dtype, weights, threads, Path(folder)) for dtype in dtypes]
+        settings = [
+            Setting(dtype, weights, threads, Path(folder), device) for dtype in dtypes
+        ]
         for pair, setting in product(pairs, settings):
             if setting.dtype == "float32" and get(pair[0]).float32_attention:
                 continue  # a stand-in's attention over that of native code

@@ -34,6 +34,15 @@ def conditions(module: str, packages: Iterable[str], **options: int) -> dict[str
     }
 
 
+def device_name(device: str) -> str:
+    """``cpu``, or what the device calls itself."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return str(getattr(torch, device).get_device_name())
+
+
 def sentence(of: Mapping[str, Any]) -> str:
     """The same in words, as it stands above a table."""
     machine = of["machine"]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice, product
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from harness_checks.bench.clock import Clock
 from mmparity.encoders import npu_emulation
 from mmparity.encoders.counting import counted
 
@@ -86,8 +86,8 @@ def matrix_products(model: nn.Module, forward: Forward) -> Forward:
             return
         matrix, x = weight.detach().flatten(1), given[0]
         if x.numel() % matrix.shape[1] == 0:
-            found.append((torch.randn(x.numel() // matrix.shape[1], matrix.shape[1],
-                                      dtype=x.dtype), matrix))  # fmt: skip
+            rows = x.numel() // matrix.shape[1]
+            found.append((x.new_empty(rows, matrix.shape[1]).normal_(), matrix))
 
     hooks = [m.register_forward_pre_hook(note) for m in model.modules()]
     try:
@@ -111,8 +111,9 @@ class BetweenProjections:
     operators are left out: how long they take says nothing of an NPU.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.seconds = 0.0
+    def __init__(self, model: nn.Module, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.restart()
         for block in _list(model):
             attention = block.attn
             assert isinstance(attention, nn.Module)
@@ -123,16 +124,24 @@ class BetweenProjections:
 
     def restart(self) -> None:
         """Counts from nothing."""
-        self.seconds = 0.0
+        self._spans: list[tuple[int, Any, Any, float]] = []
+
+    @property
+    def seconds(self) -> float:
+        """What the device has spent there; it must have done all it was given."""
+        return sum(
+            sign * (self.clock.between(start, end) - emulated)
+            for sign, start, end, emulated in self._spans
+        )
 
     def _count(self, module: nn.Module, sign: int) -> None:
         forward = module.forward
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            started, emulated = time.perf_counter(), _emulated_seconds()
+            start, emulated = self.clock.mark(), _emulated_seconds()
             result = forward(*args, **kwargs)
-            own = time.perf_counter() - started - (_emulated_seconds() - emulated)
-            self.seconds += sign * own
+            emulated = _emulated_seconds() - emulated
+            self._spans.append((sign, start, self.clock.mark(), emulated))
             return result
 
         module.forward = timed

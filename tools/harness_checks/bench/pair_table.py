@@ -39,7 +39,7 @@ def rows(measured: Iterable[Mapping[str, Any]]) -> Iterator[Cells]:
                 f"{one['new']} / {one['old']}",
                 one["dtype"],
                 item["title"],
-                *(f"{value:.3f}" for value in (old, new)),
+                *(f"{value:.{3 if value >= 0.1 else 5}f}" for value in (old, new)),
                 ratio_text(item),
                 f"{ratio(item['attention_seconds']):.2f}",
                 f"{new / gemms:.2f}" if gemms else "",

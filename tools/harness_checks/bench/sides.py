@@ -70,6 +70,7 @@ class Setting:
     checkpoint: Path
     threads: int
     folder: Path
+    device: str = "cpu"
 
 
 @contextmanager
@@ -80,6 +81,7 @@ def sides(names: Sequence[str], setting: Setting) -> Iterator[list[Side]]:
         "checkpoint": str(setting.checkpoint.resolve()),
         "dtype": setting.dtype,
         "threads": setting.threads,
+        "device": setting.device,
     }
     each = [{**common, "implementation": n, "trees": trees[n]} for n in names]
     with ExitStack() as stack:

@@ -11,7 +11,6 @@ import json
 import os
 import resource
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from harness_checks.bench import measure
+from harness_checks.bench.clock import Clock
 from mmparity import encoders
 from mmparity.capture.worker import DTYPES
 from mmparity.workload import checkpoint
@@ -33,7 +33,9 @@ class Worker:
     def __init__(self, settings: dict[str, Any]) -> None:
         torch.set_num_threads(settings["threads"])
         implementation = get(settings["implementation"])
-        self.runtime = encoders.start(implementation, settings["trees"], "cpu")
+        self.device = settings["device"]
+        self.clock = Clock.of(self.device)
+        self.runtime = encoders.start(implementation, settings["trees"], self.device)
         self.path = Path(settings["checkpoint"])
         self.config = checkpoint.read_vision_config(self.path)
         self.dtype = DTYPES[settings["dtype"]]
@@ -42,26 +44,22 @@ class Worker:
     def load(self) -> dict[str, Any]:
         """Builds the encoder anew: seconds, and bytes above those held before."""
         self.encoder = None
-        before = _resident()
-        started = time.perf_counter()
-        weights = checkpoint.vision_weights(self.path, self.config)
-        self.encoder = self.runtime.build(self.config, self.dtype, weights)
-        seconds = time.perf_counter() - started
-        self.attention = measure.BetweenProjections(self.encoder.model)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {"seconds": seconds, "bytes": peak - before}
+        held = _Held(self.clock.runtime)
+        seconds = self.clock.seconds(self._build)
+        self.attention = measure.BetweenProjections(self._model(), self.clock)
+        return {"seconds": seconds, "bytes": held.most()}
 
     def time(self, grid: list[list[int]]) -> dict[str, Any]:
         """Seconds of one forward, and those of its attention beside linear layers."""
         forward = self._forward(grid)
         self.attention.restart()
-        seconds = _seconds(forward)
+        seconds = self.clock.seconds(forward)
         return {"seconds": seconds, "attention": self.attention.seconds}
 
     def gemms(self, grid: list[list[int]]) -> dict[str, Any]:
         """Seconds of the forward's matrix products alone, with the same weights."""
         products = measure.matrix_products(self._model(), self._forward(grid))
-        return {"seconds": _seconds(products)}
+        return {"seconds": self.clock.seconds(products)}
 
     def count(self, grid: list[list[int]]) -> dict[str, Any]:
         """What one forward calls, by block where that is asked, and its peak."""
@@ -70,6 +68,10 @@ class Worker:
     def growth(self, sizes: int, forwards: int) -> dict[str, Any]:
         """What stays after many image sizes, and after many forwards."""
         return measure.growth(self._model(), self._forward, sizes, forwards)
+
+    def _build(self) -> None:
+        weights = checkpoint.vision_weights(self.path, self.config)
+        self.encoder = self.runtime.build(self.config, self.dtype, weights)
 
     def _model(self) -> torch.nn.Module:
         assert self.encoder is not None, "load comes first"
@@ -81,7 +83,7 @@ class Worker:
         grid_thw = torch.tensor(grid)
         generator = torch.Generator().manual_seed(0)
         shape = (int(grid_thw.prod(dim=1).sum()), PATCH_VALUES)
-        pixels = torch.randn(shape, generator=generator).to(self.dtype)
+        pixels = torch.randn(shape, generator=generator).to(self.device, self.dtype)
 
         def forward() -> None:
             with torch.inference_mode():
@@ -90,15 +92,28 @@ class Worker:
         return forward
 
 
-def _seconds(action: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+class _Held:
+    """Memory held above what is held when it is made, in bytes.
 
+    On a device that of its tensors, else that of the process.
+    """
 
-def _resident() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+    def __init__(self, runtime: Any) -> None:
+        self.runtime = runtime
+        if runtime is None:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            self.before = pages * resource.getpagesize()
+        else:
+            runtime.reset_peak_memory_stats()
+            self.before = runtime.memory_allocated()
+
+    def most(self) -> int:
+        """The most so far."""
+        if self.runtime is None:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        else:
+            peak = self.runtime.max_memory_allocated()
+        return int(peak - self.before)
 
 
 def main() -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 
+import hypothesis
 import pytest
+
+from mmparity.capture.worker_process import warm_workers
+from mmparity.processes import Starter
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SHARED = ("captures", "towers")
@@ -31,6 +36,11 @@ def _has(device: str) -> bool:
 
         return bool(torch.npu.is_available())
     return torch.cuda.is_available()
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -88,3 +98,10 @@ def _group(item: pytest.Item) -> str:
 def device(pytestconfig: pytest.Config) -> str:
     """The device asked for with ``--device``."""
     return str(pytestconfig.getoption("--device"))
+
+
+@pytest.fixture(scope="session")
+def starter(device: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """Starts workers, as a run does: their packages are imported once for all tests."""
+    with warm_workers(device, tmp_path_factory.mktemp("packages")) as starter:
+        yield starter

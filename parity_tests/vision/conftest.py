@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from mmparity.capture.job import GO, CaptureJob, Event, Job
+from mmparity.capture.job import CaptureJob, Job
+from mmparity.capture.worker_process import run_worker
+from mmparity.processes import Starter
 from mmparity.trace import hook_points
 from mmparity.trace.reader import TraceReader
 from mmparity.workload.cases import Case, Noise
@@ -29,22 +28,9 @@ GRIDS = ((1, 12, 20), (2, 8, 8), (1, 4, 4))
 TOWER_GRIDS = ((1, 8, 12), (2, 4, 4))
 
 
-def run_worker(job: Job, folder: Path) -> None:
-    """Runs a job as ``mmparity run`` does; its error is the test's."""
-    file = folder / "job.json"
-    job.write(file)
-    done = subprocess.run(
-        [sys.executable, "-m", "mmparity.capture.worker", str(file)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
-        input=GO,
-        capture_output=True,
-        text=True,
-    )
-    events = [Event.from_line(line) for line in done.stdout.splitlines()]
-    assert all(events), f"other lines than events: {done.stdout}"
-    last = events[-1] if events else None
-    assert done.returncode == 0, f"{last and last.message}\n{done.stderr[-4000:]}"
-    assert last and last.event == "done"
+def work(job: Job, folder: Path, starter: Starter) -> None:
+    """Runs a job; its error is the test's."""
+    run_worker(job, folder / "job.json", folder / "log", lambda event: None, starter)
 
 
 def errors(trace: TraceReader, oracle: TraceReader) -> dict[str, float]:
@@ -77,10 +63,9 @@ class Captures:
     depth = DEPTH
     grids = GRIDS
     wrong = staticmethod(wrong)
-    work = staticmethod(run_worker)
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, starter: Starter) -> None:
+        self.root, self.starter = root, starter
         self.checkpoint = str(seeded_checkpoint(root, depth=DEPTH))
         media = tuple(Noise(grid, seed) for seed, grid in enumerate(GRIDS))
         self.inputs = str(write_inputs(Case("grids", "seeded noise", media), root))
@@ -123,7 +108,11 @@ class Captures:
             for name in dtypes
         )
         job = Job(implementation, trees, self.checkpoint, jobs, device, DEPTH)
-        run_worker(job, folder)
+        self.work(job, folder)
+
+    def work(self, job: Job, folder: Path) -> None:
+        """Runs a job as ``mmparity run`` does; its error is the test's."""
+        work(job, folder, self.starter)
 
 
 @dataclass
@@ -134,6 +123,7 @@ class Towers:
     """
 
     root: Path
+    starter: Starter
     depth: int = DEPTH
     wrong = staticmethod(wrong)
 
@@ -153,7 +143,7 @@ class Towers:
             trees = {name: str(SOURCES / tree) for name, tree in given.trees.items()}
             folder.mkdir(exist_ok=True)
             job = Job(implementation, trees, "", captures, depth=self.depth, tp=tp)
-            run_worker(replace(job, data_parallel=data_parallel), folder)
+            work(replace(job, data_parallel=data_parallel), folder, self.starter)
         return {model: TraceReader(folder / model) for model in models}
 
     def _capture(self, model: str, dtype: str, out: Path) -> CaptureJob:
@@ -166,16 +156,10 @@ class Towers:
 
 
 @pytest.fixture(scope="session")
-def captures(tmp_path_factory: pytest.TempPathFactory) -> Captures:
-    return Captures(tmp_path_factory.mktemp("vision"))
+def captures(tmp_path_factory: pytest.TempPathFactory, starter: Starter) -> Captures:
+    return Captures(tmp_path_factory.mktemp("vision"), starter)
 
 
 @pytest.fixture(scope="session")
-def towers(tmp_path_factory: pytest.TempPathFactory) -> Towers:
-    return Towers(tmp_path_factory.mktemp("towers"))
-
-
-@pytest.fixture
-def device(request: pytest.FixtureRequest) -> str:
-    """What ``--device`` says."""
-    return str(request.config.getoption("--device"))
+def towers(tmp_path_factory: pytest.TempPathFactory, starter: Starter) -> Towers:
+    return Towers(tmp_path_factory.mktemp("towers"), starter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 # A shell's background job, as the tests may be, ignores it.
@@ -14,11 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent / "run"))
 import test_execute  # noqa: E402
 
 from mmparity import cli  # noqa: E402
+from mmparity.capture import worker_process  # noqa: E402
 from mmparity.run import execute  # noqa: E402
 from mmparity.workload import implementations  # noqa: E402
 
 implementations.IMPLEMENTATIONS.update(test_execute.IMPLEMENTATIONS)
-execute.execute.__defaults__ = (test_execute.COMMAND,)
+worker_process.warm_workers = lambda device, out: nullcontext(test_execute.COMMAND)
 execute.WORKER = test_execute.COMMAND
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmparity import processes
-from mmparity.processes import end_group, started
+from mmparity.processes import started
 
 TOOLS = Path(processes.__file__).parents[1]
 STUBBORN = (
@@ -138,5 +138,5 @@ def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_stubborn_command_is_ended(tmp_path: Path) -> None:
     process = run(STUBBORN, tmp_path / "log")
     assert process.stdout and process.stdout.readline() == "up\n"
-    end_group(process)
+    process.end()
     assert process.returncode == -signal.SIGKILL

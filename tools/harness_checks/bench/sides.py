@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from mmparity.processes import end_group, started, tail_of
+from mmparity.processes import started, tail_of
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.trees import find_trees
 
@@ -59,7 +59,7 @@ def side(settings: dict[str, Any], folder: Path) -> Iterator[Side]:
     try:
         yield Side(process, name, log)
     finally:
-        end_group(process)
+        process.end()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from mmparity.capture.job import GO, CaptureJob, Job
 from mmparity.capture.worker_process import run_worker
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.processes import TOOLS, end_group, started
+from mmparity.processes import TOOLS, started
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.workload.trees import find_trees
 
@@ -183,7 +183,7 @@ def _server(job: ServerJob, work: Path) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        end_group(process)
+        process.end()
 
 
 def _answers(

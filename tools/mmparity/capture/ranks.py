@@ -11,11 +11,10 @@ import os
 import queue
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from mmparity.capture.gather import gather_traces
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER
 from mmparity.errors import MmparityError
-from mmparity.processes import tail_of
+from mmparity.processes import Process, Starter, tail_of
 
 LATE_SECONDS = 3.0
 """So long are the other ranks heard after one failed: it may be their victim."""
@@ -36,7 +35,7 @@ class RankFailed(MmparityError):
 @dataclass
 class _Rank:
     number: int
-    process: subprocess.Popen[str]
+    process: Process
     log: Path
     heard: float
     last: Event | None = None
@@ -49,7 +48,7 @@ class _Rank:
 
 
 def run_ranks(
-    job: Job, emit: Callable[[Event], None], command: Sequence[str] = WORKER
+    job: Job, emit: Callable[[Event], None], starter: Starter = WORKER
 ) -> None:
     """Runs the job on ``job.tp`` ranks and leaves one trace for each capture."""
     with tempfile.TemporaryDirectory(prefix="mmparity-") as folder:
@@ -57,7 +56,7 @@ def run_ranks(
         logs.mkdir(parents=True, exist_ok=True)
         parts = [_job_of(job, number, Path(folder)) for number in range(job.tp)]
         try:
-            _supervise(parts, Path(folder), logs, emit, command)
+            _supervise(parts, Path(folder), logs, emit, starter)
             for number, item in enumerate(job.captures):
                 pieces = [Path(part.captures[number].out) for part in parts]
                 gather_traces(pieces, Path(item.out))
@@ -87,19 +86,17 @@ def _supervise(
     folder: Path,
     logs: Path,
     emit: Callable[[Event], None],
-    command: Sequence[str],
+    starter: Starter,
 ) -> None:
     said: queue.Queue[tuple[int, Event | None]] = queue.Queue()
     ranks: list[_Rank] = []
     try:
         for part in parts:
-            ranks.append(_start(part, folder, logs, said, command))
+            ranks.append(_start(part, folder, logs, said, starter))
         _listen(ranks, said, parts[0].silence_seconds, emit)
     finally:
         for rank in ranks:
-            rank.process.kill()
-        for rank in ranks:
-            rank.process.wait()
+            rank.process.end()
 
 
 def _start(
@@ -107,20 +104,12 @@ def _start(
     folder: Path,
     logs: Path,
     said: queue.Queue[tuple[int, Event | None]],
-    command: Sequence[str],
+    starter: Starter,
 ) -> _Rank:
     assert job.rank is not None
     file, log = folder / f"rank{job.rank}.json", logs / f"rank{job.rank}.log"
     job.write(file)
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [*command, str(file)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            errors="replace",
-        )
+    process = starter.start([str(file)], log, {})
 
     def read(number: int) -> None:
         assert process.stdout is not None

@@ -32,12 +32,15 @@ from mmparity.capture.ranks import run_ranks
 from mmparity.capture.recorder import capturing
 from mmparity.capture.trace_meta import Origins, base_meta, config_of, meta_of
 from mmparity.capture.weights import Proof, prove_encoder
+from mmparity.capture.worker_process import WORKER
 from mmparity.capture.writers import writer_of
 from mmparity.encoders.anatomy import anatomy
 from mmparity.encoders.counting import counted
 from mmparity.encoders.devices import check_dtype, check_present, check_side
 from mmparity.encoders.eager import eager_attention
 from mmparity.errors import MmparityError
+from mmparity.fork_server import forks_of_this
+from mmparity.processes import Starter
 from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import Counts, TraceMeta
 from mmparity.workload import checkpoint
@@ -68,7 +71,8 @@ def main(arguments: list[str]) -> int:
                 _wait_for_turn()
             elif job.tp > 1 and job.rank is None:
                 _wait_for_turn()
-                run_ranks(job, emit)
+                with _starter_of_ranks(job) as starter:
+                    run_ranks(job, emit, starter)
             else:
                 run(job, emit)
         except MmparityError as error:
@@ -114,6 +118,13 @@ def run(job: Job, emit: Emit) -> None:
                 gc.collect()
     finally:
         runtime.close()
+
+
+def _starter_of_ranks(job: Job) -> AbstractContextManager[Starter]:
+    """Forks of this process, which has imported their packages; not on an NPU."""
+    if job.device == "npu":
+        return nullcontext(WORKER)
+    return forks_of_this("mmparity.capture.worker")
 
 
 def _resumed(job: Job, emit: Emit) -> Job:

@@ -8,17 +8,21 @@ with the parent, and its standard error goes to a log file as it comes.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmparity.capture.job import GO, Event, Job
 from mmparity.errors import MmparityError
-from mmparity.processes import TOOLS, end_group, started, tail_of
+from mmparity.fork_server import fork_server
+from mmparity.processes import Command, Starter, tail_of
 
-WORKER = (sys.executable, "-m", "mmparity.capture.worker")
+WORKER = Command((sys.executable, "-m", "mmparity.capture.worker"))
+"""Starts a worker that imports everything itself."""
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads that wait leave their core to the worker that imports meanwhile."""
 
 
 class WorkerFailed(MmparityError):
@@ -37,24 +41,19 @@ class Worker:
         job: Job,
         job_file: Path,
         log: Path,
-        command: Sequence[str] = WORKER,
+        starter: Starter = WORKER,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.implementation, self.log = job.implementation, log
         job.write(job_file)
-        path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
-        self.process = started(
-            [*command, str(job_file.resolve())],
-            log,
-            {**os.environ, **(environment or {}), "PYTHONPATH": path},
-            cwd=TOOLS,
-        )
+        arguments = [str(job_file.resolve())]
+        self.process = starter.start(arguments, log, environment or {})
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        end_group(self.process)
+        self.process.end()
 
     def finish(self, on_event: Callable[[Event], None]) -> None:
         """Hands each event on; returns only if all of the job was done."""
@@ -74,15 +73,29 @@ class Worker:
             raise WorkerFailed(_failure(self.implementation, status, last, self.log))
 
 
+@contextmanager
+def warm_workers(device: str, out: Path) -> Iterator[Starter]:
+    """Starts workers as forks of one process that has imported their packages.
+
+    ``out`` gets its log. An NPU's runtime may not be forked, so its workers import everything themselves.
+    """
+    if device == "npu":
+        yield WORKER
+        return
+    modules = "mmparity.capture.packages", "mmparity.capture.worker"
+    with fork_server(*modules, out / "logs" / "packages.log", WAITING) as server:
+        yield server
+
+
 def run_worker(
     job: Job,
     job_file: Path,
     log: Path,
     on_event: Callable[[Event], None],
-    command: Sequence[str] = WORKER,
+    starter: Starter = WORKER,
 ) -> None:
     """Runs ``job`` and hands each event on; returns only if all of it was done."""
-    with Worker(job, job_file, log, command) as worker:
+    with Worker(job, job_file, log, starter) as worker:
         worker.finish(on_event)
 
 

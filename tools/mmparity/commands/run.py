@@ -13,6 +13,7 @@ from mmparity.commands.options import EPILOG, case_options, implementations, opt
 from mmparity.commands.report import finish
 from mmparity.errors import MmparityError
 from mmparity.locks import held
+from mmparity.processes import Starter
 from mmparity.run.plan import CACHE_GIB
 
 
@@ -65,6 +66,7 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     \b
       mmparity run --cache build/cache
     """
+    from mmparity.capture.worker_process import WORKER, warm_workers
     from mmparity.compare.floors import read_floors
     from mmparity.compare.rejudge import rejudge
     from mmparity.compare.result import write_result
@@ -82,13 +84,17 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     out = plans[0].options.out
     with held(out):
         with ExitStack() as stack:
+            starter: Starter = WORKER
             crew = None
             if ray is not None:
                 from mmparity.run.ray_workers import connected
 
                 crew = stack.enter_context(connected(ray)).workers
+            else:
+                workers = warm_workers(plans[0].options.device, out)
+                starter = stack.enter_context(workers)
             display = stack.enter_context(ProgressDisplay(steps_of(plans)))
-            result = execute(plans, display, crew=crew)
+            result = execute(plans, display, starter, crew=crew)
         if floors is not None:
             result = rejudge(result, floors=floors)
             write_result(result, out)

@@ -23,6 +23,7 @@ from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.trace_meta import Origins, sources_of
 from mmparity.capture.worker_process import Worker
 from mmparity.errors import MmparityError
+from mmparity.processes import Starter
 from mmparity.run.plan import Options
 from mmparity.run.prepare import Subject
 from mmparity.run.trace_cache import Cache, CacheFull, digest_of
@@ -54,11 +55,11 @@ class TraceCache:
         self._configs: dict[str, str] = {}
 
     def crew(
-        self, batch: Sequence[Subject], number: int, command: Sequence[str]
+        self, batch: Sequence[Subject], number: int, starter: Starter
     ) -> CachedCrew:
         """The workers of a batch."""
         self.store.reserve = sum(item.trace_bytes for item in batch)
-        return CachedCrew(batch, number, command, self)
+        return CachedCrew(batch, number, starter, self)
 
     def reuse(self) -> Reuse:
         """What the result says of it."""
@@ -162,10 +163,10 @@ class CachedCrew(LocalCrew):
         self,
         batch: Sequence[Subject],
         number: int,
-        command: Sequence[str],
+        starter: Starter,
         cache: TraceCache,
     ) -> None:
-        super().__init__(batch, number, command, self._without_taken)
+        super().__init__(batch, number, starter, self._without_taken)
         self.cache = cache
         self.looks: dict[str, Look] = {}
 

@@ -24,6 +24,7 @@ from mmparity.compare.result import (
     write_result,
 )
 from mmparity.errors import MmparityError
+from mmparity.processes import Starter
 from mmparity.project import ROOT
 from mmparity.run.graft_run import Target, regraft
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
@@ -40,9 +41,9 @@ if TYPE_CHECKING:
 def execute(
     plans: Sequence[Plan],
     watcher: Watcher,
-    command: Sequence[str] = WORKER,
+    starter: Starter = WORKER,
     *,
-    crew: Callable[[Sequence[Subject], int, Sequence[str]], Crew] | None = None,
+    crew: Callable[[Sequence[Subject], int, Starter], Crew] | None = None,
 ) -> ComparisonResult:
     """Runs the plans and writes ``comparison.json``, also when it is interrupted.
 
@@ -57,8 +58,8 @@ def execute(
     state = RunState()
     try:
         for number, batch in enumerate(batches(subjects)):
-            with crew(batch, number, command) as workers:
-                _run_batch(batch, number, state, watcher, command, workers)
+            with crew(batch, number, starter) as workers:
+                _run_batch(batch, number, state, watcher, starter, workers)
     except KeyboardInterrupt:
         _fill_missing(plans, state, "the run was interrupted")
         watcher.failed("interrupted; what was compared so far is kept")
@@ -106,7 +107,7 @@ def _run_batch(
     number: int,
     state: RunState,
     watcher: Watcher,
-    command: Sequence[str],
+    starter: Starter,
     workers: Crew,
 ) -> None:
     state.captured, state.broken, state.broken_cases = set(), {}, {}
@@ -120,7 +121,7 @@ def _run_batch(
             for target in _compare_pair(item.plan, state, old, new, watcher)
         ]
         job = job_of(batch, number, new)[0] if compared else None
-        _graft(compared, job, state, watcher, command)
+        _graft(compared, job, state, watcher, starter)
         still = needed_after(pairs, index)
         kept = still | {ORACLE} if still else still
         _drop_traces(batch[0].plan.options, state.captured - kept)
@@ -137,7 +138,7 @@ def _graft(
     job: Job | None,
     state: RunState,
     watcher: Watcher,
-    command: Sequence[str],
+    starter: Starter,
 ) -> None:
     """Runs new again where --graft says so, and puts the grafted rows in the cases."""
     targets = [target for target in compared if target.wanted]
@@ -149,7 +150,7 @@ def _graft(
             watcher.event(f"{job.implementation}, fed with old's tensors:", event)
 
     try:
-        grafted = regraft(targets, job, on_event, command)
+        grafted = regraft(targets, job, on_event, starter)
     except MmparityError as error:
         message = f"no grafted rows of {job.implementation}: {error}"
         state.errors.append(message)

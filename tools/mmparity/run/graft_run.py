@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import run_worker
+from mmparity.processes import Starter
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Plan
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.cases import Case
@@ -66,7 +67,7 @@ def regraft(
     targets: Sequence[Target],
     job: Job,
     on_event: Callable[[Event], None],
-    command: Sequence[str],
+    starter: Starter,
 ) -> list[CaseComparison]:
     """The cases of ``targets`` with grafted rows.
 
@@ -90,7 +91,7 @@ def regraft(
     job = replace(job, captures=captures, rank_logs=str((logs / name).resolve()))
     try:
         files = options.out / "jobs" / f"{name}.json", logs / f"{name}.log"
-        run_worker(job, *files, on_event, command)
+        run_worker(job, *files, on_event, starter)
         return [target.merged() for target in targets]
     finally:
         if not options.keep_traces:

@@ -22,6 +22,7 @@ from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.compare.case import compare_traces
 from mmparity.compare.result import build_result, write_result
 from mmparity.errors import MmparityError
+from mmparity.processes import Starter
 from mmparity.project import ROOT
 from mmparity.run.plan import Plan
 from mmparity.run.prepare import Subject, prepare
@@ -52,7 +53,7 @@ def measure_null_pairs(
     plan: Plan,
     implementation: str,
     on_event: Callable[[Event], None],
-    command: Sequence[str] = WORKER,
+    starter: Starter = WORKER,
 ) -> ComparisonResult:
     """Captures ``implementation`` under all conditions and compares it with itself.
 
@@ -72,7 +73,7 @@ def measure_null_pairs(
     threaded = [again.twins["threads"] for again in captures]
     for threads, items in ((1, alone), (several, threaded)):
         part = replace(job, captures=tuple(items), threads=threads)
-        _run(part, job_file, log, threads, on_event, command)
+        _run(part, job_file, log, threads, on_event, starter)
     cases = [pair for again in captures for pair in _pairs(again, several)]
     result = build_result(cases, _provenance(plan, cases, started))
     write_result(result, plan.options.out)
@@ -163,12 +164,12 @@ def _run(
     log: Path,
     threads: int,
     on_event: Callable[[Event], None],
-    command: Sequence[str],
+    starter: Starter,
 ) -> None:
     def named(file: Path) -> Path:
         return file.with_stem(f"{file.stem}-threads{threads}")
 
-    run_worker(job, named(job_file), named(log), on_event, command)
+    run_worker(job, named(job_file), named(log), on_event, starter)
 
 
 def _pairs(again: _Again, threads: int) -> list[CaseComparison]:

@@ -22,7 +22,7 @@ from typing import Any
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.errors import MmparityError
-from mmparity.processes import TOOLS
+from mmparity.processes import TOOLS, Command, Starter
 from mmparity.run.prepare import Subject
 from mmparity.run.workers import RunState, Watcher, job_of
 from mmparity.workload.implementations import ENCODERS
@@ -48,7 +48,7 @@ class Part:
     """A file in the run's folder; a node that reads ``secret`` there shares it."""
     secret: str
     environment: dict[str, str | None]
-    command: tuple[str, ...] | None
+    command: Command | None
     """None: the worker, with the node's own Python."""
 
 
@@ -116,19 +116,19 @@ def _moved(part: Part, folder: Path) -> Job:
 class Cluster:
     """A connected Ray; its ``workers`` take the place of local ones."""
 
-    def __init__(self, ray: Any, command: Sequence[str] | None = None) -> None:
+    def __init__(self, ray: Any, command: Command | None = None) -> None:
         self.ray = ray
-        self.command = tuple(command) if command else None
+        self.command = command
 
     def workers(
-        self, batch: Sequence[Subject], number: int, command: Sequence[str]
+        self, batch: Sequence[Subject], number: int, starter: Starter
     ) -> RayWorkers:
-        """The workers of a batch; ``command`` is the local ones'."""
+        """The workers of a batch; ``starter`` is for local ones."""
         return RayWorkers(self, batch, number)
 
 
 @contextmanager
-def connected(address: str, command: Sequence[str] | None = None) -> Iterator[Cluster]:
+def connected(address: str, command: Command | None = None) -> Iterator[Cluster]:
     """Connects to the cluster at ``address``, or starts one for ``local``."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if EXTRA.is_dir() and str(EXTRA) not in sys.path:

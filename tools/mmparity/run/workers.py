@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Protocol
 
 from mmparity.capture.job import CaptureJob, Event, Job
-from mmparity.capture.worker_process import Worker
+from mmparity.capture.worker_process import WAITING, Worker
 from mmparity.errors import MmparityError
+from mmparity.processes import Starter
 from mmparity.run.plan import ORACLE
 from mmparity.run.prepare import Subject
 from mmparity.types.comparison import CaseComparison
@@ -72,23 +73,17 @@ class Crew(Protocol):
 
 
 class LocalCrew:
-    """The workers of a batch, one capturing at a time.
-
-    At a cut depth, where importing a framework takes longer than its forwards, the
-    next worker imports meanwhile, and threads that wait leave it their core. At full
-    depth it would disturb the times shown.
-    """
+    """The workers of a batch, one capturing at a time; the next imports meanwhile."""
 
     def __init__(
         self,
         batch: Sequence[Subject],
         number: int,
-        command: Sequence[str],
+        starter: Starter,
         adapt: Callable[[Job], Job] = lambda job: job,
     ) -> None:
-        self.batch, self.number, self.command = batch, number, command
+        self.batch, self.number, self.starter = batch, number, starter
         self.adapt = adapt
-        self.ahead = all(item.plan.depth is not None for item in batch)
         self.started: dict[str, Worker] = {}
         self.stack = ExitStack()
 
@@ -103,8 +98,7 @@ class LocalCrew:
         if implementation not in self.started:
             job, job_file, log = job_of(self.batch, self.number, implementation)
             job = self.adapt(job)
-            waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if self.ahead else {}
-            worker = Worker(job, job_file, log, self.command, waiting)
+            worker = Worker(job, job_file, log, self.starter, WAITING)
             self.started[implementation] = self.stack.enter_context(worker)
         return self.started[implementation]
 
@@ -145,7 +139,7 @@ class LocalCrew:
             watcher.event(implementation, event)
 
         with self.start(implementation) as worker:
-            if later and self.ahead:
+            if later:
                 self.start_ahead(later)
             worker.finish(on_event)
         spent = time.monotonic() - started

@@ -20,6 +20,7 @@ from mmparity.capture.ranks import RankFailed, run_ranks
 from mmparity.capture.shards import shard
 from mmparity.encoders.vllm_runtime import backend_of
 from mmparity.errors import MmparityError
+from mmparity.processes import Command
 from mmparity.trace import hook_points
 from mmparity.trace.layout import LayoutError
 from mmparity.trace.reader import TraceReader
@@ -76,7 +77,7 @@ def behave(tmp_path: Path, behaviour: str, silence: float = 60.0) -> list[Event]
         silence_seconds=silence,
         rank_logs=str(tmp_path / "logs"),
     )
-    run_ranks(job, events.append, (sys.executable, str(script)))
+    run_ranks(job, events.append, Command((sys.executable, str(script))))
     return events
 
 
@@ -211,7 +212,7 @@ def test_parts_of_the_ranks_do_not_stay(tmp_path: Path) -> None:
     )
     job = Job("unified", {}, "absent", (item,), tp=2)
     with pytest.raises(MmparityError, match="is not there"):
-        run_ranks(job, lambda event: None, (sys.executable, str(script)))
+        run_ranks(job, lambda event: None, Command((sys.executable, str(script))))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rank.py"]
 
 

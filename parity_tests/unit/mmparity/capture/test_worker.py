@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +13,9 @@ import torch
 from mmparity.capture.job import EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.capture.trace_meta import tree_id
 from mmparity.capture.worker import _error_event
+from mmparity.capture.worker_process import WORKER
+from mmparity.processes import Starter
 from mmparity.workload.seeded import seeded_checkpoint
-
-TOOLS = Path(__file__).resolve().parents[4] / "tools"
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +25,19 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return Job("vllm-0.12.0", {"vllm": "absent"}, str(checkpoint), (capture,))
 
 
-def run_worker(job: Job, tmp_path: Path) -> tuple[int, list[Event], str]:
-    file = tmp_path / "job.json"
+def error_of(job: Job, tmp_path: Path, starter: Starter = WORKER) -> str:
+    file, log = tmp_path / "job.json", tmp_path / "log"
     job.write(file)
-    done = subprocess.run(
-        [sys.executable, "-m", "mmparity.capture.worker", str(file)],
-        env={**os.environ, "PYTHONPATH": str(TOOLS)},
-        input=GO,
-        capture_output=True,
-        text=True,
-    )
-    events = [Event.from_line(line) for line in done.stdout.splitlines()]
-    assert all(events), done.stdout
-    return done.returncode, [event for event in events if event], done.stderr
-
-
-def error_of(job: Job, tmp_path: Path) -> str:
-    code, events, stderr = run_worker(job, tmp_path)
+    process = starter.start([str(file)], log, {})
+    assert process.stdin and process.stdout
+    process.stdin.write(GO)
+    process.stdin.flush()
+    lines = process.stdout.readlines()
+    code = process.wait()
+    process.end()
+    events = [event for event in map(Event.from_line, lines) if event]
+    assert len(events) == len(lines), lines
+    stderr = log.read_text()
     assert code == EXIT_ERROR
     assert (events[-1].event, events[-1].kind) == ("error", "input"), stderr
     assert "Traceback" not in stderr
@@ -56,22 +50,30 @@ def test_a_missing_tree_is_named_with_the_command(job: Job, tmp_path: Path) -> N
     assert "make sources apply" in message
 
 
-def test_a_tree_of_another_release_is_named(job: Job, tmp_path: Path) -> None:
+def test_a_tree_of_another_release_is_named(
+    job: Job, tmp_path: Path, starter: Starter
+) -> None:
     for package in ("vllm", "vllm/platforms"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
-    message = error_of(replace(job, trees={"vllm": str(tmp_path)}), tmp_path)
+    message = error_of(replace(job, trees={"vllm": str(tmp_path)}), tmp_path, starter)
     assert f"vllm-0.12.0 cannot be imported from {tmp_path}" in message
 
 
-def test_a_checkpoint_without_a_file_is_named(job: Job, tmp_path: Path) -> None:
-    assert "config.json" in error_of(replace(job, checkpoint=str(tmp_path)), tmp_path)
+def test_a_checkpoint_without_a_file_is_named(
+    job: Job, tmp_path: Path, starter: Starter
+) -> None:
+    assert "config.json" in error_of(
+        replace(job, checkpoint=str(tmp_path)), tmp_path, starter
+    )
 
 
-def test_inputs_that_are_missing_are_named(job: Job, tmp_path: Path) -> None:
+def test_inputs_that_are_missing_are_named(
+    job: Job, tmp_path: Path, starter: Starter
+) -> None:
     capture = replace(job.captures[0], dtype="float64")
     given = replace(job, implementation="hf", trees={}, captures=(capture,))
-    assert "absent.safetensors" in error_of(given, tmp_path)
+    assert "absent.safetensors" in error_of(given, tmp_path, starter)
 
 
 @pytest.mark.parametrize(
@@ -79,23 +81,27 @@ def test_inputs_that_are_missing_are_named(job: Job, tmp_path: Path) -> None:
     [("hf", "float32"), ("vllm-0.12.0", "float64"), ("unified", "int8")],
 )
 def test_a_dtype_that_does_not_run_is_named(
-    job: Job, tmp_path: Path, implementation: str, dtype: str
+    job: Job, tmp_path: Path, starter: Starter, implementation: str, dtype: str
 ) -> None:
     capture = replace(job.captures[0], dtype=dtype)
     given = replace(job, implementation=implementation, captures=(capture,))
-    message = error_of(given, tmp_path)
+    message = error_of(given, tmp_path, starter)
     assert f"{implementation} does not run in {dtype!r}" in message
 
 
-def test_an_unknown_implementation_is_named(job: Job, tmp_path: Path) -> None:
-    message = error_of(replace(job, implementation="vllm-0.12"), tmp_path)
+def test_an_unknown_implementation_is_named(
+    job: Job, tmp_path: Path, starter: Starter
+) -> None:
+    message = error_of(replace(job, implementation="vllm-0.12"), tmp_path, starter)
     assert "Closest: 'vllm-0.12.0'" in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_a_device_that_is_not_there_is_named(job: Job, tmp_path: Path) -> None:
-    assert "--device cuda" in error_of(replace(job, device="cuda"), tmp_path)
-    message = error_of(replace(job, device="npu"), tmp_path)
+def test_a_device_that_is_not_there_is_named(
+    job: Job, tmp_path: Path, starter: Starter
+) -> None:
+    assert "--device cuda" in error_of(replace(job, device="cuda"), tmp_path, starter)
+    message = error_of(replace(job, device="npu"), tmp_path, starter)
     assert "torch_npu cannot be imported" in message
 
 

@@ -23,6 +23,7 @@ from mmparity import cli
 from mmparity.capture.job import Event
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
+from mmparity.processes import Command
 from mmparity.run import plan as plan_module
 from mmparity.run import planning, ray_workers
 from mmparity.run.execute import execute
@@ -32,7 +33,7 @@ from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import implementations
 
 pytestmark = pytest.mark.usefixtures("ready_traces")
-COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
+COMMAND = Command((sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")))
 NAMES = (
     *("good", "new", "differs", "refuses", "crashes", "dies", "quits", "hangs"),
     *("fragile", "kills"),

@@ -19,6 +19,7 @@ from mmparity.commands import judge
 from mmparity.compare.floors import read_floors
 from mmparity.encoders.eager import attend, eager_attention
 from mmparity.errors import MmparityError
+from mmparity.processes import Command
 from mmparity.run import null_pairs
 from mmparity.run.null_pairs import only_last_image
 from mmparity.trace.reader import TraceReader
@@ -125,7 +126,9 @@ def test_one_command_measures_a_floor_from_three_null_pairs(
     same = {"same": replace(hf, name="same", oracle=False), "hf": hf}
     monkeypatch.setattr(implementations, "IMPLEMENTATIONS", same)
     monkeypatch.setattr(
-        null_pairs.measure_null_pairs, "__defaults__", ((sys.executable, str(worker)),)
+        null_pairs.measure_null_pairs,
+        "__defaults__",
+        (Command((sys.executable, str(worker))),),
     )
     out = tmp_path / "floors.json"
     words = ["--measure", "same", "--dtype", "float32", "--out", str(out)]

@@ -26,6 +26,7 @@ from mmparity.capture.job import Event, Job
 from mmparity.compare.rejudge import rejudge
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
+from mmparity.processes import Command
 from mmparity.report import render, terminal_summary
 from mmparity.run.cached_workers import TraceCache
 from mmparity.run.execute import execute
@@ -37,7 +38,7 @@ from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import checkpoint as checkpoint_module
 from mmparity.workload import implementations
 
-COMMAND = (sys.executable, str(Path(__file__).parents[1] / "fake_worker.py"))
+COMMAND = Command((sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")))
 HF = implementations.IMPLEMENTATIONS["hf"]
 SIDE = replace(HF, oracle=False, trees={"vllm": "unused"})
 IMPLEMENTATIONS = {

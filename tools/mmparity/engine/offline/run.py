@@ -29,7 +29,7 @@ from mmparity.engine.offline.result import build, judge_memory
 from mmparity.engine.offline.scenarios import ENGINES
 from mmparity.engine.offline.sides import Side
 from mmparity.errors import MmparityError
-from mmparity.processes import end_group, started, tail_of
+from mmparity.processes import started, tail_of
 from mmparity.project import ROOT
 from mmparity.types.engine import EngineMemory, EngineResult, EngineRow
 from mmparity.workload.implementations import IMPLEMENTATIONS
@@ -186,7 +186,7 @@ def _run_side(
     try:
         hung = _follow(process, lambda text: say(f"{side.name}  {text}"))
     finally:
-        end_group(process)
+        process.end()
     if hung or process.returncode:
         why = "hung" if hung else f"ended with exit status {process.returncode}"
         shown = tail_of(log, TAIL_LINES)

@@ -15,7 +15,7 @@ from pathlib import Path
 from mmparity.engine.offline import overlay, sides
 from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
-from mmparity.processes import TOOLS, end_group, started, tail_of
+from mmparity.processes import TOOLS, Group, started, tail_of
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.trees import find_trees
 
@@ -98,14 +98,12 @@ def run(
     try:
         status = process.wait()
     finally:
-        end_group(process)
+        process.end()
     if status:
         raise MmparityError(f"{what} ended with status {status}.\n{tail(log)}")
 
 
-def start(
-    command: Sequence[str], environment: dict[str, str], log: Path
-) -> subprocess.Popen[str]:
+def start(command: Sequence[str], environment: dict[str, str], log: Path) -> Group:
     """Starts it, with all that it says in its log."""
     given = (command, log, environment, subprocess.DEVNULL, TOOLS.parent)
     return started(*given, answers=False)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from mmparity.engine.online.runners import Runner, start, tail
 from mmparity.errors import MmparityError
-from mmparity.processes import end_group
 
 HOST = "127.0.0.1"
 SERVED = "model"
@@ -65,7 +64,7 @@ class Server:
 
     def stop(self) -> None:
         """Ends it with all its processes."""
-        end_group(self._process)
+        self._process.end()
 
     def _healthy(self) -> bool:
         try:

@@ -201,6 +201,16 @@ def test_float32_on_cuda_agrees_with_the_oracle(
     assert captures.wrong(trace, captures("hf", "float64"), FLOAT32_ERROR) == {}
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("implementation", NATIVE)
+def test_bfloat16_on_cuda_is_off_by_roundings_only(
+    captures: Captures, implementation: str, device: str
+) -> None:
+    trace = captures(implementation, "bfloat16", device)
+    assert trace.record("blocks.0.attn.context").dtype == "bfloat16"
+    assert captures.wrong(trace, captures("hf", "float64"), BFLOAT16_ERROR) == {}
+
+
 @pytest.mark.npu
 @pytest.mark.parametrize("implementation", ASCEND)
 def test_bfloat16_on_an_npu_is_off_by_roundings_only(

@@ -58,8 +58,8 @@ trees: sources
 ##@ Check
 test: trees ## every test that needs no accelerator (JOBS=2: in two processes, ARGS="-k name")
 	$(TEST) $(ARGS)
-kills: setup ## kill apply, unapply and refresh at random moments (N=300, ARGS="--seed 1 --real")
-	$(BIN)/python parity_tests/kills.py $(or $(N),300) $(ARGS)
+kills: setup ## kill apply, unapply and refresh at random moments (N=300, ARGS="--seed 1 --only git --real")
+	$(BIN)/python -m patchseries_checks.kills $(or $(N),300) $(ARGS)
 test-upstream: sources ## vLLM's own tests near the series, before and after it
 	$(PATCHSERIES) test-upstream
 test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)

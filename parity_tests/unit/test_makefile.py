@@ -24,6 +24,7 @@ TARGETS = [
     "test-gpu",
     "test-npu",
     "test-upstream",
+    "kills",
     "mutants",
     "bench",
     "serve-bench",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `kills.py` works on: trees in known states, and the commands between these."""
+"""Trees in known states, and the commands that lead from one state to another."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.refresh import refresh
 
@@ -38,6 +40,13 @@ class Move:
 
     words: tuple[str, ...]
     goal: str
+
+    def __str__(self) -> str:
+        return f"{self.words[2]} to {self.goal}"
+
+    def on(self, verb: str) -> Move:
+        """Another command on the same tree, which changes nothing."""
+        return Move((*self.words[:2], verb, *self.words[3:5]), self.goal)
 
 
 @dataclass
@@ -72,7 +81,9 @@ class Site:
         """Everything that a user sees, and all of ours that may have stayed."""
         seen: Picture = {}
         for home in (self.root, *self.others):
-            timed = self.kind == "plain" and not list(home.glob(".patchseries/*.json"))
+            timed = self.kind.startswith("plain") and not list(
+                home.glob(".patchseries/*.json")
+            )
             for path in home.rglob("*"):
                 parts = path.relative_to(home).parts
                 if parts[0] != ".git" and "originals" not in parts[:-1]:
@@ -90,7 +101,8 @@ def _entry(path: Path, timed: bool) -> object:
     if not path.is_file():
         return info.st_mode
     content = b"" if path.name == "receipt.json" else path.read_bytes()
-    return info.st_mode, content, info.st_mtime_ns if timed else 0
+    digest = hashlib.sha1(content).hexdigest()[:10]
+    return oct(info.st_mode), len(content), digest, info.st_mtime_ns if timed else 0
 
 
 def _left(git_dir: Path) -> Picture:
@@ -116,10 +128,7 @@ def made_sites(folder: Path, apart: Path | None) -> Iterator[Site]:
     pristine = folder / "pristine"
     checkout = _clone(pristine, folder / "checkout")
     yield _site("git", checkout, [], checkout / ".git/patchseries", projects)
-    plain = folder / "plain"
-    shutil.copytree(
-        pristine, plain, symlinks=True, ignore=shutil.ignore_patterns(".git")
-    )
+    plain = _without_git(pristine, folder / "plain")
     yield _site("plain", plain, [], plain / ".patchseries", projects)
     for kind, where in (("worktree", folder), ("worktree apart", apart)):
         if where:
@@ -127,21 +136,35 @@ def made_sites(folder: Path, apart: Path | None) -> Iterator[Site]:
             git(main, "worktree", "add", "-q", "-b", "mine", str(tree))
             private = main / ".git/worktrees/tree/patchseries"
             yield _site(kind, tree, [main], private, projects)
-    yield _refreshed(projects[0], work)
+    yield _refreshed(_copy(projects[0]), work)
 
 
-def real_sites(folder: Path) -> Iterator[Site]:
-    """The project's own series on checkouts of their trees, and on a plain one."""
-    project = Project.here()
+def real_sites(project: Project, folder: Path) -> Iterator[Site]:
+    """A project's own series on checkouts of their trees, and on a plain one.
+
+    Raises:
+        PatchseriesError: a tree is not fetched.
+    """
     for series in sorted(project.patches.glob("*/series")):
         name = series.parent.name
-        tree = _clone(project.pristine(name), folder / name)
+        pristine = project.pristine(name)
+        if not pristine.is_dir():
+            raise PatchseriesError("not-fetched", f"no {pristine}", "`make sources`")
+        tree = _clone(pristine, folder / name)
         yield _site(name, tree, [], tree / ".git/patchseries", [project])
-    plain = folder / "plain"
-    shutil.copytree(
-        project.pristine(name), plain, ignore=shutil.ignore_patterns(".git")
-    )
-    yield _site("plain", plain, [], plain / ".patchseries", [project])
+        plain = _without_git(pristine, folder / f"plain {name}")
+        yield _site(f"plain {name}", plain, [], plain / ".patchseries", [project])
+
+
+def _without_git(tree: Path, path: Path) -> Path:
+    skipped = shutil.ignore_patterns(".git")
+    return Path(shutil.copytree(tree, path, symlinks=True, ignore=skipped))
+
+
+def _copy(project: Project) -> Project:
+    """One that may be written while the other stays what it is."""
+    root = project.root.with_name(f"{project.root.name}, written")
+    return Project(Path(shutil.copytree(project.root, root)))
 
 
 def _clone(pristine: Path, path: Path) -> Path:
@@ -174,8 +197,8 @@ def _site(
 
 def _refreshed(project: Project, work: Path) -> Site:
     """The project's own files, written from one line of commits or another."""
-    words = ("--project", str(project.root), "refresh", "--onto", str(work))
-    words = (*words, "--series", NAME, "--base", "main")
+    where = ("--project", str(project.root), "refresh", "--onto", str(work))
+    words = (*where, "--series", NAME, "--base", "main")
     there, back = Move(words, "after"), Move(words, "before")
     works = {"before": (work, "all"), "after": (work, "other")}
     stage = project.patches / ".patchseries/stage"

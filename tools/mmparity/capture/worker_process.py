@@ -77,7 +77,8 @@ class Worker:
 def warm_workers(device: str, out: Path) -> Iterator[Starter]:
     """Starts workers as forks of one process that has imported their packages.
 
-    ``out`` gets its log. An NPU's runtime may not be forked, so its workers import everything themselves.
+    Its log goes below ``out``. An NPU's runtime may not be forked, so there each
+    worker imports everything itself.
     """
     if device == "npu":
         yield WORKER

@@ -32,7 +32,7 @@ from mmparity.capture.ranks import run_ranks
 from mmparity.capture.recorder import capturing
 from mmparity.capture.trace_meta import Origins, base_meta, config_of, meta_of
 from mmparity.capture.weights import Proof, prove_encoder
-from mmparity.capture.worker_process import WORKER
+from mmparity.capture.worker_process import WORKER, may_fork
 from mmparity.capture.writers import writer_of
 from mmparity.encoders.anatomy import anatomy
 from mmparity.encoders.counting import counted
@@ -121,8 +121,8 @@ def run(job: Job, emit: Emit) -> None:
 
 
 def _starter_of_ranks(job: Job) -> AbstractContextManager[Starter]:
-    """Forks of this process, which has imported their packages; not on an NPU."""
-    if job.device == "npu":
+    """Forks of this process, which has imported their packages, where that works."""
+    if not may_fork(job.device):
         return nullcontext(WORKER)
     return forks_of_this("mmparity.capture.worker")
 

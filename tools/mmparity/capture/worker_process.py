@@ -73,14 +73,22 @@ class Worker:
             raise WorkerFailed(_failure(self.implementation, status, last, self.log))
 
 
+def may_fork(device: str) -> bool:
+    """Whether a device's worker may be the fork of a process that imported packages.
+
+    An accelerator's runtime does not work in a fork of a process that has asked for its
+    devices, and packages ask while they are imported: torch._inductor of CUDA.
+    """
+    return device == "cpu"
+
+
 @contextmanager
 def warm_workers(device: str, out: Path) -> Iterator[Starter]:
     """Starts workers as forks of one process that has imported their packages.
 
-    Its log goes below ``out``. An NPU's runtime may not be forked, so there each
-    worker imports everything itself.
+    ``out`` gets its log. Where ``may_fork`` says no, they import everything themselves.
     """
-    if device == "npu":
+    if not may_fork(device):
         yield WORKER
         return
     modules = "mmparity.capture.packages", "mmparity.capture.worker"

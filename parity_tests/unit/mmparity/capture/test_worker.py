@@ -13,7 +13,7 @@ import torch
 from mmparity.capture.job import EXIT_ERROR, GO, CaptureJob, Event, Job
 from mmparity.capture.trace_meta import tree_id
 from mmparity.capture.worker import _error_event
-from mmparity.capture.worker_process import WORKER
+from mmparity.capture.worker_process import WORKER, warm_workers
 from mmparity.processes import Starter
 from mmparity.workload.seeded import seeded_checkpoint
 
@@ -132,3 +132,10 @@ def test_a_tree_is_known_by_its_git_tree_and_its_changes(tmp_path: Path) -> None
     assert len(clean) == 40
     (tmp_path / "file").write_text("two\n")
     assert tree_id(tmp_path) == f"{clean}-modified"
+
+
+@pytest.mark.parametrize("device", ["cuda", "npu"])
+def test_workers_of_an_accelerator_are_no_forks(device: str, tmp_path: Path) -> None:
+    with warm_workers(device, tmp_path) as starter:
+        assert starter is WORKER
+    assert list(tmp_path.iterdir()) == []

@@ -101,7 +101,7 @@ def device(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def starter(device: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+def starter(device: str) -> Iterator[Starter]:
     """Starts workers, as a run does: their packages are imported once for all tests."""
-    with warm_workers(device, tmp_path_factory.mktemp("packages")) as starter:
+    with warm_workers(device) as starter:
         yield starter

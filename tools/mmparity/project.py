@@ -4,15 +4,20 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from mmparity.errors import MmparityError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
 SOURCES = ROOT / "vllm_src"
+
+
+def user_cache() -> Path:
+    """The user's folder of what can be made again; it may not be there yet."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "mmparity"
 
 
 def known(kind: str, name: str, names: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from mmparity.run import execute  # noqa: E402
 from mmparity.workload import implementations  # noqa: E402
 
 implementations.IMPLEMENTATIONS.update(test_execute.IMPLEMENTATIONS)
-worker_process.warm_workers = lambda device, out: nullcontext(test_execute.COMMAND)
+worker_process.warm_workers = lambda device: nullcontext(test_execute.COMMAND)
 execute.WORKER = test_execute.COMMAND
 
 if __name__ == "__main__":

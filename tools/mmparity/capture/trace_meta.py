@@ -16,6 +16,7 @@ from mmparity.provenance import own_code
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import checkpoint
 from mmparity.workload.inputs import Inputs, read_inputs
+from mmparity.workload.remembered import remembered_digest
 
 PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
 MODIFIED, UNVERSIONED = "-modified", "unversioned"
@@ -40,7 +41,7 @@ class Origins:
             config = config_of(path, self.job)
             name = f"{path} {config.depth}"
             if name not in self._digests:
-                self._digests[name] = checkpoint.weights_digest(Path(path), config)
+                self._digests[name] = remembered_digest(Path(path), config)
             digest = self._digests[name]
             self._bases[path] = base_meta(self.job, path, config, digest)
         return meta_of(self._bases[path], item, read_inputs(Path(item.inputs)))
@@ -72,7 +73,7 @@ def base_meta(
         case="",
         dtype="",
         device=job.device,
-        weights_digest=weights or checkpoint.weights_digest(Path(path), config),
+        weights_digest=weights or remembered_digest(Path(path), config),
         pixels_digest="",
         grid_thw=(),
         depth=config.depth,

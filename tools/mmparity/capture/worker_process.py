@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mmparity.capture.job import GO, Event, Job
 from mmparity.errors import MmparityError
@@ -83,16 +84,19 @@ def may_fork(device: str) -> bool:
 
 
 @contextmanager
-def warm_workers(device: str, out: Path) -> Iterator[Starter]:
+def warm_workers(device: str) -> Iterator[Starter]:
     """Starts workers as forks of one process that has imported their packages.
 
-    ``out`` gets its log. Where ``may_fork`` says no, they import everything themselves.
+    Where ``may_fork`` says no, they import everything themselves.
     """
     if not may_fork(device):
         yield WORKER
         return
     modules = "mmparity.capture.packages", "mmparity.capture.worker"
-    with fork_server(*modules, out / "logs" / "packages.log", WAITING) as server:
+    with (
+        TemporaryDirectory(prefix="mmparity-") as folder,
+        fork_server(*modules, Path(folder, "log"), WAITING) as server,
+    ):
         yield server
 
 

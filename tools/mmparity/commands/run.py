@@ -14,7 +14,7 @@ from mmparity.commands.report import finish
 from mmparity.errors import MmparityError
 from mmparity.locks import held
 from mmparity.processes import Starter
-from mmparity.run.plan import CACHE_GIB
+from mmparity.run.plan import CACHE_GIB, Options
 
 
 @click.command(epilog=EPILOG)
@@ -67,6 +67,26 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
       mmparity run --cache build/cache
     """
     from mmparity.capture.worker_process import WORKER, warm_workers
+
+    options = options_of(given)
+    if options.ray is not None and options.cache is not None:
+        raise MmparityError(
+            "--cache is this machine's own and does not go with --ray; leave one out."
+        )
+    with ExitStack() as stack:
+        starter: Starter = WORKER
+        if options.ray is None:  # their packages are imported while the run is planned
+            starter = stack.enter_context(warm_workers(options.device))
+        _run(options, starter, stack, floors_file, as_json)
+
+
+def _run(
+    options: Options,
+    starter: Starter,
+    stack: ExitStack,
+    floors_file: Path | None,
+    as_json: bool,
+) -> None:
     from mmparity.compare.floors import read_floors
     from mmparity.compare.rejudge import rejudge
     from mmparity.compare.result import write_result
@@ -74,28 +94,17 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, steps_of
 
-    ray = given["ray"]
-    if ray is not None and given["cache"] is not None:
-        raise MmparityError(
-            "--cache is this machine's own and does not go with --ray; leave one out."
-        )
     floors = read_floors(floors_file) if floors_file else None
-    plans = make_plans(options_of(given), implementations())
-    out = plans[0].options.out
-    with held(out):
-        with ExitStack() as stack:
-            starter: Starter = WORKER
-            crew = None
-            if ray is not None:
-                from mmparity.run.ray_workers import connected
+    plans = make_plans(options, implementations())
+    crew = None
+    if options.ray is not None:
+        from mmparity.run.ray_workers import connected
 
-                crew = stack.enter_context(connected(ray)).workers
-            else:
-                workers = warm_workers(plans[0].options.device, out)
-                starter = stack.enter_context(workers)
-            display = stack.enter_context(ProgressDisplay(steps_of(plans)))
+        crew = stack.enter_context(connected(options.ray)).workers
+    with held(options.out):
+        with ProgressDisplay(steps_of(plans)) as display:
             result = execute(plans, display, starter, crew=crew)
         if floors is not None:
             result = rejudge(result, floors=floors)
-            write_result(result, out)
-        finish(result, out, as_json)
+            write_result(result, options.out)
+        finish(result, options.out, as_json)

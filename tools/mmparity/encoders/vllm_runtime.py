@@ -33,6 +33,7 @@ from mmparity.encoders import (
 )
 from mmparity.encoders.devices import check_enough
 from mmparity.errors import MmparityError
+from mmparity.project import user_cache
 from mmparity.workload import models
 from mmparity.workload.implementations import Implementation
 from mmparity.workload.quantized import Quantized
@@ -210,8 +211,7 @@ def _not_in_trees(
 
 def _keep_trees_clean() -> None:
     """Compiled modules go beside the user's caches and not into the trees."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    sys.pycache_prefix = str(Path(cache) / "mmparity" / "pycache")
+    sys.pycache_prefix = str(user_cache() / "pycache")
 
 
 def _vllm_config(ascend: bool) -> Any:

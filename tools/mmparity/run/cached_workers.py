@@ -39,6 +39,8 @@ ENVIRONMENT = (
     *("CUBLAS_", "CUDNN_", "NVIDIA_", "OMP_", "MKL_", "KMP_", "DNNL_", "ONEDNN_"),
 )
 """Starts of the names of variables that may change what an encoder computes."""
+NO_MATTER = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+"""scikit-learn sets them where it is imported, which is not in every run."""
 
 
 class TraceCache:
@@ -217,7 +219,8 @@ def _unfit(job: Job, item: CaptureJob, meta: TraceMeta) -> str | None:
 def _settings(job: Job) -> dict[str, Any]:
     """What else may change the bits of a forward."""
     machine = provenance.machine()
-    here = sorted(name for name in os.environ if name.startswith(ENVIRONMENT))
+    names = set(os.environ).difference(NO_MATTER)
+    here = sorted(name for name in names if name.startswith(ENVIRONMENT))
     return {
         "data_parallel": job.data_parallel,
         "threads": job.threads,

@@ -14,6 +14,7 @@ import json
 import math
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from safetensors.torch import save_file
 
 from mmparity.errors import MmparityError
 from mmparity.files import partial_of
+from mmparity.provenance import own_code
 from mmparity.stored_json import first_line
 from mmparity.workload.cases import Case, Grid, Noise, Photograph
 from mmparity.workload.models import FAMILIES, family_of
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 METADATA_KEY = "mmparity"
 TEMPORAL = 2
 PICTURE_WIDTH = 256
+MADE_BY = ("numpy", "pillow", "scikit-learn", "torch", "torchvision", "transformers")
+"""The packages that decide what the pixels of a photograph become."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,16 @@ class Inputs:
 
 
 def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) -> Path:
-    """Writes ``<case>.safetensors`` and returns its path."""
+    """Writes ``<case>.safetensors`` and returns its path.
+
+    One that was made of the same case by the same code and packages stays.
+    """
     geometry = geometry or Geometry()
     check_fits(case, geometry)
+    file = Path(directory) / f"{case.name}.safetensors"
+    recipe = _recipe(case, geometry)
+    if _made_by(file) == recipe:
+        return file
     parts, grids = [], []
     for item in case.media:
         if isinstance(item, Noise):
@@ -85,16 +96,33 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
         "grid_thw": grids,
         "pixels_digest": pixels_digest(pixel_values),
         "description": case.description,
+        "recipe": recipe,
     }
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    file = directory / f"{case.name}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(file)
     save_file(
         {"pixel_values": pixel_values}, partial, {METADATA_KEY: json.dumps(metadata)}
     )
     partial.replace(file)
     return file
+
+
+def _recipe(case: Case, geometry: Geometry) -> str:
+    """A digest of all that decides the pixels of a case."""
+    versions = [version(name) for name in MADE_BY]
+    about = repr([case, geometry, own_code(), versions])
+    return hashlib.sha256(about.encode()).hexdigest()
+
+
+def _made_by(file: Path) -> str | None:
+    """The recipe of an input file; None where it is not there or does not hold."""
+    try:
+        read_inputs(file)
+        with safe_open(file, framework="pt") as tensors:
+            recipe = json.loads(tensors.metadata()[METADATA_KEY])["recipe"]
+            return str(recipe)
+    except (MmparityError, KeyError):
+        return None
 
 
 _NO_METADATA = (ValueError, KeyError, TypeError, OverflowError, RecursionError)

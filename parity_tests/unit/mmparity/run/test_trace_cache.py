@@ -35,7 +35,6 @@ from mmparity.run.planning import make_plan
 from mmparity.run.trace_cache import Cache, CacheFull, digest_of
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult
-from mmparity.workload import checkpoint as checkpoint_module
 from mmparity.workload import implementations
 
 COMMAND = Command((sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")))
@@ -123,7 +122,7 @@ def project(
     ready_traces: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Project:
-    monkeypatch.setattr(checkpoint_module, "weights_digest", lambda path, config: "w")
+    monkeypatch.setattr(trace_meta, "remembered_digest", lambda path, config: "w")
     said = json.dumps({"weights_digest": "w", "versions": trace_meta.versions()})
     monkeypatch.setenv("FAKE_WORKER_META", said)
     return Project(tmp_path, checkpoint)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmparity.errors import MmparityError
-from mmparity.workload.cases import CASES, Case, Photograph, noise_case
+from mmparity.workload.cases import CASES, Case, Noise, Photograph, noise_case
 from mmparity.workload.inputs import METADATA_KEY, Geometry, read_inputs, write_inputs
 
 
@@ -104,3 +104,18 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     save_file({"pixel_values": torch.zeros(4, 6)}, file, {"mmparity": text})
     with pytest.raises(MmparityError, match="has 8 patches"):
         read_inputs(file)
+
+
+def test_pixels_are_made_once_and_anew_where_they_do_not_hold(tmp_path: Path) -> None:
+    case = Case("noise", "seeded", (Noise((1, 4, 4), 0),))
+    file = write_inputs(case, tmp_path)
+    made = file.stat().st_mtime_ns
+    assert write_inputs(case, tmp_path).stat().st_mtime_ns == made
+    other = Case("noise", "seeded", (Noise((1, 4, 4), 1),))
+    write_inputs(other, tmp_path)
+    assert file.stat().st_mtime_ns != made
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    write_inputs(other, tmp_path)
+    assert read_inputs(file).pixels_digest

@@ -18,7 +18,7 @@ from pathlib import Path
 from mmparity.engine.offline.sides import Side
 from mmparity.errors import MmparityError
 from mmparity.files import make_folder
-from mmparity.project import ROOT, SOURCES
+from mmparity.project import ROOT, SOURCES, user_cache
 
 TOOLS = Path(__file__).resolve().parents[3]
 FOLDERS = ROOT / "build" / "engine"
@@ -94,12 +94,11 @@ def environment(
     """
     packages = str(PACKAGES) if side.packages else None
     paths = (str(folder), packages, str(TOOLS), os.environ.get("PYTHONPATH"))
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return {
         **os.environ,
         SIDE_VARIABLE: side.name,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PYTHONPYCACHEPREFIX": str(Path(cache) / "mmparity" / "pycache"),
+        "PYTHONPYCACHEPREFIX": str(user_cache() / "pycache"),
         "VLLM_PLUGINS": PLUGIN if side.implementation.ascend else "",
         "VLLM_NO_USAGE_STATS": "1",
         # What vLLM remembers of a model's class belongs to one tree.

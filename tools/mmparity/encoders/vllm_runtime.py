@@ -161,6 +161,7 @@ class VllmRuntime:
         """
         model = types.SimpleNamespace(
             visual=tower,
+            config=self.vllm_config.model_config.hf_config,
             vllm_config=self.vllm_config,
             use_data_parallel=self.ranks.data_parallel,
         )

@@ -24,6 +24,7 @@ from mmparity.commands.report import report
 from mmparity.commands.run import run
 from mmparity.commands.serve import accuracy, serve, serve_compare
 from mmparity.errors import MmparityError
+from mmparity.files import NO_ROOM, cannot_write
 from mmparity.stored_json import printable
 
 
@@ -38,10 +39,17 @@ class _Group(click.Group):
         except BrokenPipeError:  # whoever reads it has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except OSError as error:
-            click.echo(f"mmparity: {error}. Is the disk full or read-only?", err=True)
+            click.echo(f"mmparity: {_of_disk(error)}", err=True)
         except KeyboardInterrupt:
             click.echo("mmparity: interrupted", err=True)
         ctx.exit(2)
+
+
+def _of_disk(error: OSError) -> str:
+    """What an error says that no command foresaw; of a full disk, how full it is."""
+    if error.errno in NO_ROOM and error.filename:
+        return str(cannot_write(Path(os.fsdecode(error.filename)), error))
+    return f"{error}. Is the disk full or read-only?"
 
 
 @click.group(cls=_Group, epilog=EPILOG, context_settings={"max_content_width": 88})

@@ -4,13 +4,45 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
 
 from mmparity.errors import MmparityError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cannot_write(place: Path, error: Exception) -> MmparityError:
+    """What is said of a write that failed: where, why, and what room is left there."""
+    number, why = getattr(error, "errno", None), getattr(error, "strerror", None)
+    if number is None:  # what wraps an error of the system still quotes its number
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(found[1]) if found else None
+    text = f"{place} cannot be written to: {why or str(error).splitlines()[0]}. "
+    if number not in NO_ROOM:
+        return MmparityError(f"{text}Name another folder with --out.")
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    return MmparityError(
+        f"{text}{free:,} bytes are free there. Make room, or give --out on another "
+        "disk."
+    )
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raises MmparityError where a write into ``place`` fails."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(place, error) from error
 
 
 def partial_of(file: Path) -> Path:
@@ -19,16 +51,20 @@ def partial_of(file: Path) -> Path:
 
 
 def write_text(file: Path, text: str) -> Path:
-    """Writes the file in UTF-8, in place of what is there; returns its path."""
+    """Writes the file in UTF-8, in place of what is there; returns its path.
+
+    Raises MmparityError where it cannot be written.
+    """
     file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(file)
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(file)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_text(text, encoding="utf-8", newline="\n")
+            partial.replace(file)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
     return file
 
 
@@ -45,7 +81,7 @@ def make_folder(
         return
     lock = folder.with_name(f".{folder.name}.lock")
     partial = folder.with_name(f".{folder.name}.partial")
-    try:
+    with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             try:
@@ -60,5 +96,3 @@ def make_folder(
                 shutil.rmtree(partial, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     lock.unlink()
-    except OSError as error:
-        raise MmparityError(f"cannot write {folder}: {error}") from error

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from mmparity import provenance
 from mmparity.errors import MmparityError
+from mmparity.files import cannot_write, write_text
 
 LOCK, HOLDER = ".mmparity.lock", ".mmparity.holder"
 
@@ -37,10 +38,7 @@ def held(folder: Path) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         if not isinstance(error, Timeout):
-            raise MmparityError(
-                f"{folder} cannot be written to: {error.strerror}. Name another "
-                "folder with --out."
-            ) from error
+            raise cannot_write(folder, error) from error
         raise MmparityError(
             f"{folder} is in use by {_holder(folder)}. Wait for it to end, or give "
             "another --out."
@@ -52,7 +50,7 @@ def held(folder: Path) -> Iterator[None]:
             "command": provenance.command(),
             "since": provenance.now(),
         }
-        (folder / HOLDER).write_text(json.dumps(about) + "\n")
+        write_text(folder / HOLDER, json.dumps(about) + "\n")
         yield
     finally:
         (folder / HOLDER).unlink(missing_ok=True)

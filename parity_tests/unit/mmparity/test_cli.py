@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -84,6 +85,22 @@ def test_folders_with_several_traces_are_paired_by_case_and_dtype(
     assert result.exit_code == 2
     assert "only one of" in result.stderr
     assert "video-float32" in result.stderr
+
+
+def test_what_a_killed_capture_of_ranks_left_is_no_trace(
+    sides: Sides, tmp_path: Path
+) -> None:
+    old, _, oracle = sides.write()
+    (tmp_path / "new").rename(tmp_path / "image-float32")
+    for left in (".image-float32.rank0", ".image-float32.rank1"):
+        shutil.copytree(tmp_path / "image-float32", tmp_path / "side" / left)
+    (tmp_path / "image-float32").rename(tmp_path / "side" / "image-float32")
+    given = ("--oracle", oracle, "--out", tmp_path / "out")
+    result = invoke("compare", old, tmp_path / "side", *given)
+    assert result.exit_code == 0, result.output
+    shutil.rmtree(tmp_path / "side" / "image-float32")
+    result = invoke("compare", old, tmp_path / "side", *given)
+    assert (result.exit_code, "has no whole trace" in result.stderr) == (2, True)
 
 
 def test_report_renders_again_and_keeps_the_verdict(sides: Sides) -> None:

@@ -4,16 +4,28 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from mmparity import files
 from mmparity.errors import MmparityError
 from mmparity.files import make_folder, write_text
+from mmparity.trace.writer import TraceWriter
+from mmparity.workload.cases import Case, Noise
+from mmparity.workload.inputs import write_inputs
+from mmparity.workload.seeded import write_seeded_checkpoint
+
+if TYPE_CHECKING:
+    from conftest import Sides
 
 TOOLS = Path(files.__file__).parents[1]
 MAKE = """
@@ -80,7 +92,10 @@ def test_a_folder_that_cannot_be_filled_leaves_nothing(tmp_path: Path) -> None:
         (partial / "half").touch()
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(MmparityError, match=r"cannot write \S+folder: .*No space left"):
+    said = (
+        r"folder cannot be written to: No space left on device\. [\d,]+ bytes are free"
+    )
+    with pytest.raises(MmparityError, match=said):
         make_folder(tmp_path / "folder", lambda: False, full)
     assert list(tmp_path.iterdir()) == []
 
@@ -91,3 +106,56 @@ def test_text_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
         write_text(file, "half \ud800")
     assert file.read_bytes() == "old \N{GREEK SMALL LETTER ALPHA}\n".encode()
     assert list(file.parent.iterdir()) == [file]
+
+
+@contextmanager
+def no_room_after(size: int) -> Iterator[None]:
+    """No file can grow beyond ``size`` bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def _inputs(folder: Path) -> None:
+    write_inputs(Case("noise", "", (Noise((1, 8, 8), 0),)), folder)
+
+
+@pytest.mark.parametrize(
+    ("write", "place"),
+    [
+        (lambda folder: write_text(folder / "file", "x" * 100_000), "file"),
+        (_inputs, "noise.safetensors"),
+        (lambda folder: write_seeded_checkpoint(folder / "seeded", depth=2), "seeded"),
+    ],
+    ids=["text", "pixels", "checkpoint"],
+)
+def test_a_full_disk_is_one_sentence_with_what_is_free(
+    tmp_path: Path, write: Callable[[Path], object], place: str
+) -> None:
+    said = rf"{tmp_path / place} cannot be written to: .*File too large.* [\d,]+ bytes"
+    with no_room_after(50_000), pytest.raises(MmparityError, match=said) as caught:
+        write(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / place).exists()
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["soon read", "kept"])
+@pytest.mark.parametrize("size", [50_000, 5 << 20], ids=["at the end", "on the way"])
+def test_a_full_disk_leaves_no_half_trace(
+    sides: Sides, tmp_path: Path, kept: bool, size: int
+) -> None:
+    folder = tmp_path / "trace"
+    said = rf"{folder} cannot be written to: File too large\. [\d,]+ bytes are free"
+    with (
+        no_room_after(size),
+        pytest.raises(MmparityError, match=said),
+        TraceWriter(folder, sides.old_meta, kept) as writer,
+    ):
+        for number in range(8):
+            writer.add(f"blocks.0.{number}", torch.zeros(1 << 20), "x")
+            if size < 1 << 20:
+                break
+    assert not folder.exists()

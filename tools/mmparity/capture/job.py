@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmparity.errors import MmparityError
+from mmparity.files import write_text
 
 EventName = Literal[
     "loading",
@@ -101,8 +102,7 @@ class Job:
 
     def write(self, path: Path) -> None:
         """Writes the job file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Job:

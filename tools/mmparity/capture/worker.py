@@ -39,6 +39,7 @@ from mmparity.encoders.counting import counted
 from mmparity.encoders.devices import check_dtype, check_present, check_side
 from mmparity.encoders.eager import eager_attention
 from mmparity.errors import MmparityError
+from mmparity.files import NO_ROOM, cannot_write
 from mmparity.fork_server import forks_of_this
 from mmparity.processes import Starter
 from mmparity.trace.reader import TraceReader
@@ -257,8 +258,11 @@ def _peak_memory() -> int:
 
 
 def _error_event(error: Exception) -> Event:
-    """What is no fault of the user, apart from too little memory."""
+    """What is no fault of the user, apart from too little memory or disk."""
     text = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+    if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename:
+        message = str(cannot_write(Path(os.fsdecode(error.filename)), error))
+        return Event("error", kind="input", message=message)
     memory = (MemoryError, torch.OutOfMemoryError)
     if isinstance(error, memory) or "can't allocate memory" in text:
         message = f"not enough memory ({text}). Try a smaller --depth."

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mmparity.compare.evidence.replaced import replaced_code
 from mmparity.compare.precision import precision_verdicts
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
+from mmparity.report import FILES as REPORTS
 from mmparity.stored_json import printable, read_json, validated
 from mmparity.types.comparison import (
     SCHEMA_VERSION,
@@ -112,8 +113,26 @@ def with_engine_beside(result: ComparisonResult, directory: Path) -> ComparisonR
 
 
 def write_result(result: ComparisonResult, directory: Path) -> Path:
-    """Writes ``comparison.json`` whole or not at all, and returns its path."""
-    return write_text(Path(directory) / FILE_NAME, to_json(result))
+    """Writes ``comparison.json`` whole or not at all, and returns its path.
+
+    Reports of the one before go first.
+    """
+    text = to_json(result)
+    _remove(REPORTS.values(), directory)
+    return write_text(Path(directory) / FILE_NAME, text)
+
+
+def remove_result(directory: Path) -> None:
+    """Removes a result and its reports, which a new one would take the place of.
+
+    What ends before it has a result of its own leaves none that looks like it.
+    """
+    _remove((FILE_NAME, *REPORTS.values()), directory)
+
+
+def _remove(names: Iterable[str], directory: Path) -> None:
+    for name in names:
+        (Path(directory) / name).unlink(missing_ok=True)
 
 
 def to_json(result: ComparisonResult) -> str:

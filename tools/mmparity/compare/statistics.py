@@ -27,7 +27,8 @@ from mmparity.compare.metrics.sketch import MISS, PROJECTIONS
 from mmparity.compare.rows import Readers, judge
 from mmparity.compare.tolerances import tolerance_for
 from mmparity.errors import MmparityError
-from mmparity.trace.manifest import MANIFEST, read_manifest
+from mmparity.trace.folder import manifests_in
+from mmparity.trace.manifest import read_manifest
 from mmparity.trace.reader import TraceReader
 from mmparity.types.row import Tolerance
 
@@ -72,8 +73,7 @@ class Case:
 def holds_statistics(folder: Path) -> bool:
     """Whether a folder has a trace of statistics."""
     return any(
-        read_manifest(file).statistics is not None
-        for file in sorted(Path(folder).rglob(MANIFEST))
+        read_manifest(file).statistics is not None for file in manifests_in(folder)
     )
 
 

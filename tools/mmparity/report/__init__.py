@@ -50,15 +50,7 @@ def write_reports(
         format -> path of its file.
     """
     texts = render(result, formats)
-    try:
-        return {
-            name: write_text(out / FILES[name], body) for name, body in texts.items()
-        }
-    except OSError as error:
-        raise MmparityError(
-            f"{out}: the report could not be written ({error.strerror}). "
-            "Name another folder with --out"
-        ) from error
+    return {name: write_text(out / FILES[name], body) for name, body in texts.items()}
 
 
 def terminal_summary(result: ComparisonResult, color: bool = False) -> str:

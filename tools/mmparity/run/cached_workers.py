@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``mmparity run --cache``: what an earlier run captured is taken, the rest is kept.
 
-Only a trace of the same computation is taken: resume.SAME, and the settings below. One
-of a tree with changes that are not committed is neither taken nor kept.
+Only a trace of the same computation is taken: finished.SAME, and the settings below.
+One of a tree with changes that are not committed is neither taken nor kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from mmparity.run.trace_cache import Cache, CacheFull, digest_of
 from mmparity.run.workers import LocalCrew, RunState, Watcher, job_of
 from mmparity.trace.manifest import MANIFEST
 from mmparity.trace.reader import TraceReader
+from mmparity.types.comparison import CaseComparison
 from mmparity.types.evidence import Reuse, ReusedTrace
 from mmparity.types.trace import TraceMeta
 from mmparity.workload.implementations import ADDED
@@ -87,18 +88,19 @@ class TraceCache:
                 self.reasons[f"{job.implementation}: {short}"] += 1
         return look
 
-    def keep(self, look: Look) -> None:
-        """Keeps what was captured of it, also where its worker broke off.
+    def keep(self, look: Look, items: Iterable[CaptureJob]) -> None:
+        """Keeps those of the captures that are whole, unless it did already.
 
         Raises CacheFull or OSError where there is no room.
         """
-        self.captured += sum((Path(i.out) / MANIFEST).exists() for i in look.left)
-        sources = sources_of(look.job)
+        new = [item for item in items if item not in look.kept and _is_made(item)]
+        look.kept += new
+        self.captured += len(new)
+        sources = sources_of(look.job) if new else {}
         for wanted in look.wanted:
-            out = Path(wanted.item.out)
-            made = wanted.item in look.left and (out / MANIFEST).exists()
-            if not made or self.full or sources != wanted.meta.sources:
+            if wanted.item not in new or self.full or sources != wanted.meta.sources:
                 continue
+            out = Path(wanted.item.out)
             there = same_fields(TraceReader(out).meta)
             if first_difference(there, same_fields(wanted.meta)) is None:
                 self.store.put(wanted.fields, out)
@@ -145,6 +147,8 @@ class Look:
     job: Job
     wanted: list[Wanted] = field(default_factory=list)
     left: list[CaptureJob] = field(default_factory=list)
+    kept: list[CaptureJob] = field(default_factory=list)
+    """Of what is left, what was captured and is in the cache, where it fits there."""
     taken: list[ReusedTrace] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -186,14 +190,19 @@ class CachedCrew(LocalCrew):
         if not look.left:
             state.captured.add(implementation)
             return
-        try:
-            super().capture(implementation, later, state, watcher)
-        finally:
+
+        def keep(items: Sequence[CaptureJob]) -> None:
             try:
-                self.cache.keep(look)
+                self.cache.keep(look, items)
             except (CacheFull, OSError, MmparityError) as error:
                 self.cache.full = True
                 watcher.failed(f"the cache takes no more traces: {error}")
+
+        try:
+            told = _Keeper(look, keep, watcher)
+            super().capture(implementation, later, state, told)
+        finally:
+            keep(look.left)
 
     def _look(self, implementation: str) -> Look:
         if implementation not in self.looks:
@@ -203,6 +212,34 @@ class CachedCrew(LocalCrew):
 
     def _without_taken(self, job: Job) -> Job:
         return replace(job, captures=tuple(self._look(job.implementation).left))
+
+
+@dataclass(frozen=True)
+class _Keeper:
+    """A watcher that has each trace kept once it is whole, for a run may be killed.
+
+    That of several ranks is made after the last one.
+    """
+
+    look: Look
+    keep: Callable[[Sequence[CaptureJob]], None]
+    watcher: Watcher
+
+    def event(self, implementation: str, event: Event) -> None:
+        self.watcher.event(implementation, event)
+        if event.event == "captured" and self.look.job.tp == 1:
+            said = event.case, event.dtype
+            self.keep([i for i in self.look.left if (i.case, i.dtype) == said])
+
+    def compared(self, case: CaseComparison, seconds: float) -> None:
+        self.watcher.compared(case, seconds)
+
+    def failed(self, message: str) -> None:
+        self.watcher.failed(message)
+
+
+def _is_made(item: CaptureJob) -> bool:
+    return (Path(item.out) / MANIFEST).exists()
 
 
 def _unfit(job: Job, item: CaptureJob, meta: TraceMeta) -> str | None:

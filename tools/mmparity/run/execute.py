@@ -18,8 +18,8 @@ from mmparity import provenance
 from mmparity.capture.job import Event, Job
 from mmparity.capture.worker_process import WORKER
 from mmparity.compare.result import (
-    FILE_NAME,
     build_result,
+    remove_result,
     with_engine_beside,
     write_result,
 )
@@ -51,7 +51,9 @@ def execute(
     """
     started = time.monotonic()
     out = plans[0].options.out
-    (out / FILE_NAME).unlink(missing_ok=True)
+    remove_result(out)
+    if not plans[0].options.keep_traces:  # of a killed run, where the disk may be full
+        shutil.rmtree(out / "traces", ignore_errors=True)
     cache = _open_cache(plans[0].options) if crew is None else None
     crew = cache.crew if cache else crew or LocalCrew
     subjects = prepare(plans)

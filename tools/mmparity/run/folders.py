@@ -20,7 +20,7 @@ from mmparity.capture.dumps.to_trace import (
     write_trace,
 )
 from mmparity.compare.case import compare_traces, qualified
-from mmparity.compare.result import build_result, write_result
+from mmparity.compare.result import build_result, remove_result, write_result
 from mmparity.errors import MmparityError
 from mmparity.run.plan import ORACLE_DTYPE
 from mmparity.trace.folder import Traces, find_traces
@@ -70,6 +70,7 @@ def compare_folders(
     oracles = find_traces(oracle) if oracle else {}
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=_beside(out)) as name:
         olds, news = _both_sides(old, new, Path(name), options or DumpOptions())
+        remove_result(out)
         cases = _compare(olds, news, oracles, (old, new, oracle, out))
     result = build_result(cases, _provenance(cases, started))
     write_result(result, out)

@@ -20,7 +20,7 @@ from mmparity import provenance
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.compare.case import compare_traces
-from mmparity.compare.result import build_result, write_result
+from mmparity.compare.result import build_result, remove_result, write_result
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.project import ROOT
@@ -60,6 +60,7 @@ def measure_null_pairs(
     The result is also written to the plan's folder, as that of a run.
     """
     started = time.monotonic()
+    remove_result(plan.options.out)
     subject = prepare((plan,))[0]
     job, job_file, log = job_of([subject], 0, implementation)
     packed = _packed_inputs(subject)
@@ -71,13 +72,15 @@ def measure_null_pairs(
         for item in (again.capture, again.twins[EAGER], again.twins["packed"])
     ]
     threaded = [again.twins["threads"] for again in captures]
-    for threads, items in ((1, alone), (several, threaded)):
-        part = replace(job, captures=tuple(items), threads=threads)
-        _run(part, job_file, log, threads, on_event, starter)
-    cases = [pair for again in captures for pair in _pairs(again, several)]
+    try:
+        for threads, items in ((1, alone), (several, threaded)):
+            part = replace(job, captures=tuple(items), threads=threads)
+            _run(part, job_file, log, threads, on_event, starter)
+        cases = [pair for again in captures for pair in _pairs(again, several)]
+    finally:
+        shutil.rmtree(plan.options.out / "traces", ignore_errors=True)
     result = build_result(cases, _provenance(plan, cases, started))
     write_result(result, plan.options.out)
-    shutil.rmtree(plan.options.out / "traces", ignore_errors=True)
     return result
 
 

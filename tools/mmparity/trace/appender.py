@@ -9,6 +9,7 @@ cache back.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -75,7 +76,7 @@ class Appender:
     def finish(self, first: bytes) -> None:
         """Writes what is left, then ``first`` at the file's beginning; closes it."""
         self._settle()
-        self._cache()  # neither has the length that direct access asks for
+        _cache(self._file)  # neither has the length that direct access asks for
         if self._buffer is not None:
             _write(self._file, memoryview(self._buffer)[: self._filled], self._place)
         _write(self._file, memoryview(first), 0)
@@ -97,7 +98,7 @@ class Appender:
             return self._free.get(timeout=PATIENCE_SECONDS)
         except queue.Empty:
             self._flags = 0
-            self._cache()
+            _cache(self._file)
             return self._free.get()
 
     def _submit(self) -> None:
@@ -120,12 +121,6 @@ class Appender:
         while self._writes and (wait or self._writes[0].done()):
             self._writes.pop(0).result()
 
-    def _cache(self) -> None:
-        """Has the file that is open go through the page cache from here on."""
-        if DIRECT:
-            now = fcntl.fcntl(self._file, fcntl.F_GETFL)
-            fcntl.fcntl(self._file, fcntl.F_SETFL, now & ~DIRECT)
-
     def _close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
@@ -135,5 +130,17 @@ class Appender:
 
 def _write(file: int, data: memoryview, place: int) -> None:
     while data:
-        done = os.pwrite(file, data, place)
+        try:
+            done = os.pwrite(file, data, place)
+        except OSError as error:  # of lengths that direct access does not take
+            if error.errno != errno.EINVAL or not _cache(file):
+                raise
+            continue
         data, place = data[done:], place + done
+
+
+def _cache(file: int) -> bool:
+    """Has a file go through the page cache from here on; whether it did not yet."""
+    now = fcntl.fcntl(file, fcntl.F_GETFL)
+    fcntl.fcntl(file, fcntl.F_SETFL, now & ~DIRECT)
+    return bool(now & DIRECT)

@@ -9,6 +9,7 @@ in the folder.
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 
 from mmparity.errors import MmparityError
-from mmparity.files import partial_of, write_text
+from mmparity.files import partial_of, write_text, writing
 from mmparity.trace.appender import Appender, pieces
 from mmparity.trace.format import (
     FILE_NAME,
@@ -92,18 +93,19 @@ class TraceWriter:
         self.statistics: Statistics | None = None
 
     def __enter__(self) -> TraceWriter:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        manifest = self.directory / MANIFEST
-        for file in self.directory.iterdir():
-            ours = file in (manifest, partial_of(manifest))
-            if not ours and not FILE_NAME.fullmatch(file.name):
-                raise MmparityError(
-                    f"{self.directory} holds {file.name}, which is no part of a trace. "
-                    "Give an empty folder."
-                )
-        manifest.unlink(missing_ok=True)
-        for file in self.directory.iterdir():
-            file.unlink()
+        with writing(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            manifest = self.directory / MANIFEST
+            for file in self.directory.iterdir():
+                ours = file in (manifest, partial_of(manifest))
+                if not ours and not FILE_NAME.fullmatch(file.name):
+                    raise MmparityError(
+                        f"{self.directory} holds {file.name}, which is no part of a "
+                        "trace. Give an empty folder."
+                    )
+            manifest.unlink(missing_ok=True)
+            for file in self.directory.iterdir():
+                file.unlink()
         return self
 
     def add(
@@ -136,11 +138,12 @@ class TraceWriter:
 
     def store(self, record: TensorRecord, stored: torch.Tensor) -> TensorRecord:
         """Writes the tensor; its record, with file and digest."""
-        file = self._file_for(record.hook_point, stored)
         digest = _begun(stored)
-        for piece in pieces(_bytes(stored)):
-            digest.update(piece)
-            self._appender.append(piece)
+        with writing(self.directory):
+            file = self._file_for(record.hook_point, stored)
+            for piece in pieces(_bytes(stored)):
+                digest.update(piece)
+                self._appender.append(piece)
         return replace(record, file=file.path.name, digest=digest.hexdigest())
 
     def unmatched(self, path: str, reason: str, explained: bool) -> None:
@@ -153,10 +156,17 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with closing(self._appender):
-            if kind is not None:
-                return
-            self._end_file()
+        try:
+            with closing(self._appender), writing(self.directory):
+                if kind is None:
+                    self._end_file()
+            if kind is None:
+                self._write_manifest()
+        finally:
+            if not (self.directory / MANIFEST).exists():  # half a trace takes room
+                shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _write_manifest(self) -> None:
         manifest = {
             "trace_version": TRACE_VERSION,
             "meta": asdict(self.meta),

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mmparity.errors import MmparityError
-from mmparity.files import partial_of
+from mmparity.files import partial_of, writing
 from mmparity.provenance import own_code
 from mmparity.stored_json import first_line
 from mmparity.workload.cases import Case, Grid, Noise, Photograph
@@ -98,12 +98,11 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
         "description": case.description,
         "recipe": recipe,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_of(file)
-    save_file(
-        {"pixel_values": pixel_values}, partial, {METADATA_KEY: json.dumps(metadata)}
-    )
-    partial.replace(file)
+    partial, said = partial_of(file), {METADATA_KEY: json.dumps(metadata)}
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"pixel_values": pixel_values}, partial, said)
+        partial.replace(file)
     return file
 
 

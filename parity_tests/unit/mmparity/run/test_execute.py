@@ -189,6 +189,28 @@ def test_stale_result_does_not_survive_a_run_that_cannot_start(
     assert not (plan.options.out / "comparison.json").exists()
 
 
+def test_nothing_of_an_earlier_run_looks_current_while_one_runs(
+    checkpoint: Path,
+) -> None:
+    out = checkpoint.parent / "out"
+    left = out / "traces" / "killed" / "image-float32"
+    left.mkdir(parents=True)
+    for name in ("comparison.json", "report.html", "report.md", "report.xml"):
+        (out / name).write_text("{}")
+
+    class Witness(Recorder):
+        seen: frozenset[str] = frozenset()
+
+        def event(self, implementation: str, event: Event) -> None:
+            names = {f.name for f in out.iterdir() if not f.name.startswith(".")}
+            self.seen |= names
+            assert not left.exists()
+
+    watcher = Witness()
+    execute((make(checkpoint),), watcher, COMMAND)
+    assert watcher.seen == {"inputs", "jobs", "logs", "traces"}
+
+
 def test_interrupt_ends_the_workers_and_keeps_what_is_known(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -265,6 +265,20 @@ def test_what_a_worker_captured_before_it_died_is_kept(project: Project) -> None
     assert result.reuse.captured == 3  # the oracle's, and one of new
 
 
+def test_a_trace_is_kept_before_the_next_one_is_captured(project: Project) -> None:
+    class Counter(Recorder):
+        entries = 0
+
+        def event(self, implementation: str, event: Event) -> None:
+            super().event(implementation, event)
+            if (event.event, event.case) == ("captured", "ragged"):
+                self.entries = max(self.entries, len(project.entries))
+
+    watcher = Counter()
+    project.run(watcher=watcher)
+    assert watcher.entries == 5  # a run that is killed now loses the sixth alone
+
+
 def test_an_interruption_while_an_entry_is_made_leaves_none(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmparity.errors import MmparityError
+from mmparity.files import write_text
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ class EngineJob:
 
     def write(self, file: Path) -> None:
         """Writes the job file."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_text(file, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, file: Path) -> EngineJob:

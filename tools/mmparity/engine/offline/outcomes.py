@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity.errors import MmparityError
-from mmparity.files import write_text
+from mmparity.files import write_text, writing
 
 if TYPE_CHECKING:
     import torch
@@ -67,10 +67,11 @@ def write(outcome: Outcome, embeddings: Sequence[torch.Tensor], folder: Path) ->
     from safetensors.torch import save_file
 
     file = place(folder, outcome.side, outcome.model, outcome.scenario)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if embeddings:
-        tensors = {f"{i:04}": item.contiguous() for i, item in enumerate(embeddings)}
-        save_file(tensors, file.with_suffix(".safetensors"))
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if embeddings:
+            tensors = {f"{i:04}": x.contiguous() for i, x in enumerate(embeddings)}
+            save_file(tensors, file.with_suffix(".safetensors"))
     write_text(file, json.dumps(asdict(outcome)) + "\n")
 
 

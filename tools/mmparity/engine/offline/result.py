@@ -11,7 +11,6 @@ from typing import Any
 
 from mmparity.compare.result import ENGINE_FILE, strict
 from mmparity.engine.offline.memory import ALLOWED_GROWTH, growth
-from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.types.engine import (
     ENGINE_SCHEMA_VERSION,
@@ -87,11 +86,7 @@ def judge_memory(figures: EngineFigures) -> EngineMemory:
 
 def write_result(result: EngineResult, directory: Path) -> Path:
     """Writes ``engine.json`` whole or not at all, and returns its path."""
-    file = directory / ENGINE_FILE
-    try:
-        return write_text(file, to_json(result))
-    except OSError as error:
-        raise MmparityError(f"{file} cannot be written: {error}") from error
+    return write_text(directory / ENGINE_FILE, to_json(result))
 
 
 def to_json(result: EngineResult) -> str:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchseries.appliable import require_appliable, require_signed
-from patchseries.classify import Classification, Snapshot, classify
+from patchseries.classify import Classification, classify
 from patchseries.commits import plan_commits, signer_of
 from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
 from patchseries.files import disk_errors, whole_folder
 from patchseries.folder import digest, file_digests, read_series, series_names
-from patchseries.git import Git
+from patchseries.git import Git, Snapshot
 from patchseries.locks import locked
 from patchseries.package import in_scope
 from patchseries.places import open_target, require_package

@@ -14,7 +14,8 @@ from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.export import commits_after, export
 from patchseries.fetch import require_pristine
-from patchseries.folder import read_lines, read_series, read_utf8, series_names
+from patchseries.files import read_utf8
+from patchseries.folder import read_lines, read_series, series_names
 from patchseries.gates import Say, check_gates
 from patchseries.git import Git
 from patchseries.independence import check_independence

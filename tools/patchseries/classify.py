@@ -13,10 +13,8 @@ from typing import Literal
 
 from patchseries.blobs import Blobs
 from patchseries.errors import PatchseriesError
-from patchseries.git import Git, State
+from patchseries.git import Git, Snapshot, State
 from patchseries.series import Patch, Series
-
-Snapshot = dict[str, State]
 
 Outcome = Literal[
     "exact",  # applies to byte-identical files

@@ -6,9 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from patchseries.classify import Snapshot
 from patchseries.elsewhere import Elsewhere
-from patchseries.git import Git
+from patchseries.git import Git, Snapshot
 from patchseries.scratch import scratch_folder
 from patchseries.series import FileChange, Patch, file_sections
 from patchseries.walk import TESTS

@@ -45,6 +45,16 @@ def write_whole(path: Path, content: bytes | str) -> bool:
     return True
 
 
+def read_utf8(path: Path) -> str:
+    """A text file, refused by name when it is in another encoding."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PatchseriesError(
+            "not-utf8", f"{path} is not UTF-8: {error}", "save it as UTF-8"
+        ) from None
+
+
 @contextmanager
 def disk_errors(*folders: Path) -> Iterator[None]:
     """Say by name what the system finds of a disk, and git in its own words.

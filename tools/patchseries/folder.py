@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from patchseries.errors import PatchseriesError
+from patchseries.files import read_utf8
 from patchseries.project import Project
 from patchseries.series import (
     Patch,
@@ -26,16 +27,6 @@ def series_names(project: Project) -> list[str]:
 def read_lines(folder: Path) -> tuple[list[SeriesLine], tuple[str, ...]]:
     """The `series` file."""
     return parse_series_file(read_utf8(folder / "series"))
-
-
-def read_utf8(path: Path) -> str:
-    """A text file, refused by name when it is in another encoding."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PatchseriesError(
-            "not-utf8", f"{path} is not UTF-8: {error}", "save it as UTF-8"
-        ) from None
 
 
 def read_series(project: Project, name: str) -> Series:

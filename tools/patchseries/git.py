@@ -43,6 +43,9 @@ _KEPT_USER_SETTINGS = (
 State = tuple[str, str] | None
 """What a path holds: (mode, blob id), or None when it does not exist."""
 
+Snapshot = dict[str, State]
+"""What several paths hold."""
+
 
 def blob_id(content: bytes) -> str:
     """The id that git gives to a file of this content."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from patchseries.classify import Snapshot, try_patch
-from patchseries.git import Git
+from patchseries.classify import try_patch
+from patchseries.git import Git, Snapshot
 from patchseries.lint import Finding, depends_on
 from patchseries.series import Patch, Series
 

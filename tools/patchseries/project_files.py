@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from patchseries.classify import Snapshot
 from patchseries.errors import PatchseriesError
-from patchseries.git import blob_id
+from patchseries.git import Snapshot, blob_id
 from patchseries.locks import LOCK_NAME, locked
 from patchseries.project import Project
 from patchseries.stage import fresh_stage, stage_texts

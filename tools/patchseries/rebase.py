@@ -14,7 +14,6 @@ from functools import partial
 from patchseries.classify import (
     Classification,
     PatchVerdict,
-    Snapshot,
     classify,
     judge_drift,
 )
@@ -24,7 +23,7 @@ from patchseries.errors import PatchseriesError
 from patchseries.export import patch_id
 from patchseries.fetch import require_pristine
 from patchseries.folder import read_series
-from patchseries.git import Git, State
+from patchseries.git import Git, Snapshot, State
 from patchseries.independence import needed_by_text
 from patchseries.package import in_scope
 from patchseries.places import require_package

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from patchseries.classify import Snapshot
 from patchseries.files import write_whole
+from patchseries.git import Snapshot
 from patchseries.target import GitTarget, Target
 
 SCHEMA = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from patchseries.errors import PatchseriesError
-from patchseries.folder import read_utf8
+from patchseries.files import read_utf8
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -9,9 +9,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from patchseries.classify import Snapshot
 from patchseries.files import write_whole
-from patchseries.git import Git
+from patchseries.git import Git, Snapshot
 from patchseries.target import GitTarget, Target
 
 BESIDE = ".patchseries-stage"

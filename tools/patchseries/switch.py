@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from patchseries.classify import Snapshot
 from patchseries.errors import PatchseriesError, as_refusal
 from patchseries.files import (
     drop_empty,
@@ -32,6 +31,7 @@ from patchseries.files import (
     settle,
     write_whole,
 )
+from patchseries.git import Snapshot
 from patchseries.refs import (
     RefMove,
     break_stale_locks,

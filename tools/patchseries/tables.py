@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchseries.folder import read_series, read_utf8, series_names
+from patchseries.files import read_utf8
+from patchseries.folder import read_series, series_names
 from patchseries.project import Project
 from patchseries.series import Patch, Series
 

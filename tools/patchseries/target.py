@@ -12,9 +12,8 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from patchseries.classify import Snapshot
 from patchseries.errors import PatchseriesError
-from patchseries.git import Git, State, blob_id, user_git
+from patchseries.git import Git, Snapshot, State, blob_id, user_git
 from patchseries.ways_out import aside, hidden_files, quoted, session
 
 LOCK_MARK = b"patchseries\n"

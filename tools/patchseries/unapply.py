@@ -8,10 +8,10 @@ from pathlib import Path
 
 from patchseries.appliable import way_out
 from patchseries.apply import choose_series, held
-from patchseries.classify import Snapshot, classify, try_patch
+from patchseries.classify import classify, try_patch
 from patchseries.errors import PatchseriesError
 from patchseries.folder import read_series
-from patchseries.git import Git
+from patchseries.git import Git, Snapshot
 from patchseries.package import in_scope
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt

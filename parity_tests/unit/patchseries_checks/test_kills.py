@@ -62,8 +62,8 @@ def test_finds_a_planted_fault(rounds_on, monkeypatch, planted):
         monkeypatch.setattr(switch, "_step", forgetful)
     if planted == "scratch folders stay":
         moment = "before"
-        for module in ("apply", "scratch"):
-            monkeypatch.setattr(f"patchseries.{module}.drop_abandoned", lambda: None)
+        monkeypatch.setattr("patchseries.apply.drop_abandoned", lambda: None)
+        monkeypatch.setattr("patchseries.scratch.drop_abandoned", lambda: None)
     moments = rounds.moments[site.state, move]
     steps = [n for n, m in enumerate(moments, 1) if m == moment]
     found = ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from patchseries.classify import MENDABLE, Classification
 from patchseries.errors import PatchseriesError
 from patchseries.receipt import read_receipt
-from patchseries.series import Series
+from patchseries.series.series import Series
 from patchseries.target import GitTarget, Target
 from patchseries.ways_out import (
     before_part,

@@ -15,7 +15,6 @@ from patchseries.commits import plan_commits, signer_of
 from patchseries.errors import PatchseriesError
 from patchseries.fetch import require_pristine
 from patchseries.files import disk_errors, whole_folder
-from patchseries.folder import digest, file_digests, read_series, series_names
 from patchseries.git import Git, Snapshot
 from patchseries.locks import locked
 from patchseries.package import in_scope
@@ -24,7 +23,8 @@ from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import short
 from patchseries.scratch import drop_abandoned, scratch
-from patchseries.series import Series
+from patchseries.series.folder import digest, file_digests, read_series, series_names
+from patchseries.series.series import Series
 from patchseries.sources import Source
 from patchseries.stage import (
     fresh_stage,

@@ -12,23 +12,23 @@ from functools import partial
 from patchseries.classify import Classification, classify
 from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
-from patchseries.export import commits_after, export
 from patchseries.fetch import require_pristine
 from patchseries.files import read_utf8
-from patchseries.folder import read_lines, read_series, series_names
 from patchseries.gates import Say, check_gates
 from patchseries.git import Git
 from patchseries.independence import check_independence
-from patchseries.lint import Finding, lint_content, lint_series
 from patchseries.places import open_target
 from patchseries.project import Project
 from patchseries.receipt import read_receipt
 from patchseries.red_green import check_red_green
-from patchseries.removal import check_removal
 from patchseries.scratch import scratch
-from patchseries.series import Series
+from patchseries.series.export import commits_after, export
+from patchseries.series.folder import read_lines, read_series, series_names
+from patchseries.series.lint import Finding, lint_content, lint_series
+from patchseries.series.removal import check_removal
+from patchseries.series.series import Series
+from patchseries.series.tables import expected_files
 from patchseries.sources import read_sources
-from patchseries.tables import expected_files
 from patchseries.target import GitTarget
 from patchseries.walk import walk
 

@@ -14,7 +14,7 @@ from typing import Literal
 from patchseries.blobs import Blobs
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State
-from patchseries.series import Patch, Series
+from patchseries.series.series import Patch, Series
 
 Outcome = Literal[
     "exact",  # applies to byte-identical files

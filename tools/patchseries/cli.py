@@ -18,7 +18,7 @@ from patchseries.project import Project
 from patchseries.sources import read_sources, select
 
 if TYPE_CHECKING:
-    from patchseries.lint import Finding
+    from patchseries.series.lint import Finding
 
 
 def _say(text: str) -> None:
@@ -71,7 +71,7 @@ def _targets(
 ) -> list[tuple[Path, str | None]]:
     """The trees that a command works on, each with its series when that is fixed."""
     from patchseries.apply import ensure_patched
-    from patchseries.folder import series_names
+    from patchseries.series.folder import series_names
 
     if onto:
         return [(path, name) for path in onto]
@@ -205,7 +205,7 @@ def check(
     """
     from patchseries.check import check as check_one
     from patchseries.check import check_patches, check_tables
-    from patchseries.folder import series_names
+    from patchseries.series.folder import series_names
 
     names = [name] if name else series_names(project)
     if not names:
@@ -250,9 +250,9 @@ def rebase(
     text_only: bool,
 ) -> None:
     """Propose a series for another release or checkout, in a new folder."""
-    from patchseries.folder import series_names
     from patchseries.proposal import propose, write_proposal
     from patchseries.releases import release_tree
+    from patchseries.series.folder import series_names
     from patchseries.terminal import proposal_lines
 
     names = [name] if name else series_names(project)
@@ -286,7 +286,7 @@ def rebase(
 @click.pass_obj
 def test_upstream(project: Project) -> None:
     """Run upstream's own tests on both trees: they must give the same results."""
-    from patchseries.folder import series_names
+    from patchseries.series.folder import series_names
     from patchseries.upstream import compare_upstream
 
     bad = 0

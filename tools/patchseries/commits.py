@@ -10,7 +10,7 @@ from patchseries.errors import PatchseriesError
 from patchseries.git import Git, read_user_config
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
-from patchseries.series import AUTHOR, DATE, Series, split_trailers
+from patchseries.series.series import AUTHOR, DATE, Series, split_trailers
 from patchseries.target import GitTarget, Target
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from patchseries.elsewhere import Elsewhere
 from patchseries.git import Git, Snapshot
 from patchseries.scratch import scratch_folder
-from patchseries.series import FileChange, Patch, file_sections
+from patchseries.series.series import FileChange, Patch, file_sections
 from patchseries.walk import TESTS
 
 _SHOWN = 3  # lines of each side, files of the same name

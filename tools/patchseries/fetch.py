@@ -12,7 +12,7 @@ from patchseries.files import whole_folder
 from patchseries.git import Git
 from patchseries.locks import locked
 from patchseries.project import Project
-from patchseries.series import AUTHOR, DATE
+from patchseries.series.series import AUTHOR, DATE
 from patchseries.sources import Archive, Source
 from patchseries.unpack import unpack_sdist, unpack_wheel
 

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from patchseries.git import bare_environment
-from patchseries.lint import Finding
 from patchseries.project import Project
 from patchseries.results import (
     FAILED,
@@ -30,6 +29,7 @@ from patchseries.results import (
     proven,
     tool_versions,
 )
+from patchseries.series.lint import Finding
 from patchseries.sources import Gate
 from patchseries.walk import Step, Walk
 

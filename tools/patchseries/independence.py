@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from patchseries.classify import try_patch
 from patchseries.git import Git, Snapshot
-from patchseries.lint import Finding, depends_on
-from patchseries.series import Patch, Series
+from patchseries.series.lint import Finding, depends_on
+from patchseries.series.series import Patch, Series
 
 
 def check_independence(git: Git, series: Series, base: Snapshot) -> Iterator[Finding]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from patchseries.errors import PatchseriesError
-from patchseries.folder import file_digests, read_series, series_names
 from patchseries.project import Project
 from patchseries.receipt import Receipt
-from patchseries.series import Patch
+from patchseries.series.folder import file_digests, read_series, series_names
+from patchseries.series.series import Patch
 from patchseries.target import GitTarget
 
 

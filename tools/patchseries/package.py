@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from patchseries.series import Patch, Series
+from patchseries.series.series import Patch, Series
 from patchseries.target import PackageTarget, Target
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from patchseries.errors import GitError, PatchseriesError
 from patchseries.git import user_git
-from patchseries.series import Series
+from patchseries.series.series import Series
 from patchseries.target import GitTarget, PackageTarget, Target
 from patchseries.ways_out import quoted
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 
 from patchseries.errors import PatchseriesError
-from patchseries.folder import read_series, series_names
-from patchseries.lint import depends_on
 from patchseries.project import Project
-from patchseries.series import Patch, Series
+from patchseries.series.folder import read_series, series_names
+from patchseries.series.lint import depends_on
+from patchseries.series.series import Patch, Series
 
 
 def find_patch(project: Project, slug: str) -> tuple[Series, Patch]:

@@ -19,7 +19,6 @@ from xml.etree import ElementTree
 
 from patchseries.errors import PatchseriesError
 from patchseries.gates import tool_environment
-from patchseries.lint import Finding
 from patchseries.project import Project
 from patchseries.results import (
     FAILED,
@@ -34,7 +33,8 @@ from patchseries.results import (
     tool_versions,
 )
 from patchseries.scratch import scratch_folder
-from patchseries.series import Patch
+from patchseries.series.lint import Finding
+from patchseries.series.series import Patch
 from patchseries.sources import TestSetup
 from patchseries.walk import TESTS, Step, Walk, walk
 

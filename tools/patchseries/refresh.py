@@ -10,15 +10,20 @@ from pathlib import Path
 
 from patchseries.apply import choose_series, held
 from patchseries.errors import PatchseriesError
-from patchseries.export import Commit, commits_after, export, patch_id
-from patchseries.folder import file_digests, read_lines, read_series, series_names
 from patchseries.git import Git
 from patchseries.losses import require_no_loss
 from patchseries.project import Project
 from patchseries.project_files import ProjectFiles, held_files
 from patchseries.receipt import Receipt, read_receipt, write_receipt
 from patchseries.scratch import scratch
-from patchseries.series import (
+from patchseries.series.export import Commit, commits_after, export, patch_id
+from patchseries.series.folder import (
+    file_digests,
+    read_lines,
+    read_series,
+    series_names,
+)
+from patchseries.series.series import (
     Patch,
     Series,
     SeriesLine,
@@ -27,9 +32,9 @@ from patchseries.series import (
     slug_of,
     split_trailers,
 )
+from patchseries.series.tables import expected_files
 from patchseries.sources import Archive, read_sources
 from patchseries.switch import recover
-from patchseries.tables import expected_files
 from patchseries.target import GitTarget
 
 

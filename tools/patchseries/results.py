@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from patchseries.files import write_whole
-from patchseries.lint import Finding
 from patchseries.project import Project
-from patchseries.series import Patch
+from patchseries.series.lint import Finding
+from patchseries.series.series import Patch
 
 _LINES = 12  # of output, in a finding
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"

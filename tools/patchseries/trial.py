@@ -14,7 +14,7 @@ from patchseries.project import Project
 from patchseries.red_green import Bench, Run, run_tests, test_paths
 from patchseries.results import FAILED, NOT_RUN, PASSED
 from patchseries.scratch import scratch_folder
-from patchseries.series import AUTHOR, DATE, Patch, Series
+from patchseries.series.series import AUTHOR, DATE, Patch, Series
 from patchseries.sources import Source
 from patchseries.target import GitTarget, PackageTarget, Target
 from patchseries.walk import TESTS, Walk, tree_with

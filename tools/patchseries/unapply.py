@@ -10,14 +10,14 @@ from patchseries.appliable import way_out
 from patchseries.apply import choose_series, held
 from patchseries.classify import classify, try_patch
 from patchseries.errors import PatchseriesError
-from patchseries.folder import read_series
 from patchseries.git import Git, Snapshot
 from patchseries.package import in_scope
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
 from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.scratch import scratch
-from patchseries.series import Series
+from patchseries.series.folder import read_series
+from patchseries.series.series import Series
 from patchseries.stage import fresh_stage, stage_files, staging_index
 from patchseries.switch import Switch, execute, recover
 from patchseries.target import GitTarget, Target, on_disk

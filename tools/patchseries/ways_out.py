@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patchseries.git import Git
-from patchseries.series import Series
+from patchseries.series.series import Series
 
 _SESSIONS = {
     "rebase-merge": ("a rebase", "git rebase --abort"),

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from patchseries.cli import main
-from patchseries.tables import BEGIN, END
+from patchseries.series.tables import BEGIN, END
 
 
 @pytest.fixture

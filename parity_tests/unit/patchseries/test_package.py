@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from patchseries.folder import read_series
 from patchseries.package import in_scope
 from patchseries.places import open_target
 from patchseries.refresh import refresh
+from patchseries.series.folder import read_series
 from patchseries.status import status
 from patchseries.unapply import unapply
 

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from patchseries.apply import Options, apply
 from patchseries.cli import main
-from patchseries.folder import read_series
 from patchseries.project import Project
 from patchseries.proposal import propose, write_proposal
+from patchseries.series.folder import read_series
 
 
 @pytest.fixture

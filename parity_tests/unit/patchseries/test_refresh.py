@@ -5,7 +5,7 @@ import pytest
 
 from patchseries.losses import require_known
 from patchseries.refresh import refresh
-from patchseries.tables import BEGIN, END
+from patchseries.series.tables import BEGIN, END
 
 FORMAT_PATCH = ("-k", "-N", "--zero-commit", "--full-index", "--no-signature",
                 "--no-stat", "--no-renames")  # fmt: skip

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from patchseries.cli import main
-from patchseries.removal import landed
-from patchseries.series import Patch
+from patchseries.series.removal import landed
+from patchseries.series.series import Patch
 from patchseries.walk import walk
 
 HOOK = """

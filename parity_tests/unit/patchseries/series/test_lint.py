@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from patchseries.folder import read_series
-from patchseries.lint import lint_content, lint_series
-from patchseries.series import FileChange, Series
+from patchseries.series.folder import read_series
+from patchseries.series.lint import lint_content, lint_series
+from patchseries.series.series import FileChange, Series
 
 
 @pytest.fixture

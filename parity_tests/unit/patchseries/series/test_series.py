@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchseries import prbody, series
-from patchseries.series import (
+from patchseries import prbody
+from patchseries.series import series
+from patchseries.series.series import (
     SeriesLine,
     format_series_file,
     parse_patch,
@@ -81,7 +82,7 @@ def test_converted_line_ends_are_told_from_bad_form(refused):
 
 
 def test_a_patch_that_does_not_follow_is_refused(toy, refused):
-    from patchseries.folder import read_series
+    from patchseries.series.folder import read_series
 
     whole = read_series(toy.project, "toy-1.0")
     swapped = series.Series("x", tuple(reversed(whole.patches)))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patchseries.files import read_utf8
-from patchseries.folder import read_series, series_names
 from patchseries.project import Project
-from patchseries.series import Patch, Series
+from patchseries.series.folder import read_series, series_names
+from patchseries.series.series import Patch, Series
 
 BEGIN = "<!-- patch-table:begin -->"
 END = "<!-- patch-table:end -->"

@@ -10,7 +10,7 @@ from pathlib import Path
 from patchseries.errors import PatchseriesError
 from patchseries.files import read_utf8
 from patchseries.project import Project
-from patchseries.series import (
+from patchseries.series.series import (
     Patch,
     Series,
     SeriesLine,

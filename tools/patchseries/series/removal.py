@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from patchseries.lint import Finding
-from patchseries.series import Patch
+from patchseries.series.lint import Finding
+from patchseries.series.series import Patch
 
 Read = Callable[[str], bytes | None]
 FORM = "`<path>:<regular expression>` or `absent <path>`"

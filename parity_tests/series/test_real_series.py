@@ -13,13 +13,13 @@ import pytest
 
 from patchseries.apply import Options, apply
 from patchseries.check import check, check_tables
-from patchseries.fetch import require_pristine
 from patchseries.git import Git
+from patchseries.pins.fetch import require_pristine
+from patchseries.pins.sources import read_sources
 from patchseries.prbody import pr_body
 from patchseries.project import Project
 from patchseries.refresh import refresh
 from patchseries.series.folder import read_series, series_names
-from patchseries.sources import read_sources
 from patchseries.unapply import unapply
 
 PROJECT = Project.here()

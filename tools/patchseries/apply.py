@@ -13,11 +13,12 @@ from patchseries.appliable import require_appliable, require_signed
 from patchseries.classify import Classification, classify
 from patchseries.commits import plan_commits, signer_of
 from patchseries.errors import PatchseriesError
-from patchseries.fetch import require_pristine
 from patchseries.files import disk_errors, whole_folder
 from patchseries.git import Git, Snapshot
 from patchseries.locks import locked
 from patchseries.package import in_scope
+from patchseries.pins.fetch import require_pristine
+from patchseries.pins.sources import Source
 from patchseries.places import open_target, require_package
 from patchseries.project import Project
 from patchseries.receipt import Receipt, read_receipt
@@ -25,7 +26,6 @@ from patchseries.refs import short
 from patchseries.scratch import drop_abandoned, scratch
 from patchseries.series.folder import digest, file_digests, read_series, series_names
 from patchseries.series.series import Series
-from patchseries.sources import Source
 from patchseries.stage import (
     fresh_stage,
     stage_commits,

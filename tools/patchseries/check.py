@@ -12,11 +12,12 @@ from functools import partial
 from patchseries.classify import Classification, classify
 from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
-from patchseries.fetch import require_pristine
 from patchseries.files import read_utf8
 from patchseries.gates import Say, check_gates
 from patchseries.git import Git
 from patchseries.independence import check_independence
+from patchseries.pins.fetch import require_pristine
+from patchseries.pins.sources import read_sources
 from patchseries.places import open_target
 from patchseries.project import Project
 from patchseries.receipt import read_receipt
@@ -28,7 +29,6 @@ from patchseries.series.lint import Finding, lint_content, lint_series
 from patchseries.series.removal import check_removal
 from patchseries.series.series import Series
 from patchseries.series.tables import expected_files
-from patchseries.sources import read_sources
 from patchseries.target import GitTarget
 from patchseries.walk import walk
 

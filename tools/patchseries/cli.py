@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from patchseries.errors import PatchseriesError, as_refusal
+from patchseries.pins.sources import read_sources, select
 from patchseries.project import Project
-from patchseries.sources import read_sources, select
 
 if TYPE_CHECKING:
     from patchseries.series.lint import Finding
@@ -101,7 +101,7 @@ def _targets(
 @click.pass_obj
 def fetch(project: Project, names: tuple[str, ...], repair: bool) -> None:
     """Download, verify and unpack the pinned trees (default: all)."""
-    from patchseries.fetch import fetch as fetch_one
+    from patchseries.pins.fetch import fetch as fetch_one
 
     for source in select(read_sources(project.pins), list(names)):
         fetch_one(project, source, repair, _say)
@@ -250,8 +250,8 @@ def rebase(
     text_only: bool,
 ) -> None:
     """Propose a series for another release or checkout, in a new folder."""
+    from patchseries.pins.releases import release_tree
     from patchseries.proposal import propose, write_proposal
-    from patchseries.releases import release_tree
     from patchseries.series.folder import series_names
     from patchseries.terminal import proposal_lines
 

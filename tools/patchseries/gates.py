@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from patchseries.git import bare_environment
+from patchseries.pins.sources import Gate
 from patchseries.project import Project
 from patchseries.results import (
     FAILED,
@@ -30,7 +31,6 @@ from patchseries.results import (
     tool_versions,
 )
 from patchseries.series.lint import Finding
-from patchseries.sources import Gate
 from patchseries.walk import Step, Walk
 
 Say = Callable[[str], None]

@@ -20,10 +20,11 @@ from patchseries.classify import (
 from patchseries.conflicts import explain
 from patchseries.elsewhere import Elsewhere
 from patchseries.errors import PatchseriesError
-from patchseries.fetch import require_pristine
 from patchseries.git import Git, Snapshot, State
 from patchseries.independence import needed_by_text
 from patchseries.package import in_scope
+from patchseries.pins.fetch import require_pristine
+from patchseries.pins.sources import Source, read_sources
 from patchseries.places import require_package
 from patchseries.project import Project
 from patchseries.results import FAILED, PASSED
@@ -31,7 +32,6 @@ from patchseries.series.export import patch_id
 from patchseries.series.folder import read_series
 from patchseries.series.removal import Sign, landed_signs
 from patchseries.series.series import Patch, Series
-from patchseries.sources import Source, read_sources
 from patchseries.target import GitTarget, Target
 from patchseries.trial import Proof, Say, not_run, trial
 

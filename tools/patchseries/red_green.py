@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 from patchseries.errors import PatchseriesError
 from patchseries.gates import tool_environment
+from patchseries.pins.sources import TestSetup
 from patchseries.project import Project
 from patchseries.results import (
     FAILED,
@@ -35,7 +36,6 @@ from patchseries.results import (
 from patchseries.scratch import scratch_folder
 from patchseries.series.lint import Finding
 from patchseries.series.series import Patch
-from patchseries.sources import TestSetup
 from patchseries.walk import TESTS, Step, Walk, walk
 
 Say = Callable[[str], None]

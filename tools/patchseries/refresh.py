@@ -12,6 +12,7 @@ from patchseries.apply import choose_series, held
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
 from patchseries.losses import require_no_loss
+from patchseries.pins.sources import Archive, read_sources
 from patchseries.project import Project
 from patchseries.project_files import ProjectFiles, held_files
 from patchseries.receipt import Receipt, read_receipt, write_receipt
@@ -33,7 +34,6 @@ from patchseries.series.series import (
     split_trailers,
 )
 from patchseries.series.tables import expected_files
-from patchseries.sources import Archive, read_sources
 from patchseries.switch import recover
 from patchseries.target import GitTarget
 

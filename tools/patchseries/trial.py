@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from patchseries.errors import PatchseriesError
-from patchseries.fetch import init_repository
 from patchseries.git import Git, State, write_alternates
+from patchseries.pins.fetch import init_repository
+from patchseries.pins.sources import Source
 from patchseries.project import Project
 from patchseries.red_green import Bench, Run, run_tests, test_paths
 from patchseries.results import FAILED, NOT_RUN, PASSED
 from patchseries.scratch import scratch_folder
 from patchseries.series.series import AUTHOR, DATE, Patch, Series
-from patchseries.sources import Source
 from patchseries.target import GitTarget, PackageTarget, Target
 from patchseries.walk import TESTS, Walk, tree_with
 

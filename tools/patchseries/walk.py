@@ -11,14 +11,14 @@ from pathlib import Path
 from patchseries.classify import classify
 from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
-from patchseries.fetch import require_pristine
 from patchseries.git import Git, State, write_alternates
+from patchseries.pins.fetch import require_pristine
+from patchseries.pins.sources import Source, read_sources
 from patchseries.project import Project
 from patchseries.scratch import scratch_folder
 from patchseries.series.export import commits_after, patch_id
 from patchseries.series.folder import read_series
 from patchseries.series.series import Patch, Series
-from patchseries.sources import Source, read_sources
 
 TESTS = "tests/"
 

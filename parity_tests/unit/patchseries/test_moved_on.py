@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from patchseries.cli import main
+from patchseries.pins.unpack import unpack_sdist
 from patchseries.status import status
 from patchseries.unapply import unapply
-from patchseries.unpack import unpack_sdist
 
 
 @pytest.fixture

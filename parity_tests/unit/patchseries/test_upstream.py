@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from patchseries.cli import main
-from patchseries.fetch import commit_tree
-from patchseries.unpack import unpack_sdist
+from patchseries.pins.fetch import commit_tree
+from patchseries.pins.unpack import unpack_sdist
 
 TESTS = """\
 from pkg.b import B

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from patchseries import unpack
-from patchseries.unpack import unpack_sdist, unpack_wheel
+from patchseries.pins import unpack
+from patchseries.pins.unpack import unpack_sdist, unpack_wheel
 
 
 def member(name, kind=tarfile.REGTYPE, link="", text=b"x"):

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import pytest
 
-from patchseries import download, index
-from patchseries.fetch import differences
 from patchseries.git import Git
+from patchseries.pins import download, index
+from patchseries.pins.fetch import differences
 
 
 class Server(BaseHTTPRequestHandler):
@@ -178,7 +178,7 @@ def test_no_network(bare_toy, refused, monkeypatch):
 
 
 def test_full_disk_while_unpacking(bare_toy, refused, monkeypatch):
-    from patchseries import fetch
+    from patchseries.pins import fetch
 
     def full(*args):
         (args[1] / "half").write_text("a part")

@@ -11,10 +11,10 @@ from patchseries.errors import PatchseriesError
 from patchseries.files import whole_folder
 from patchseries.git import Git
 from patchseries.locks import locked
+from patchseries.pins.sources import Archive, Source
+from patchseries.pins.unpack import unpack_sdist, unpack_wheel
 from patchseries.project import Project
 from patchseries.series.series import AUTHOR, DATE
-from patchseries.sources import Archive, Source
-from patchseries.unpack import unpack_sdist, unpack_wheel
 
 Say = Callable[[str], None]
 
@@ -79,7 +79,9 @@ def require_pristine(project: Project, source: Source) -> Path:
 
 
 def _make(source: Source, archive: Archive, tree: Path) -> None:
-    from patchseries.download import download  # needs the HTTP stack, others do not
+    from patchseries.pins.download import (
+        download,  # needs the HTTP stack, others do not
+    )
 
     file = download(source, archive)
     with whole_folder(tree) as partial:

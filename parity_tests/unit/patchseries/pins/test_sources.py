@@ -3,8 +3,8 @@
 
 import pytest
 
+from patchseries.pins.sources import read_sources, select
 from patchseries.project import Project
-from patchseries.sources import read_sources, select
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from unearth.auth import MultiDomainBasicAuth
 from unearth.fetchers.sync import PyPIClient
 
 from patchseries.errors import PatchseriesError
-from patchseries.sources import Archive, Source
+from patchseries.pins.sources import Archive, Source
 
 _INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _EXTRA = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")

@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from patchseries.fetch import commit_tree, differences, require_pristine
 from patchseries.files import whole_folder, write_whole
 from patchseries.locks import locked
+from patchseries.pins.fetch import commit_tree, differences, require_pristine
+from patchseries.pins.sources import Archive, Source, read_sources
+from patchseries.pins.unpack import unpack_sdist
 from patchseries.project import Project, cache_folder
-from patchseries.sources import Archive, Source, read_sources
-from patchseries.unpack import unpack_sdist
 
 
 def release_tree(project: Project, name: str, version: str) -> tuple[Path, str]:
@@ -40,8 +40,10 @@ def _kept(tree: Path) -> Archive | None:
 
 
 def _make(name: str, version: str, tree: Path) -> Archive:
-    from patchseries.download import download  # needs the HTTP stack, others do not
-    from patchseries.index import find_sdist
+    from patchseries.pins.download import (
+        download,  # needs the HTTP stack, others do not
+    )
+    from patchseries.pins.index import find_sdist
 
     file, sha256 = find_sdist(name, version)
     source = Source(name, version, "sdist", "", ())

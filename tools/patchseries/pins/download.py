@@ -23,10 +23,10 @@ from rich.progress import (
 )
 
 from patchseries.errors import PatchseriesError
-from patchseries.index import find_urls, make_client, read_settings
 from patchseries.locks import locked
+from patchseries.pins.index import find_urls, make_client, read_settings
+from patchseries.pins.sources import Archive, Source
 from patchseries.project import cache_folder
-from patchseries.sources import Archive, Source
 
 _CHUNK = 1 << 18
 _ATTEMPTS = 4  # per place: a cut connection goes on where it stopped

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from patchseries.classify import MENDABLE, Classification
 from patchseries.errors import PatchseriesError
-from patchseries.receipt import read_receipt
 from patchseries.series.series import Series
-from patchseries.target import GitTarget, Target
-from patchseries.ways_out import (
+from patchseries.tree.receipt import read_receipt
+from patchseries.tree.target import GitTarget, Target
+from patchseries.tree.ways_out import (
     before_part,
     fresh_tree,
     put_back,

@@ -19,22 +19,22 @@ from patchseries.locks import locked
 from patchseries.package import in_scope
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import Source
-from patchseries.places import open_target, require_package
 from patchseries.project import Project
-from patchseries.receipt import Receipt, read_receipt
-from patchseries.refs import short
 from patchseries.scratch import drop_abandoned, scratch
 from patchseries.series.folder import digest, file_digests, read_series, series_names
 from patchseries.series.series import Series
-from patchseries.stage import (
+from patchseries.tree.places import open_target, require_package
+from patchseries.tree.receipt import Receipt, read_receipt
+from patchseries.tree.refs import short
+from patchseries.tree.stage import (
     fresh_stage,
     stage_commits,
     stage_files,
     staging_index,
 )
-from patchseries.switch import Switch, execute, recover, tidy
-from patchseries.target import GitTarget, Target, on_disk
-from patchseries.ways_out import quoted
+from patchseries.tree.switch import Switch, execute, recover, tidy
+from patchseries.tree.target import GitTarget, Target, on_disk
+from patchseries.tree.ways_out import quoted
 
 
 @dataclass(frozen=True)

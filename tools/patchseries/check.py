@@ -18,9 +18,7 @@ from patchseries.git import Git
 from patchseries.independence import check_independence
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import read_sources
-from patchseries.places import open_target
 from patchseries.project import Project
-from patchseries.receipt import read_receipt
 from patchseries.red_green import check_red_green
 from patchseries.scratch import scratch
 from patchseries.series.export import commits_after, export
@@ -29,7 +27,9 @@ from patchseries.series.lint import Finding, lint_content, lint_series
 from patchseries.series.removal import check_removal
 from patchseries.series.series import Series
 from patchseries.series.tables import expected_files
-from patchseries.target import GitTarget
+from patchseries.tree.places import open_target
+from patchseries.tree.receipt import read_receipt
+from patchseries.tree.target import GitTarget
 from patchseries.walk import walk
 
 _SPDX_HOOK = "tools/pre_commit/check_spdx_header.py"

@@ -51,7 +51,7 @@ class _Commands(click.Group):
 @click.pass_context
 def main(ctx: click.Context, root: Path | None) -> None:
     """The command group."""
-    from patchseries.project_files import settle_files
+    from patchseries.tree.project_files import settle_files
 
     ctx.obj = Project(root.resolve()) if root else Project.here()
     settle_files(ctx.obj)

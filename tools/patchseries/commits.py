@@ -8,10 +8,10 @@ import os
 from patchseries.classify import Classification, classify
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, read_user_config
-from patchseries.receipt import Receipt, read_receipt
-from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.series.series import AUTHOR, DATE, Series, split_trailers
-from patchseries.target import GitTarget, Target
+from patchseries.tree.receipt import Receipt, read_receipt
+from patchseries.tree.refs import RefMove, branch_tip, require_not_elsewhere, short
+from patchseries.tree.target import GitTarget, Target
 
 
 def plan_commits(

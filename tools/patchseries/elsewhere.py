@@ -8,7 +8,7 @@ from collections import defaultdict
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from patchseries.target import GitTarget, PackageTarget, Target
+from patchseries.tree.target import GitTarget, PackageTarget, Target
 
 _PRIVATE = (".git", ".patchseries", "__pycache__")
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
-from patchseries.receipt import Receipt
 from patchseries.series.folder import file_digests, read_series, series_names
 from patchseries.series.series import Patch
-from patchseries.target import GitTarget
+from patchseries.tree.receipt import Receipt
+from patchseries.tree.target import GitTarget
 
 
 def require_known(project: Project, dropped: Collection[str]) -> None:

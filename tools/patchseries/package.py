@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 
 from patchseries.series.series import Patch, Series
-from patchseries.target import PackageTarget, Target
+from patchseries.tree.target import PackageTarget, Target
 
 
 def in_scope(series: Series, target: Target) -> Series:

@@ -11,14 +11,14 @@ from patchseries.classify import Classification
 from patchseries.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
-from patchseries.places import open_target
 from patchseries.project import Project
 from patchseries.rebase import Analysis, Moved, analyse, proven, unproven
 from patchseries.scratch import scratch
 from patchseries.series.export import commits_after, export
 from patchseries.series.folder import read_lines
 from patchseries.series.series import AUTHOR, DATE, SeriesLine, format_series_file
-from patchseries.target import PackageTarget
+from patchseries.tree.places import open_target
+from patchseries.tree.target import PackageTarget
 from patchseries.trial import Say
 
 

@@ -25,14 +25,14 @@ from patchseries.independence import needed_by_text
 from patchseries.package import in_scope
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import Source, read_sources
-from patchseries.places import require_package
 from patchseries.project import Project
 from patchseries.results import FAILED, PASSED
 from patchseries.series.export import patch_id
 from patchseries.series.folder import read_series
 from patchseries.series.removal import Sign, landed_signs
 from patchseries.series.series import Patch, Series
-from patchseries.target import GitTarget, Target
+from patchseries.tree.places import require_package
+from patchseries.tree.target import GitTarget, Target
 from patchseries.trial import Proof, Say, not_run, trial
 
 CARRIED = ("exact", "offset", "three-way")

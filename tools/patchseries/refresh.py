@@ -14,8 +14,6 @@ from patchseries.git import Git
 from patchseries.losses import require_no_loss
 from patchseries.pins.sources import Archive, read_sources
 from patchseries.project import Project
-from patchseries.project_files import ProjectFiles, held_files
-from patchseries.receipt import Receipt, read_receipt, write_receipt
 from patchseries.scratch import scratch
 from patchseries.series.export import Commit, commits_after, export, patch_id
 from patchseries.series.folder import (
@@ -34,8 +32,10 @@ from patchseries.series.series import (
     split_trailers,
 )
 from patchseries.series.tables import expected_files
-from patchseries.switch import recover
-from patchseries.target import GitTarget
+from patchseries.tree.project_files import ProjectFiles, held_files
+from patchseries.tree.receipt import Receipt, read_receipt, write_receipt
+from patchseries.tree.switch import recover
+from patchseries.tree.target import GitTarget
 
 
 def refresh(

@@ -10,13 +10,13 @@ from typing import Any
 from patchseries.apply import choose_series, classify_target
 from patchseries.classify import Classification
 from patchseries.errors import PatchseriesError
-from patchseries.places import open_target
 from patchseries.project import Project
-from patchseries.receipt import Receipt, read_receipt
 from patchseries.scratch import scratch
 from patchseries.series.folder import digest
-from patchseries.switch import is_interrupted
-from patchseries.target import GitTarget, Target
+from patchseries.tree.places import open_target
+from patchseries.tree.receipt import Receipt, read_receipt
+from patchseries.tree.switch import is_interrupted
+from patchseries.tree.target import GitTarget, Target
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from patchseries.red_green import Bench, Run, run_tests, test_paths
 from patchseries.results import FAILED, NOT_RUN, PASSED
 from patchseries.scratch import scratch_folder
 from patchseries.series.series import AUTHOR, DATE, Patch, Series
-from patchseries.target import GitTarget, PackageTarget, Target
+from patchseries.tree.target import GitTarget, PackageTarget, Target
 from patchseries.walk import TESTS, Walk, tree_with
 
 Say = Callable[[str], None]

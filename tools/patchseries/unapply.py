@@ -13,14 +13,14 @@ from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot
 from patchseries.package import in_scope
 from patchseries.project import Project
-from patchseries.receipt import Receipt, read_receipt
-from patchseries.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.scratch import scratch
 from patchseries.series.folder import read_series
 from patchseries.series.series import Series
-from patchseries.stage import fresh_stage, stage_files, staging_index
-from patchseries.switch import Switch, execute, recover
-from patchseries.target import GitTarget, Target, on_disk
+from patchseries.tree.receipt import Receipt, read_receipt
+from patchseries.tree.refs import RefMove, branch_tip, require_not_elsewhere, short
+from patchseries.tree.stage import fresh_stage, stage_files, staging_index
+from patchseries.tree.switch import Switch, execute, recover
+from patchseries.tree.target import GitTarget, Target, on_disk
 
 
 def unapply_all(

@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from patchseries.package import in_scope
-from patchseries.places import open_target
 from patchseries.refresh import refresh
 from patchseries.series.folder import read_series
 from patchseries.status import status
+from patchseries.tree.places import open_target
 from patchseries.unapply import unapply
 
 

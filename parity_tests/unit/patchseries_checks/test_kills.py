@@ -10,7 +10,7 @@ import tempfile
 import pytest
 from click.testing import CliRunner
 
-from patchseries import switch
+from patchseries.tree import switch
 from patchseries_checks.kills.__main__ import folders, main
 from patchseries_checks.kills.command import Death
 from patchseries_checks.kills.rounds import Rounds

@@ -32,7 +32,7 @@ from patchseries.files import (
     write_whole,
 )
 from patchseries.git import Snapshot
-from patchseries.refs import (
+from patchseries.tree.refs import (
     RefMove,
     break_stale_locks,
     hold_index,
@@ -41,8 +41,8 @@ from patchseries.refs import (
     prepare_index,
     release_index,
 )
-from patchseries.stage import drop_stage, stage_folder
-from patchseries.target import GitTarget, Target, on_disk
+from patchseries.tree.stage import drop_stage, stage_folder
+from patchseries.tree.target import GitTarget, Target, on_disk
 
 MOVING, REFS, DONE, UNDONE = _STEPS = ("moving", "refs", "done", "undone")
 

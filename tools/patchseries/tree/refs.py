@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchseries.errors import GitError, PatchseriesError
-from patchseries.stage import stage_folder
-from patchseries.target import LOCK_MARK, GitTarget
+from patchseries.tree.stage import stage_folder
+from patchseries.tree.target import LOCK_MARK, GitTarget
 
 _STALE_S = 3.0  # git holds a lock on a branch for milliseconds
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State, blob_id, user_git
-from patchseries.ways_out import aside, hidden_files, quoted, session
+from patchseries.tree.ways_out import aside, hidden_files, quoted, session
 
 LOCK_MARK = b"patchseries\n"
 

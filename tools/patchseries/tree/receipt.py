@@ -13,7 +13,7 @@ from typing import Any
 
 from patchseries.files import write_whole
 from patchseries.git import Snapshot
-from patchseries.target import GitTarget, Target
+from patchseries.tree.target import GitTarget, Target
 
 SCHEMA = 1
 

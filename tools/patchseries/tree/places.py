@@ -9,8 +9,8 @@ from pathlib import Path
 from patchseries.errors import GitError, PatchseriesError
 from patchseries.git import user_git
 from patchseries.series.series import Series
-from patchseries.target import GitTarget, PackageTarget, Target
-from patchseries.ways_out import quoted
+from patchseries.tree.target import GitTarget, PackageTarget, Target
+from patchseries.tree.ways_out import quoted
 
 _SOURCE_FILES = ("pyproject.toml", "setup.py")
 _SITES = ("site-packages", "dist-packages")

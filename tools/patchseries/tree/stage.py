@@ -11,7 +11,7 @@ from pathlib import Path
 
 from patchseries.files import write_whole
 from patchseries.git import Git, Snapshot
-from patchseries.target import GitTarget, Target
+from patchseries.tree.target import GitTarget, Target
 
 BESIDE = ".patchseries-stage"
 

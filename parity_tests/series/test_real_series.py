@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from patchseries.apply import Options, apply
+from patchseries.apply.apply import Options, apply
+from patchseries.apply.refresh import refresh
+from patchseries.apply.unapply import unapply
 from patchseries.check import check, check_tables
 from patchseries.git import Git
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import read_sources
 from patchseries.prbody import pr_body
 from patchseries.project import Project
-from patchseries.refresh import refresh
 from patchseries.series.folder import read_series, series_names
-from patchseries.unapply import unapply
 
 PROJECT = Project.here()
 NAMES = ("vllm-0.12.0", "vllm-ascend-0.12.0rc1")

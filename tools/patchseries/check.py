@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from patchseries.classify import Classification, classify
-from patchseries.commits import build_commits
+from patchseries.apply.classify import Classification, classify
+from patchseries.apply.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.files import read_utf8
 from patchseries.gates import Say, check_gates

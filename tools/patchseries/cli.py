@@ -70,7 +70,7 @@ def _targets(
     project: Project, onto: tuple[Path, ...], name: str | None, make: bool = False
 ) -> list[tuple[Path, str | None]]:
     """The trees that a command works on, each with its series when that is fixed."""
-    from patchseries.apply import ensure_patched
+    from patchseries.apply.apply import ensure_patched
     from patchseries.series.folder import series_names
 
     if onto:
@@ -121,7 +121,7 @@ def apply(
     signoff: bool,
 ) -> None:
     """Apply a series to a tree, or one to each of several: all of it, or nothing."""
-    from patchseries.apply import Options, apply_all
+    from patchseries.apply.apply import Options, apply_all
 
     targets = _targets(project, onto, name, make=True)
     for line in apply_all(project, targets, Options(three_way, signoff)):
@@ -134,7 +134,7 @@ def apply(
 @click.pass_obj
 def unapply(project: Project, onto: tuple[Path, ...], name: str | None) -> None:
     """Take a series out: back to the exact tree from before."""
-    from patchseries.unapply import unapply_all
+    from patchseries.apply.unapply import unapply_all
 
     for line in unapply_all(project, _targets(project, onto, name)):
         _say(line)
@@ -157,8 +157,8 @@ def refresh(
 
     Refuses where the tree comes from an older series than the one in patches/.
     """
-    from patchseries.losses import require_known
-    from patchseries.refresh import refresh as refresh_one
+    from patchseries.apply.losses import require_known
+    from patchseries.apply.refresh import refresh as refresh_one
 
     require_known(project, drop)
     for path, series in _targets(project, onto, name):
@@ -177,7 +177,7 @@ def status(
     """Show what is applied, what would apply, and why not."""
     from rich.console import Console
 
-    from patchseries.status import status as status_of
+    from patchseries.apply.status import status as status_of
     from patchseries.terminal import status_table
 
     found = [status_of(project, p, s) for p, s in _targets(project, onto, name)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from patchseries.classify import try_patch
+from patchseries.apply.classify import try_patch
 from patchseries.git import Git, Snapshot
 from patchseries.series.lint import Finding, depends_on
 from patchseries.series.series import Patch, Series

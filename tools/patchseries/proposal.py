@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from patchseries.classify import Classification
-from patchseries.commits import build_commits
+from patchseries.apply.classify import Classification
+from patchseries.apply.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
 from patchseries.project import Project

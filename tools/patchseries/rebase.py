@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from patchseries.classify import (
+from patchseries.apply.classify import (
     Classification,
     PatchVerdict,
     classify,
     judge_drift,
 )
+from patchseries.apply.package import in_scope
 from patchseries.conflicts import explain
 from patchseries.elsewhere import Elsewhere
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State
 from patchseries.independence import needed_by_text
-from patchseries.package import in_scope
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import Source, read_sources
 from patchseries.project import Project

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from patchseries.apply.status import Status
 from patchseries.proposal import Proposal
-from patchseries.status import Status
 
 _COLOURS = {
     "applied": "green",

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchseries.classify import classify
-from patchseries.commits import build_commits
+from patchseries.apply.classify import classify
+from patchseries.apply.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, State, write_alternates
 from patchseries.pins.fetch import require_pristine

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from patchseries.apply import Options, apply, ensure_patched
+from patchseries.apply.apply import Options, apply, ensure_patched
+from patchseries.apply.refresh import refresh
 from patchseries.errors import PatchseriesError
 from patchseries.pins.fetch import commit_tree, fetch
 from patchseries.pins.sources import read_sources
 from patchseries.pins.unpack import unpack_sdist
 from patchseries.project import Project
-from patchseries.refresh import refresh
 
 TREE = "toy-1.0"
 LINES = [f"line {n}\n" for n in range(40)]

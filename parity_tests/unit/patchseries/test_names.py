@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from patchseries.apply.refresh import refresh
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 from patchseries.cli import main
-from patchseries.refresh import refresh
-from patchseries.status import status
-from patchseries.unapply import unapply
 
 LATIN = os.fsdecode(b"name-\xe9")
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from patchseries.apply import Options, apply
+from patchseries.apply.apply import Options, apply
 from patchseries.cli import main
 from patchseries.project import Project
 from patchseries.proposal import propose, write_proposal

@@ -62,7 +62,7 @@ def test_finds_a_planted_fault(rounds_on, monkeypatch, planted):
         monkeypatch.setattr(switch, "_step", forgetful)
     if planted == "scratch folders stay":
         moment = "before"
-        monkeypatch.setattr("patchseries.apply.drop_abandoned", lambda: None)
+        monkeypatch.setattr("patchseries.apply.apply.drop_abandoned", lambda: None)
         monkeypatch.setattr("patchseries.scratch.drop_abandoned", lambda: None)
     moments = rounds.moments[site.state, move]
     steps = [n for n, m in enumerate(moments, 1) if m == moment]

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from patchseries.apply.refresh import refresh
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
-from patchseries.refresh import refresh
 
 NAME, FILES, CHANGED = "made-1.0", 60, 24
 IDENTITY = ("-c", "user.name=kills", "-c", "user.email=kills@example.com")

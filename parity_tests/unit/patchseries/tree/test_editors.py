@@ -3,9 +3,9 @@
 
 import pytest
 
+from patchseries.apply.refresh import refresh
+from patchseries.apply.unapply import unapply
 from patchseries.errors import PatchseriesError
-from patchseries.refresh import refresh
-from patchseries.unapply import unapply
 
 ROUNDS = 6
 

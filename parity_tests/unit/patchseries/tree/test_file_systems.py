@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import patchseries
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 from patchseries.files import flip, settle
-from patchseries.status import status
-from patchseries.unapply import unapply
 
 MEMORY = Path("/dev/shm")
 

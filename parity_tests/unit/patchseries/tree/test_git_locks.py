@@ -8,8 +8,8 @@ import stat
 
 import pytest
 
-from patchseries.status import status
-from patchseries.unapply import unapply
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import os
 import pytest
 from click.testing import CliRunner
 
+from patchseries.apply.refresh import refresh
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 from patchseries.cli import main
-from patchseries.refresh import refresh
-from patchseries.status import status
-from patchseries.unapply import unapply
 
 
 @pytest.fixture(params=["git", "plain"])

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from patchseries.unapply import unapply
+from patchseries.apply.unapply import unapply
 
 
 def begin(path, *args):
@@ -103,7 +103,7 @@ def test_a_session_of_git_is_seen(
 def test_nor_is_a_series_written_or_taken_out_in_the_middle(
     toy, checkout, tools, refused
 ):
-    from patchseries.refresh import refresh
+    from patchseries.apply.refresh import refresh
 
     toy.apply(checkout)
     _several_picked(checkout, tools)

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from patchseries.refresh import refresh
-from patchseries.status import status
-from patchseries.unapply import unapply
+from patchseries.apply.refresh import refresh
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from patchseries.classify import MENDABLE, Classification
+from patchseries.apply.classify import MENDABLE, Classification
 from patchseries.errors import PatchseriesError
 from patchseries.series.series import Series
 from patchseries.tree.receipt import read_receipt

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from patchseries.appliable import way_out
-from patchseries.apply import choose_series, held
-from patchseries.classify import classify, try_patch
+from patchseries.apply.appliable import way_out
+from patchseries.apply.apply import choose_series, held
+from patchseries.apply.classify import classify, try_patch
+from patchseries.apply.package import in_scope
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot
-from patchseries.package import in_scope
 from patchseries.project import Project
 from patchseries.scratch import scratch
 from patchseries.series.folder import read_series

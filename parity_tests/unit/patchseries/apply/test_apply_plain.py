@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from patchseries.status import status
-from patchseries.unapply import unapply
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 
 
 @pytest.fixture(params=["alone", "inside another repository"])

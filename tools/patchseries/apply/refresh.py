@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from patchseries.apply import choose_series, held
+from patchseries.apply.apply import choose_series, held
+from patchseries.apply.losses import require_no_loss
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
-from patchseries.losses import require_no_loss
 from patchseries.pins.sources import Archive, read_sources
 from patchseries.project import Project
 from patchseries.scratch import scratch

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from patchseries.apply import Options, apply
+from patchseries.apply.apply import Options, apply
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from patchseries.apply import choose_series, classify_target
-from patchseries.classify import Classification
+from patchseries.apply.apply import choose_series, classify_target
+from patchseries.apply.classify import Classification
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.scratch import scratch

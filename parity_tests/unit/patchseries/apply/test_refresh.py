@@ -3,8 +3,8 @@
 
 import pytest
 
-from patchseries.losses import require_known
-from patchseries.refresh import refresh
+from patchseries.apply.losses import require_known
+from patchseries.apply.refresh import refresh
 from patchseries.series.tables import BEGIN, END
 
 FORMAT_PATCH = ("-k", "-N", "--zero-commit", "--full-index", "--no-signature",

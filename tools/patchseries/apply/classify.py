@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from patchseries.blobs import Blobs
+from patchseries.apply.blobs import Blobs
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State
 from patchseries.series.series import Patch, Series

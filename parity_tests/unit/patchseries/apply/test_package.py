@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from patchseries.package import in_scope
-from patchseries.refresh import refresh
+from patchseries.apply.package import in_scope
+from patchseries.apply.refresh import refresh
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 from patchseries.series.folder import read_series
-from patchseries.status import status
 from patchseries.tree.places import open_target
-from patchseries.unapply import unapply
 
 
 @pytest.fixture

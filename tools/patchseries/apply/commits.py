@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from patchseries.classify import Classification, classify
+from patchseries.apply.classify import Classification, classify
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, read_user_config
 from patchseries.series.series import AUTHOR, DATE, Series, split_trailers

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from patchseries.apply import Options, apply
+from patchseries.apply.apply import Options, apply
+from patchseries.apply.refresh import refresh
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 from patchseries.errors import PatchseriesError
-from patchseries.refresh import refresh
-from patchseries.status import status
-from patchseries.unapply import unapply
 
 TOUCHED = ("pkg/a.py", "pkg/b.py", "pkg/gone.py", "pkg/new/d.py", "pkg/new/e.py")
 OTHER = "pkg/other.py"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import patchseries
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 from patchseries.git import Git
-from patchseries.status import status
-from patchseries.unapply import unapply
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def test_a_changed_series_replaces_the_one_applied(toy, checkout, tools):
     tools.git(work, "reset", "-q", "--hard", "HEAD~2")
     tools.edit(work, {"pkg/a.py": {20: "line twenty\n"}, "pkg/x/y.py": "Y = 1\n"})
     tools.git(work, "commit", "-q", "-m", "[Core] Another\n\nWhy: so.")
-    from patchseries.refresh import refresh
+    from patchseries.apply.refresh import refresh
 
     refresh(toy.project, work, None, None, ["second-file", "third-neighbour"])
     assert status(toy.project, checkout, None).state == "applied-old"

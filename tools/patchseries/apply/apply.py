@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from patchseries.appliable import require_appliable, require_signed
-from patchseries.classify import Classification, classify
-from patchseries.commits import plan_commits, signer_of
+from patchseries.apply.appliable import require_appliable, require_signed
+from patchseries.apply.classify import Classification, classify
+from patchseries.apply.commits import plan_commits, signer_of
+from patchseries.apply.package import in_scope
 from patchseries.errors import PatchseriesError
 from patchseries.files import disk_errors, whole_folder
 from patchseries.git import Git, Snapshot
 from patchseries.locks import locked
-from patchseries.package import in_scope
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import Source
 from patchseries.project import Project

@@ -6,10 +6,10 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
+from patchseries.apply.status import status
+from patchseries.apply.unapply import unapply
 from patchseries.cli import main
 from patchseries.pins.unpack import unpack_sdist
-from patchseries.status import status
-from patchseries.unapply import unapply
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import pytest
 from patchseries.apply.apply import Options, apply
 from patchseries.apply.refresh import refresh
 from patchseries.apply.unapply import unapply
-from patchseries.check import check, check_tables
 from patchseries.git import Git
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import read_sources
-from patchseries.prbody import pr_body
 from patchseries.project import Project
+from patchseries.proof.check import check, check_tables
+from patchseries.proof.prbody import pr_body
 from patchseries.series.folder import read_series, series_names
 
 PROJECT = Project.here()

@@ -203,8 +203,8 @@ def check(
     Results of upstream's gates and of the tests are kept until what they are about
     changes.
     """
-    from patchseries.check import check as check_one
-    from patchseries.check import check_patches, check_tables
+    from patchseries.proof.check import check as check_one
+    from patchseries.proof.check import check_patches, check_tables
     from patchseries.series.folder import series_names
 
     names = [name] if name else series_names(project)
@@ -286,8 +286,8 @@ def rebase(
 @click.pass_obj
 def test_upstream(project: Project) -> None:
     """Run upstream's own tests on both trees: they must give the same results."""
+    from patchseries.proof.upstream import compare_upstream
     from patchseries.series.folder import series_names
-    from patchseries.upstream import compare_upstream
 
     bad = 0
     for name in series_names(project):
@@ -312,9 +312,9 @@ def test_upstream(project: Project) -> None:
 @click.pass_obj
 def pr_body(project: Project, slug: str, draft: bool, run: Path | None) -> None:
     """Print the text of the pull request for one patch, with its last results."""
-    from patchseries.evidence import evidence
-    from patchseries.prbody import find_patch
-    from patchseries.prbody import pr_body as body_of
+    from patchseries.proof.evidence import evidence
+    from patchseries.proof.prbody import find_patch
+    from patchseries.proof.prbody import pr_body as body_of
 
     series, patch = find_patch(project, slug)
     run = run or project.root / "build/parity"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from patchseries.elsewhere import Elsewhere
 from patchseries.git import Git, Snapshot
+from patchseries.proof.walk import TESTS
 from patchseries.scratch import scratch_folder
 from patchseries.series.series import FileChange, Patch, file_sections
-from patchseries.walk import TESTS
 
 _SHOWN = 3  # lines of each side, files of the same name
 _TELLING = re.compile(rb"\w{3}.{5}")

@@ -22,11 +22,11 @@ from patchseries.conflicts import explain
 from patchseries.elsewhere import Elsewhere
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State
-from patchseries.independence import needed_by_text
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import Source, read_sources
 from patchseries.project import Project
-from patchseries.results import FAILED, PASSED
+from patchseries.proof.independence import needed_by_text
+from patchseries.proof.results import FAILED, PASSED
 from patchseries.series.export import patch_id
 from patchseries.series.folder import read_series
 from patchseries.series.removal import Sign, landed_signs

@@ -12,12 +12,12 @@ from patchseries.git import Git, State, write_alternates
 from patchseries.pins.fetch import init_repository
 from patchseries.pins.sources import Source
 from patchseries.project import Project
-from patchseries.red_green import Bench, Run, run_tests, test_paths
-from patchseries.results import FAILED, NOT_RUN, PASSED
+from patchseries.proof.red_green import Bench, Run, run_tests, test_paths
+from patchseries.proof.results import FAILED, NOT_RUN, PASSED
+from patchseries.proof.walk import TESTS, Walk, tree_with
 from patchseries.scratch import scratch_folder
 from patchseries.series.series import AUTHOR, DATE, Patch, Series
 from patchseries.tree.target import GitTarget, PackageTarget, Target
-from patchseries.walk import TESTS, Walk, tree_with
 
 Say = Callable[[str], None]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchseries import prbody
+from patchseries.proof import prbody
 from patchseries.series import series
 from patchseries.series.series import (
     SeriesLine,

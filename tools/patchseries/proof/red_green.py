@@ -18,10 +18,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from patchseries.errors import PatchseriesError
-from patchseries.gates import tool_environment
 from patchseries.pins.sources import TestSetup
 from patchseries.project import Project
-from patchseries.results import (
+from patchseries.proof.gates import tool_environment
+from patchseries.proof.results import (
     FAILED,
     NOT_RUN,
     PASSED,
@@ -33,10 +33,10 @@ from patchseries.results import (
     proven,
     tool_versions,
 )
+from patchseries.proof.walk import TESTS, Step, Walk, walk
 from patchseries.scratch import scratch_folder
 from patchseries.series.lint import Finding
 from patchseries.series.series import Patch
-from patchseries.walk import TESTS, Step, Walk, walk
 
 Say = Callable[[str], None]
 CHECK = "red-green"

@@ -20,7 +20,7 @@ from pathlib import Path
 from patchseries.git import bare_environment
 from patchseries.pins.sources import Gate
 from patchseries.project import Project
-from patchseries.results import (
+from patchseries.proof.results import (
     FAILED,
     NOT_RUN,
     PASSED,
@@ -30,8 +30,8 @@ from patchseries.results import (
     proven,
     tool_versions,
 )
+from patchseries.proof.walk import Step, Walk
 from patchseries.series.lint import Finding
-from patchseries.walk import Step, Walk
 
 Say = Callable[[str], None]
 _TIMEOUT_S = 600

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from patchseries.project import Project
-from patchseries.red_green import Bench, Run, run_tests
-from patchseries.walk import walk
+from patchseries.proof.red_green import Bench, Run, run_tests
+from patchseries.proof.walk import walk
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from patchseries.apply.classify import Classification, classify
 from patchseries.apply.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.files import read_utf8
-from patchseries.gates import Say, check_gates
 from patchseries.git import Git
-from patchseries.independence import check_independence
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import read_sources
 from patchseries.project import Project
-from patchseries.red_green import check_red_green
+from patchseries.proof.gates import Say, check_gates
+from patchseries.proof.independence import check_independence
+from patchseries.proof.red_green import check_red_green
+from patchseries.proof.walk import walk
 from patchseries.scratch import scratch
 from patchseries.series.export import commits_after, export
 from patchseries.series.folder import read_lines, read_series, series_names
@@ -30,7 +31,6 @@ from patchseries.series.tables import expected_files
 from patchseries.tree.places import open_target
 from patchseries.tree.receipt import read_receipt
 from patchseries.tree.target import GitTarget
-from patchseries.walk import walk
 
 _SPDX_HOOK = "tools/pre_commit/check_spdx_header.py"
 

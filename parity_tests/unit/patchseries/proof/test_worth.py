@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from patchseries.cli import main
+from patchseries.proof.walk import walk
 from patchseries.series.removal import landed
 from patchseries.series.series import Patch
-from patchseries.walk import walk
 
 HOOK = """
 import subprocess, sys

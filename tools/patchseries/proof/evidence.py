@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from patchseries.errors import PatchseriesError
-from patchseries.gates import gate_key, gated_files
 from patchseries.project import Project
-from patchseries.red_green import CHECK, TOOLS, Bench, red_green_key
-from patchseries.results import PASSED, Result, Results, tool_versions
-from patchseries.walk import Step, Walk, walk
+from patchseries.proof.gates import gate_key, gated_files
+from patchseries.proof.red_green import CHECK, TOOLS, Bench, red_green_key
+from patchseries.proof.results import PASSED, Result, Results, tool_versions
+from patchseries.proof.walk import Step, Walk, walk
 
 REPORT_LIMIT = 40_000
 """Characters of the parity report: GitHub takes 65,536 for the whole text."""

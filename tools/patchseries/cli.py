@@ -251,7 +251,7 @@ def rebase(
 ) -> None:
     """Propose a series for another release or checkout, in a new folder."""
     from patchseries.pins.releases import release_tree
-    from patchseries.proposal import propose, write_proposal
+    from patchseries.rebase.proposal import propose, write_proposal
     from patchseries.series.folder import series_names
     from patchseries.terminal import proposal_lines
 

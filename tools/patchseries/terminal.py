@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from patchseries.apply.status import Status
-from patchseries.proposal import Proposal
+from patchseries.rebase.proposal import Proposal
 
 _COLOURS = {
     "applied": "green",

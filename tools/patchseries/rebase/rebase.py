@@ -18,8 +18,6 @@ from patchseries.apply.classify import (
     judge_drift,
 )
 from patchseries.apply.package import in_scope
-from patchseries.conflicts import explain
-from patchseries.elsewhere import Elsewhere
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State
 from patchseries.pins.fetch import require_pristine
@@ -27,13 +25,15 @@ from patchseries.pins.sources import Source, read_sources
 from patchseries.project import Project
 from patchseries.proof.independence import needed_by_text
 from patchseries.proof.results import FAILED, PASSED
+from patchseries.rebase.conflicts import explain
+from patchseries.rebase.elsewhere import Elsewhere
+from patchseries.rebase.trial import Proof, Say, not_run, trial
 from patchseries.series.export import patch_id
 from patchseries.series.folder import read_series
 from patchseries.series.removal import Sign, landed_signs
 from patchseries.series.series import Patch, Series
 from patchseries.tree.places import require_package
 from patchseries.tree.target import GitTarget, Target
-from patchseries.trial import Proof, Say, not_run, trial
 
 CARRIED = ("exact", "offset", "three-way")
 UPSTREAM, CLAIMED = "upstream", "upstream?"

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from patchseries.apply.apply import Options, apply
 from patchseries.cli import main
 from patchseries.project import Project
-from patchseries.proposal import propose, write_proposal
+from patchseries.rebase.proposal import propose, write_proposal
 from patchseries.series.folder import read_series
 
 

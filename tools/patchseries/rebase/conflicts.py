@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from patchseries.elsewhere import Elsewhere
 from patchseries.git import Git, Snapshot
 from patchseries.proof.walk import TESTS
+from patchseries.rebase.elsewhere import Elsewhere
 from patchseries.scratch import scratch_folder
 from patchseries.series.series import FileChange, Patch, file_sections
 

@@ -12,14 +12,14 @@ from patchseries.apply.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
 from patchseries.project import Project
-from patchseries.rebase import Analysis, Moved, analyse, proven, unproven
+from patchseries.rebase.rebase import Analysis, Moved, analyse, proven, unproven
+from patchseries.rebase.trial import Say
 from patchseries.scratch import scratch
 from patchseries.series.export import commits_after, export
 from patchseries.series.folder import read_lines
 from patchseries.series.series import AUTHOR, DATE, SeriesLine, format_series_file
 from patchseries.tree.places import open_target
 from patchseries.tree.target import PackageTarget
-from patchseries.trial import Say
 
 
 @dataclass

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mmparity.cli import main
 from mmparity.engine.offline import overlay, sides
 
-SIDES = ("vllm-0.12.0", "unified")
+SIDES = ("vllm-0.12.0", "unified", "unified-ascend")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,7 +25,7 @@ def _library() -> None:
         overlay.kernels(sides.get(name))
 
 
-def test_one_image_gives_the_same_bits_before_and_after_the_series(
+def test_one_image_gives_the_same_bits_and_on_ascend_the_npus_operator_runs(
     tmp_path: Path,
 ) -> None:
     arguments = ["engine", "--model", "qwen2.5-vl", "--scenario", "one image"]
@@ -35,8 +35,13 @@ def test_one_image_gives_the_same_bits_before_and_after_the_series(
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "engine.json").read_text())
-    [row] = result["rows"]
-    assert row["verdict"] == "pass" and row["exact"]
-    assert row["tokens"] == 12 and row["embeddings"] == 1
-    assert "MMEncoderAttention" in result["runs"]["unified"][0]
-    assert "MMEncoderAttention" not in result["runs"]["vllm-0.12.0"][0]
+    released, ascend = result["rows"]
+    for row in (released, ascend):
+        assert row["verdict"] == "pass"
+        assert row["tokens"] == 12 and row["embeddings"] == 1
+    assert released["exact"] and not ascend["exact"]
+    runs = {name: names for name, [names] in result["runs"].items()}
+    assert "MMEncoderAttention" not in runs["vllm-0.12.0"]
+    assert "> MMEncoderAttention" in runs["unified"]
+    ascend_operators = "AscendMMEncoderAttention; _npu_flash_attention_unpad, npu_ro"
+    assert ascend_operators in runs["unified-ascend"]

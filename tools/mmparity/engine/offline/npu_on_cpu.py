@@ -19,6 +19,10 @@ WORKER = "mmparity.engine.offline.npu_worker.NpuOnCpuWorker"
 class NpuOnCpuPlatform(CpuPlatform):  # type: ignore[misc]
     """Answers about encoders as NPUPlatform does, about all else as a CPU."""
 
+    def is_out_of_tree(self) -> bool:
+        """As NPUPlatform: its operators know the backends that it names."""
+        return True
+
     @classmethod
     def check_and_update_config(cls, vllm_config: Any) -> None:
         """As NPUPlatform, names its own worker."""

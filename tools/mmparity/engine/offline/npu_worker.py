@@ -7,12 +7,15 @@ Apart from the platform, which must be there before a worker can be imported.
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Any
 
 import torch
 from vllm.v1.worker.cpu_worker import CPUWorker
 
-from mmparity.encoders import ascend
+from mmparity.encoders import ascend, npu_emulation
+from mmparity.engine.offline import sides
+from mmparity.engine.offline.overlay import SIDE_VARIABLE
 
 
 class NpuOnCpuWorker(CPUWorker):  # type: ignore[misc]
@@ -20,6 +23,10 @@ class NpuOnCpuWorker(CPUWorker):  # type: ignore[misc]
 
     def __init__(self, vllm_config: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(vllm_config, *arguments, **options)
+        side = sides.get(os.environ[SIDE_VARIABLE]).implementation
+        npu_emulation.operators.float32_attention = (
+            side.float32_attention and vllm_config.model_config.dtype == torch.float32
+        )
         ascend.configure(vllm_config)
 
     def load_model(self) -> None:

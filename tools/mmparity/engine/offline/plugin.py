@@ -29,7 +29,6 @@ def register() -> None:
     """vLLM's general plugin: vllm-ascend's models or operators, before any is built."""
     _emulate()
     side = sides.get(os.environ[SIDE_VARIABLE])
-    npu_emulation.operators.float32_attention = side.implementation.float32_attention
     if side.models:
         module, _, name = side.models.partition(":")
         getattr(import_module(module), name)()

@@ -20,6 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
+from mmparity.encoders.npu_emulation.operators import ATTENTION
 from mmparity.engine.offline import (
     checkpoints,
     growth,
@@ -101,9 +102,8 @@ def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[A
         embedded.append(len(ranks[0]))
         embeddings += ranks[0]
     runs = ask(llm, "probe_runs")
-    ascend = sides.get(outcome.side).implementation.ascend
-    if ascend and not all("_npu_flash_attention_unpad" in names for names in runs):
-        raise RuntimeError(f"vllm-ascend's attention was not called: {runs}")
+    if sides.get(outcome.side).implementation.ascend:
+        check_operator(runs)
     made = replace(
         outcome,
         runs=" | ".join(dict.fromkeys(runs)),
@@ -112,6 +112,17 @@ def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[A
         ranks_agree=agree,
     )
     return made, embeddings
+
+
+def check_operator(runs: list[str]) -> None:
+    """Raises where a rank did not call the NPU's attention operator."""
+    for rank, names in enumerate(runs):
+        called = names.partition("; ")[2].split(", ")
+        if ATTENTION not in called:
+            raise RuntimeError(
+                f"rank {rank} did not call {ATTENTION}, which an NPU attends with: "
+                f"{names}"
+            )
 
 
 def generate(llm: Any, step: Generate, shift: int) -> tuple[Answer, ...]:

@@ -96,6 +96,17 @@ def test_ranks_together_agree_with_the_oracle(
         assert "ranks_joined" in trace.record("blocks.0.attn.qkv").transforms
 
 
+@pytest.mark.timeout(900)
+def test_eight_ranks_agree_with_the_oracle(towers: Towers) -> None:
+    """Of the family only the MLP of 32B and 72B, 3456 wide, goes into eight parts."""
+    model = ("qwen2.5-vl-32b",)
+    oracle = towers("hf", model)
+    for name, trace in towers("unified-ascend", model, 8).items():
+        check(towers, name, trace, oracle[name])
+        assert trace.meta.tensor_parallel == 8
+        assert trace.record("blocks.0.attn.qkv").transforms[-1] == "ranks_joined"
+
+
 def test_images_spread_over_ranks_agree_with_the_oracle(towers: Towers) -> None:
     models = (MODELS[1], MODELS[3])
     oracle = towers("hf", MODELS)

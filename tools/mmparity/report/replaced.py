@@ -4,23 +4,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mmparity.report import labels, rows
 from mmparity.trace.hook_points import pattern_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.evidence import ReplacedCode
-from mmparity.types.verdict import Verdict
+from mmparity.types.verdict import Verdict, worst
+from mmparity.workload.models import DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
 class ProofView:
-    """The rows of one pair and hook point that show that nothing was lost."""
+    """The rows of one pair and hook point that show that nothing was lost, or a test.
+
+    A pass only where each case that is meant ran, has such rows and passed.
+    """
 
     text: str
     verdict: Verdict | None
-    """None where no row of this result is one."""
+    """None where no case of this result is meant."""
     counts: str
     anchor: str
     repeat: str
@@ -76,56 +79,57 @@ def _line(result: ComparisonResult, item: ReplacedCode) -> ReplacedView:
 
 
 def _proof(result: ComparisonResult, text: str) -> ProofView:
+    """What this result says of a proof: a test is none of its rows."""
     words = text.split()
+    shown = labels.clean(text)
     if len(words) < 3:
-        return ProofView(labels.clean(text), None, "", "", labels.clean(text))
+        return ProofView(shown, None, "", "", labels.clean(f"pytest {text}"))
     model, pair, hook_point, *options = words
-    given = dict(zip(options[::2], options[1::2], strict=False))
-    found = list(_rows(result, model, pair, hook_point, given))
-    failed = [anchor for anchor, verdict in found if verdict != "pass"]
     old, _, new = pair.partition(":")
-    command = [
-        "mmparity",
-        "run",
-        "--model",
-        model,
-        "--old",
-        old,
-        "--new",
-        new,
-        *options,
+    command = ["mmparity", "run", "--model", model, "--old", old, "--new", new]
+    repeat = labels.clean(shlex.join([*command, *options]))
+    given = dict(zip(options[::2], options[1::2], strict=False))
+    meant = [
+        (f"case-{number}", case)
+        for number, case in enumerate(result.cases, 1)
+        if _is_meant(case, model, pair, given)
     ]
-    if not found:
-        return ProofView(labels.clean(text), None, "", "", shlex.join(command))
+    if not meant:
+        return ProofView(shown, None, "", "", repeat)
+    made = [_rows(anchor, case, hook_point) for anchor, case in meant]
+    found = [row for case_rows in made for row in case_rows]
+    failed = [anchor for anchor, verdict in found if verdict != "pass"]
+    bad = [anchor for anchor, case in meant if case.verdict != "pass"]
     counts = f"{len(found) - len(failed):,} of {labels.count(len(found), 'row')} pass"
-    anchor = failed[0] if failed else found[0][0]
-    verdict: Verdict = "fail" if failed else "pass"
-    return ProofView(labels.clean(text), verdict, counts, anchor, shlex.join(command))
+    if bad:
+        counts += f", {len(meant) - len(bad)} of {labels.count(len(meant), 'case')}"
+    verdicts = [case.verdict for _, case in meant] + [verdict for _, verdict in found]
+    verdicts += ["pass" if case_rows else "error" for case_rows in made]
+    anchor = [*failed, *bad, *(anchor for anchor, _ in found), meant[0][0]][0]
+    return ProofView(shown, worst(verdicts), counts, anchor, repeat)
 
 
 def _rows(
-    result: ComparisonResult,
-    model: str,
-    pair: str,
-    hook_point: str,
-    options: dict[str, str],
-) -> Iterator[tuple[str, Verdict]]:
-    """Anchor and verdict of each row that is meant."""
-    for number, case in enumerate(result.cases, 1):
-        if not _is_meant(case, model, pair, options):
-            continue
-        anchors = rows.anchors(f"case-{number}", case.layers)
-        for anchor, layer in zip(anchors, case.layers, strict=True):
-            if pattern_of(layer.hook_point) == hook_point:
-                yield anchor, layer.verdict
+    anchor: str, case: CaseComparison, hook_point: str
+) -> list[tuple[str, Verdict]]:
+    """Anchor and verdict of each row of a case at a hook point."""
+    anchors = rows.anchors(anchor, case.layers)
+    return [
+        (anchor, layer.verdict)
+        for anchor, layer in zip(anchors, case.layers, strict=True)
+        if pattern_of(layer.hook_point) == hook_point
+    ]
 
 
 def _is_meant(
     case: CaseComparison, model: str, pair: str, options: dict[str, str]
 ) -> bool:
-    meta = case.new_meta
-    if meta is None or meta.model != model or f"{case.old}:{case.new}" != pair:
-        return False
-    if str(meta.tensor_parallel) != options.get("--tp", "1"):
-        return False
-    return "--case" not in options or case.name.split("/")[-1] == options["--case"]
+    """Whether a case is one of the proof's; one that died may have its name alone."""
+    of, _, name = case.name.rpartition("/")
+    meta, ranks = case.new_meta or case.old_meta, options.get("--tp", "1")
+    if meta is not None:
+        ran = meta.model == model and str(meta.tensor_parallel) == ranks
+    else:
+        ran = (of or DEFAULT_MODEL) == model + (f"-tp{ranks}" if ranks != "1" else "")
+    pair_ran = f"{case.old}:{case.new}" == pair
+    return ran and pair_ran and options.get("--case", name) == name

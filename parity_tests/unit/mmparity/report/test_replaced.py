@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from mmparity.compare.evidence.overrides import read_map
 from mmparity.compare.evidence.replaced import replaced_code
 from mmparity.report import replaced
-from mmparity.types.comparison import ComparisonResult
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.evidence import ReplacedCode
 
 
 def test_every_override_and_every_patch_of_the_map_is_there() -> None:
@@ -27,7 +29,7 @@ def test_a_line_counts_the_rows_that_prove_it(failing: ComparisonResult) -> None
     (line,) = replaced.replaced(failing)
     q, proj, elsewhere = line.proofs
     # Two cases of two blocks.
-    assert (q.verdict, q.counts) == ("fail", "3 of 4 rows pass")
+    assert (q.verdict, q.counts) == ("fail", "3 of 4 rows pass, 1 of 2 cases")
     assert q.anchor.startswith("case-2.blocks.")
     assert proj.verdict == "fail"
     assert elsewhere.verdict is None
@@ -44,3 +46,39 @@ def test_rows_of_another_model_or_pair_prove_nothing(failing: ComparisonResult) 
     )
     (line,) = replaced.replaced(replace(failing, cases=cases))
     assert [proof.verdict for proof in line.proofs] == [None] * 3
+
+
+def test_rows_that_pass_prove_nothing_in_a_case_that_failed_or_died(
+    make: Callable[..., ComparisonResult],
+) -> None:
+    ran = make(names=("image", "video"), depth=2)
+    image, video = ran.cases
+    proof = ReplacedCode(
+        row="A1",
+        title="attention of its own",
+        overrides=(),
+        patches=(),
+        proofs=("qwen2.5-vl-7b ascend-0.11.0:unified rotary.cos",),
+    )
+
+    def verdict(*cases: CaseComparison) -> str | None:
+        result = replace(ran, cases=cases, replaced=(proof,))
+        return replaced.replaced(result)[0].proofs[0].verdict
+
+    assert verdict(image, video) == "pass"
+    assert verdict(image, replace(video, verdict="fail")) == "fail"
+    died = replace(video, verdict="error", layers=(), old_meta=None, new_meta=None)
+    assert verdict(image, died) == verdict(died) == "error"
+    gone = tuple(row for row in video.layers if row.hook_point != "rotary.cos")
+    assert verdict(image, replace(video, layers=gone)) == "error"
+    other = replace(died, name="qwen2-vl-7b/video")
+    assert (verdict(image, other), verdict(other)) == ("pass", None)
+
+
+def test_a_test_is_a_proof_that_no_result_holds(failing: ComparisonResult) -> None:
+    (line,) = failing.replaced
+    test = replace(line, proofs=("parity_tests/a/test_b.py::test_c[d-1]",))
+    (shown,) = replaced.replaced(replace(failing, replaced=(test,)))
+    (proof,) = shown.proofs
+    assert proof.verdict is None
+    assert proof.repeat == "pytest parity_tests/a/test_b.py::test_c[d-1]"

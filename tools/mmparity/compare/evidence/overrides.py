@@ -2,8 +2,8 @@
 """What vllm-ascend overrides of vLLM's encoders, and where its work is done now.
 
 The overrides are found by parsing the releases; ``patches/overrides.toml`` says
-of each why, by which patch, and which parity rows show it. Nothing is imported
-from a release.
+of each why, by which patch, and which parity rows and tests show it: those that the
+suite runs. Nothing is imported from a release.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from mmparity.project import ROOT, SOURCES
 from mmparity.trace import hook_points
 from mmparity.workload import models
 from mmparity.workload.cases import CASES
-from mmparity.workload.implementations import IMPLEMENTATIONS
-from mmparity.workload.pairs import MODEL_PAIRS, QUANTIZED_PAIRS, STANDS_IN_FOR
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -55,6 +53,33 @@ class Row:
     title: str
     patches: tuple[str, ...]
     cases: tuple[str, ...]
+    """MODEL OLD:NEW HOOK_POINT of parity rows, with --case NAME where one is meant."""
+    tests: tuple[str, ...]
+    """Ids of pytest; one without parameters stands for all of them."""
+
+    @property
+    def proofs(self) -> tuple[str, ...]:
+        """All that shows it."""
+        return self.cases + self.tests
+
+
+Compared = tuple[str, str, str, str]
+"""Model, old, new and case."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is run.
+
+    Attributes:
+        default: what `make parity` compares.
+        extra: and `make parity MODELS=all`.
+        tests: ids that pytest collects for `make test`.
+    """
+
+    default: frozenset[Compared]
+    extra: frozenset[Compared]
+    tests: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -74,7 +99,9 @@ def read_map(path: Path = DATA) -> Map:
         content: dict[str, Any] = tomllib.loads(path.read_text())
         raw = content.pop("rows")
         rows = {
-            name: Row(row["title"], tuple(row["patches"]), tuple(row["cases"]))
+            name: Row(
+                row["title"], *(tuple(row[k]) for k in ("patches", "cases", "tests"))
+            )
             for name, row in raw.items()
         }
         overrides: dict[Override, tuple[str, ...]] = {}
@@ -109,9 +136,9 @@ def find_overrides(
 
 
 def problems(
-    known: Map, found: Iterable[Override], patches: Iterable[str]
+    known: Map, found: Iterable[Override], patches: Iterable[str], suite: Suite
 ) -> list[str]:
-    """What is wrong: overrides without a place, places without an override."""
+    """What is wrong: overrides without a place, places without an override or proof."""
     found, patches = set(found), set(patches) | {UPSTREAM}
     listed = known.overrides.keys() | known.outside.keys()
     lines = [f"{_text(item)} has no row" for item in sorted(found - listed)]
@@ -124,42 +151,66 @@ def problems(
     for name, row in known.rows.items():
         missing = sorted(set(row.patches) - patches)
         lines += [f"{name}: there is no patch {patch}" for patch in missing]
-        if not row.patches or not row.cases:
-            lines.append(f"{name} has no patch or no case")
+        if not row.patches:
+            lines.append(f"{name} has no patch")
         if name not in used:
             lines.append(f"{name} is the row of no override")
-        for case in row.cases:
-            error = case_problem(case)
-            if error:
-                lines.append(f"{name}: {case!r}: {error}")
+        lines += [f"{name}: {text}" for text in _unproven(row, suite)]
     return lines
 
 
-def case_problem(text: str) -> str:
-    """Why no run makes that parity row; empty if one does."""
+def _unproven(row: Row, suite: Suite) -> Iterator[str]:
+    """What of a row's proofs nobody runs."""
+    always = []
+    for case in row.cases:
+        error = case_problem(case, suite)
+        if error:
+            yield f"{case!r}: {error}"
+        elif _compared(_parsed(case)) & suite.default:
+            always.append(case)
+    for test in row.tests:
+        if test in suite.tests:
+            always.append(test)
+        else:
+            yield f"pytest collects no {test} for `make test`"
+    if not always:
+        yield "neither `make test` nor `make parity` runs a proof of it"
+
+
+def _parsed(text: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(exit_on_error=False, add_help=False)
     for name in ("model", "pair", "hook_point"):
         parser.add_argument(name)
-    parser.add_argument("--case", choices=CASES, default="image")
-    parser.add_argument("--tp", type=int, choices=(1, 2, 4, 8), default=1)
+    parser.add_argument("--case", choices=CASES)
+    given, more = parser.parse_known_args(text.split())
+    if more:
+        raise MmparityError(f"a parity row has no option {' '.join(more)}")
+    return given
+
+
+def _compared(given: argparse.Namespace) -> set[Compared]:
+    """All that a parity row is part of; of every case if none is named."""
+    old, _, new = given.pair.partition(":")
+    cases = [given.case] if given.case else CASES
+    return {(given.model, old, new, case) for case in cases}
+
+
+def case_problem(text: str, suite: Suite) -> str:
+    """Why no run of the suite makes that parity row; empty if one does."""
     try:
-        given = parser.parse_args(text.split())
+        given = _parsed(text)
         model = models.get(given.model)
-        order = hook_points.ARCHITECTURES[models.FAMILIES[model.family].architecture]
     except (argparse.ArgumentError, MmparityError, SystemExit) as error:
         return str(error)
-    old, _, new = given.pair.partition(":")
-    pairs = QUANTIZED_PAIRS if CASES[given.case].quantized else MODEL_PAIRS
-    if (old, new) not in pairs:
-        return f"{given.pair} is no pair of `mmparity run --model`"
-    for side in (old, new):
-        if model.family not in IMPLEMENTATIONS[side].classes:
-            return f"{side} has no encoder for {model.name}"
-    better = STANDS_IN_FOR.get(old)
-    if better and model.family in IMPLEMENTATIONS[better].classes:
-        return f"{better} is compared in its place"
+    order = hook_points.ARCHITECTURES[models.FAMILIES[model.family].architecture]
     if given.hook_point not in {point.name for point in order.all}:
         return f"{model.name} has no hook point {given.hook_point}"
+    if not _compared(given) & (suite.default | suite.extra):
+        of = f"case {given.case} of {model.name}" if given.case else model.name
+        return (
+            f"neither `make parity` nor `make parity MODELS=all` compares {given.pair} "
+            f"on {of}"
+        )
     return ""
 
 
@@ -172,14 +223,20 @@ def table(known: Map) -> str:
         "vLLM's encoders, found by parsing them; a test fails if one is missing here. "
         "Written by `make docs` from `overrides.toml`; not to be edited by hand.",
         "",
-        "| row | what | patches | parity rows |",
+        "| row | what | patches | proven by |",
         "|---|---|---|---|",
     ]
     for name, row in known.rows.items():
-        cases = "<br>".join(f"`{case}`" for case in row.cases)
+        proofs = "<br>".join(f"`{proof}`" for proof in row.proofs)
         patches = ", ".join(row.patches)
-        lines.append(f"| {name} | {row.title} | {patches} | {cases} |")
-    lines += ["", "`upstream`: vLLM 0.12.0 does it without a patch.", ""]
+        lines.append(f"| {name} | {row.title} | {patches} | {proofs} |")
+    lines += [
+        "",
+        "`upstream`: vLLM 0.12.0 does it without a patch. Proofs are parity rows of "
+        "`make parity` or `make parity MODELS=all`, and tests of `make test`; each row "
+        "has one that `make parity` or `make test` runs.",
+        "",
+    ]
     lines += ["| override | rows |", "|---|---|"]
     for item, rows in known.overrides.items():
         lines.append(f"| {_cell(item)} | {', '.join(rows)} |")

@@ -31,7 +31,7 @@ def replaced_code(
                 if name in names
             ),
             patches=row.patches,
-            proofs=row.cases,
+            proofs=row.proofs,
         )
         for name, row in known.rows.items()
     )  # fmt: skip

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine builds whose users may send no media, as one line of JSON.
+
+``python no_media.py CHECKPOINT LIMITS...`` in the environment of a side: one engine for
+each limits, each asked the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from mmparity.engine.offline import worker
+from mmparity.engine.offline.llm import start, stop
+from mmparity.engine.offline.scenarios import Generate, Request
+
+QUESTION = Generate((Request("Answer in one short sentence: what is two and two?"),))
+
+
+def asked(checkpoint: str, limits: str) -> dict[str, Any]:
+    """What one engine is made of, and answers."""
+    llm = start(checkpoint, {"limit_mm_per_prompt": json.loads(limits)})
+    executor = llm.llm_engine.model_executor
+    model = executor.driver_worker.model_runner.get_model()
+    [answer] = worker.generate(llm, QUESTION, 0)
+    found = {
+        "tower": model.visual is not None,
+        "weights": sum("visual." in name for name, _ in model.named_parameters()),
+        "tokens": answer.tokens,
+    }
+    stop(llm)
+    return found
+
+
+if __name__ == "__main__":
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    sys.stdout.write(
+        json.dumps([asked(sys.argv[1], limits) for limits in sys.argv[2:]]) + "\n"
+    )

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forms of a checkpoint: W8A8 layers, and q, k and v apart or fused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mmparity.capture.job import CaptureJob, Job
+from mmparity.trace.reader import TraceReader
+from mmparity.workload.seeded import seeded_checkpoint
+
+if TYPE_CHECKING:
+    from conftest import Captures
+
+SCRIPT = Path(__file__).with_name("loads.py")
+SPLIT_MODELS = ("qwen2.5-vl-3b", "qwen3-vl-2b")
+"""Qwen2-VL has no mapping of them, in vLLM as in vllm-ascend 0.11.0."""
+W8A8_ERROR = 0.06
+"""What roundings to bfloat16 and then to eight bits may make; 0.044 was seen."""
+W8A8_SIDES = ("ascend-0.11.0", "unified-ascend", "unified-ascend-weights")
+
+
+@pytest.fixture(scope="module")
+def w8a8(
+    captures: Captures, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, TraceReader]:
+    """Traces of a W8A8 tower, by implementation."""
+    root = tmp_path_factory.mktemp("w8a8")
+    checkpoint = str(seeded_checkpoint(root, depth=captures.depth, quantized=True))
+    for name in W8A8_SIDES:
+        out = root / name
+        item = CaptureJob("grids", captures.inputs, "bfloat16", str(out / "trace"))
+        job = Job(name, captures.trees(name), checkpoint, (item,), depth=captures.depth)
+        out.mkdir()
+        captures.work(job, out)
+    return {name: TraceReader(root / name / "trace") for name in W8A8_SIDES}
+
+
+def different(one: TraceReader, other: TraceReader) -> dict[str, float]:
+    """Hook points that have other bits, with the normalized L2 error."""
+    return {
+        record.hook_point: error(one, other, record.hook_point)
+        for record in one.records
+        if record.digest != other.record(record.hook_point).digest
+    }
+
+
+def error(one: TraceReader, other: TraceReader, name: str) -> float:
+    a, b = (trace.read(name).double() for trace in (one, other))
+    return ((a - b).norm() / a.norm()).item()
+
+
+def test_padded_w8a8_parameters_are_those_of_the_released_loader(
+    w8a8: dict[str, TraceReader],
+) -> None:
+    """Equal bits until the first rotation, whose table 0.11.0 rounds to bfloat16."""
+    old, new = w8a8["ascend-0.11.0"], w8a8["unified-ascend-weights"]
+    for name in ("qkv", "q", "context"):
+        transforms = new.record(f"blocks.0.attn.{name}").transforms
+        assert "unpad_halves" in transforms
+    found = different(old, new)
+    assert list(found)[:3] == ["rotary.cos", "rotary.sin", "blocks.0.attn.q"]
+    assert not found.keys() & {"blocks.0.attn.qkv", "blocks.0.attn.v"}
+    assert max(found.values()) < W8A8_ERROR
+
+
+def test_w8a8_with_heads_padded_in_the_weights_equals_padded_activations(
+    w8a8: dict[str, TraceReader],
+) -> None:
+    """Padded lanes lie elsewhere in the sums of attention, which are rounded."""
+    padded, plain = w8a8["unified-ascend-weights"], w8a8["unified-ascend"]
+    assert "unpad_halves" not in plain.record("blocks.0.attn.qkv").transforms
+    found = different(plain, padded)
+    assert found.keys() <= {f"blocks.{i}.attn.context" for i in range(2)}
+    assert max(found.values(), default=0.0) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "implementation", ["unified", "unified-ascend", "unified-ascend-weights"]
+)
+def test_q_k_and_v_apart_load_as_the_fused_ones(
+    captures: Captures, tmp_path: Path, implementation: str
+) -> None:
+    folders = [str(seeded_checkpoint(tmp_path, m, depth=2)) for m in SPLIT_MODELS]
+    trees = json.dumps(captures.trees(implementation))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), implementation, trees, *folders],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == len(SPLIT_MODELS)
+    for different, parts, parameters in found:
+        assert different == []
+        assert parts == 2 * 2 * 3 and parameters > 20

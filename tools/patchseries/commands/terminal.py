@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from patchseries.apply.status import Status
-from patchseries.rebase.proposal import Proposal
 
 _COLOURS = {
     "applied": "green",
@@ -35,25 +34,3 @@ def status_table(status: Status) -> Group:
     if status.reason:
         parts.append(Text(f"apply would refuse: {status.reason}"))
     return Group(*parts)
-
-
-def proposal_lines(proposal: Proposal) -> list[str]:
-    """What became of each patch, where conflicts are, and git's comparison."""
-    width = max(len(moved.slug) for moved in proposal.moved)
-    lines = []
-    for moved in proposal.moved:
-        lines.append(f"{moved.slug:{width}}  {moved.outcome:9}  {moved.said}".rstrip())
-        lines += [f"    {text}" for text in moved.explanation]
-    if proposal.range_diff:
-        lines += ["", "range-diff:", proposal.range_diff]
-    kept = len([moved for moved in proposal.moved if moved.carried])
-    counts = f"{kept} of {len(proposal.moved)} patches are carried over"
-    groups = {"wait for a person": proposal.open, "are not proven": proposal.unproven}
-    for what, group in groups.items():
-        counts += f", {len(group)} {what}" if group else ""
-    named = [
-        f"  {what}: {', '.join(moved.slug for moved in group)}"
-        for what, group in groups.items()
-        if group
-    ]
-    return [*lines, "", counts, *named]

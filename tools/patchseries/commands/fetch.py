@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`patchseries fetch`: the pinned trees."""
+
+from __future__ import annotations
+
+import click
+
+from patchseries.commands.options import say
+from patchseries.pins.fetch import fetch as fetch_one
+from patchseries.pins.sources import read_sources, select
+from patchseries.project import Project
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--repair", is_flag=True, help="Make a changed tree anew.")
+@click.pass_obj
+def fetch(project: Project, names: tuple[str, ...], repair: bool) -> None:
+    """Download, verify and unpack the pinned trees (default: all)."""
+    for source in select(read_sources(project.pins), list(names)):
+        fetch_one(project, source, repair, say)

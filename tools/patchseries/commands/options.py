@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, and how they speak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from patchseries.apply.apply import ensure_patched
+from patchseries.errors import PatchseriesError
+from patchseries.pins.sources import read_sources
+from patchseries.project import Project
+from patchseries.series.folder import series_names
+
+onto_option = click.option(
+    "--onto",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Tree to work on, repeat [default: vllm_src/patched/<tree> of every series].",
+)
+series_option = click.option("--series", "name", help="A folder of patches/.")
+
+
+def say(text: str) -> None:
+    """One line of the answer."""
+    click.echo(text)
+
+
+def progress(text: str) -> None:
+    """What a long command is at, beside its answer."""
+    click.echo(text, err=True)
+
+
+def find_targets(
+    project: Project, onto: tuple[Path, ...], name: str | None, make: bool = False
+) -> list[tuple[Path, str | None]]:
+    """The trees that a command works on, each with its series when that is fixed."""
+    if onto:
+        return [(path, name) for path in onto]
+    names = [name] if name else series_names(project)
+    if not names:
+        raise PatchseriesError("no-series", f"{project.patches} holds no series")
+    sources = read_sources(project.pins)
+    found: list[tuple[Path, str | None]] = []
+    for one in names:
+        path = project.patched / one
+        if make:
+            if one not in sources:
+                raise PatchseriesError(
+                    "unknown-source", f"{one} is no pinned tree", "give --onto"
+                )
+            path = ensure_patched(project, sources[one])
+        if path.is_dir():
+            found.append((path, one))
+        else:
+            say(f"{one}: nothing is patched yet (no {path})")
+    return found

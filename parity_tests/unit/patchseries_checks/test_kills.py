@@ -10,7 +10,7 @@ import tempfile
 import pytest
 from click.testing import CliRunner
 
-from patchseries.tree import switch
+from patchseries.tree import journal, switch
 from patchseries_checks.kills.__main__ import folders, main
 from patchseries_checks.kills.command import Death
 from patchseries_checks.kills.rounds import Rounds
@@ -50,16 +50,16 @@ def test_rounds_leave_nothing_broken(rounds_on):
 @pytest.mark.parametrize("planted", ["", "no entry for refs", "scratch folders stay"])
 def test_finds_a_planted_fault(rounds_on, monkeypatch, planted):
     """A step that the journal doesn't say, and what a killed command had for itself."""
-    step, moment = switch._step, "refs"
+    step, moment = switch.enter_step, "refs"
 
     def forgetful(folder, name):
-        return name if name == switch.REFS else step(folder, name)
+        return name if name == journal.REFS else step(folder, name)
 
     rounds = rounds_on("git")
     (site,) = rounds.sites
     move = site.moves["before"][0]
     if planted == "no entry for refs":
-        monkeypatch.setattr(switch, "_step", forgetful)
+        monkeypatch.setattr(switch, "enter_step", forgetful)
     if planted == "scratch folders stay":
         moment = "before"
         monkeypatch.setattr("patchseries.apply.apply.drop_abandoned", lambda: None)

@@ -23,6 +23,7 @@ from patchseries.project import Project
 from patchseries.scratch import drop_abandoned, scratch
 from patchseries.series.folder import digest, file_digests, read_series, series_names
 from patchseries.series.series import Series
+from patchseries.tree.journal import Switch
 from patchseries.tree.places import open_target, require_package
 from patchseries.tree.receipt import Receipt, read_receipt
 from patchseries.tree.refs import short
@@ -32,7 +33,7 @@ from patchseries.tree.stage import (
     stage_files,
     staging_index,
 )
-from patchseries.tree.switch import Switch, execute, recover, tidy
+from patchseries.tree.switch import execute, recover, tidy
 from patchseries.tree.target import GitTarget, Target, on_disk
 from patchseries.tree.ways_out import quoted
 

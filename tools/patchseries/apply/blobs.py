@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from patchseries.git import Git, State, blob_id
-from patchseries.series.series import Patch, file_sections
+from patchseries.series.patch import Patch, file_sections
 
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@")
 

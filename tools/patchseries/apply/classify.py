@@ -14,7 +14,8 @@ from typing import Literal
 from patchseries.apply.blobs import Blobs
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State
-from patchseries.series.series import Patch, Series
+from patchseries.series.patch import Patch
+from patchseries.series.series import Series
 
 Outcome = Literal[
     "exact",  # applies to byte-identical files

@@ -8,7 +8,8 @@ import os
 from patchseries.apply.classify import Classification, classify
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, read_user_config
-from patchseries.series.series import AUTHOR, DATE, Series, split_trailers
+from patchseries.series.patch import split_trailers
+from patchseries.series.series import AUTHOR, DATE, Series
 from patchseries.tree.receipt import Receipt, read_receipt
 from patchseries.tree.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.tree.target import GitTarget, Target

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.series.folder import file_digests, read_series, series_names
-from patchseries.series.series import Patch
+from patchseries.series.patch import Patch
 from patchseries.tree.receipt import Receipt
 from patchseries.tree.target import GitTarget
 

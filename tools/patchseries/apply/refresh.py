@@ -22,15 +22,8 @@ from patchseries.series.folder import (
     read_series,
     series_names,
 )
-from patchseries.series.series import (
-    Patch,
-    Series,
-    SeriesLine,
-    format_series_file,
-    parse_patch,
-    slug_of,
-    split_trailers,
-)
+from patchseries.series.patch import Patch, parse_patch, slug_of, split_trailers
+from patchseries.series.series import Series, SeriesLine, format_series_file
 from patchseries.series.tables import expected_files
 from patchseries.tree.project_files import ProjectFiles, held_files
 from patchseries.tree.receipt import Receipt, read_receipt, write_receipt

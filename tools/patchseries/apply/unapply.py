@@ -16,10 +16,11 @@ from patchseries.project import Project
 from patchseries.scratch import scratch
 from patchseries.series.folder import read_series
 from patchseries.series.series import Series
+from patchseries.tree.journal import Switch
 from patchseries.tree.receipt import Receipt, read_receipt
 from patchseries.tree.refs import RefMove, branch_tip, require_not_elsewhere, short
 from patchseries.tree.stage import fresh_stage, stage_files, staging_index
-from patchseries.tree.switch import Switch, execute, recover
+from patchseries.tree.switch import execute, recover
 from patchseries.tree.target import GitTarget, Target, on_disk
 
 

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from patchseries.apply.classify import try_patch
 from patchseries.git import Git, Snapshot
 from patchseries.series.lint import Finding, depends_on
-from patchseries.series.series import Patch, Series
+from patchseries.series.patch import Patch
+from patchseries.series.series import Series
 
 
 def check_independence(git: Git, series: Series, base: Snapshot) -> Iterator[Finding]:

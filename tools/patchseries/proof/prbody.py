@@ -10,7 +10,8 @@ from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.series.folder import read_series, series_names
 from patchseries.series.lint import depends_on
-from patchseries.series.series import Patch, Series
+from patchseries.series.patch import Patch
+from patchseries.series.series import Series
 
 
 def find_patch(project: Project, slug: str) -> tuple[Series, Patch]:

@@ -36,7 +36,7 @@ from patchseries.proof.results import (
 from patchseries.proof.walk import TESTS, Step, Walk, walk
 from patchseries.scratch import scratch_folder
 from patchseries.series.lint import Finding
-from patchseries.series.series import Patch
+from patchseries.series.patch import Patch
 
 Say = Callable[[str], None]
 CHECK = "red-green"

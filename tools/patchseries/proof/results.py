@@ -19,7 +19,7 @@ from typing import Any
 from patchseries.files import write_whole
 from patchseries.project import Project
 from patchseries.series.lint import Finding
-from patchseries.series.series import Patch
+from patchseries.series.patch import Patch
 
 _LINES = 12  # of output, in a finding
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not-run"

@@ -18,7 +18,8 @@ from patchseries.project import Project
 from patchseries.scratch import scratch_folder
 from patchseries.series.export import commits_after, patch_id
 from patchseries.series.folder import read_series
-from patchseries.series.series import Patch, Series
+from patchseries.series.patch import Patch
+from patchseries.series.series import Series
 
 TESTS = "tests/"
 

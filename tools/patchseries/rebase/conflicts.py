@@ -10,7 +10,7 @@ from patchseries.git import Git, Snapshot
 from patchseries.proof.walk import TESTS
 from patchseries.rebase.elsewhere import Elsewhere
 from patchseries.scratch import scratch_folder
-from patchseries.series.series import FileChange, Patch, file_sections
+from patchseries.series.patch import FileChange, Patch, file_sections
 
 _SHOWN = 3  # lines of each side, files of the same name
 _TELLING = re.compile(rb"\w{3}.{5}")

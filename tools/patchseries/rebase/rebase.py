@@ -30,8 +30,9 @@ from patchseries.rebase.elsewhere import Elsewhere
 from patchseries.rebase.trial import Proof, Say, not_run, trial
 from patchseries.series.export import patch_id
 from patchseries.series.folder import read_series
+from patchseries.series.patch import Patch
 from patchseries.series.removal import Sign, landed_signs
-from patchseries.series.series import Patch, Series
+from patchseries.series.series import Series
 from patchseries.tree.places import require_package
 from patchseries.tree.target import GitTarget, Target
 

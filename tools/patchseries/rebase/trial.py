@@ -16,7 +16,8 @@ from patchseries.proof.red_green import Bench, Run, run_tests, test_paths
 from patchseries.proof.results import FAILED, NOT_RUN, PASSED
 from patchseries.proof.walk import TESTS, Walk, tree_with
 from patchseries.scratch import scratch_folder
-from patchseries.series.series import AUTHOR, DATE, Patch, Series
+from patchseries.series.patch import Patch
+from patchseries.series.series import AUTHOR, DATE, Series
 from patchseries.tree.target import GitTarget, PackageTarget, Target
 
 Say = Callable[[str], None]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
 from patchseries.scratch import scratch_folder
-from patchseries.series.series import AUTHOR, DATE, without_trailers
+from patchseries.series.patch import without_trailers
+from patchseries.series.series import AUTHOR, DATE
 
 # -k keeps the [Tags] of a title, also through `git am -k`; a rename is written as what
 # it is by content, so that every touched file has its ids in the patch.

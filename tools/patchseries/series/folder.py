@@ -10,13 +10,8 @@ from pathlib import Path
 from patchseries.errors import PatchseriesError
 from patchseries.files import read_utf8
 from patchseries.project import Project
-from patchseries.series.series import (
-    Patch,
-    Series,
-    SeriesLine,
-    parse_patch,
-    parse_series_file,
-)
+from patchseries.series.patch import Patch, parse_patch
+from patchseries.series.series import Series, SeriesLine, parse_series_file
 
 
 def series_names(project: Project) -> list[str]:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from patchseries.series.series import Patch, Series
+from patchseries.series.patch import Patch
+from patchseries.series.series import Series
 
 TRAILERS = ("Upstream-Status", "Related", "Remove-when", "Depends-on", "Test-Plan")
 MAX_SUBJECT = 72

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from patchseries.series.lint import Finding
-from patchseries.series.series import Patch
+from patchseries.series.patch import Patch
 
 Read = Callable[[str], bytes | None]
 FORM = "`<path>:<regular expression>` or `absent <path>`"

@@ -9,7 +9,8 @@ from pathlib import Path
 from patchseries.files import read_utf8
 from patchseries.project import Project
 from patchseries.series.folder import read_series, series_names
-from patchseries.series.series import Patch, Series
+from patchseries.series.patch import Patch
+from patchseries.series.series import Series
 
 BEGIN = "<!-- patch-table:begin -->"
 END = "<!-- patch-table:end -->"

@@ -15,8 +15,9 @@ from patchseries.errors import PatchseriesError
 from patchseries.git import Snapshot, blob_id
 from patchseries.locks import LOCK_NAME, locked
 from patchseries.project import Project
+from patchseries.tree.journal import Switch
 from patchseries.tree.stage import fresh_stage, stage_texts
-from patchseries.tree.switch import Switch, execute, is_interrupted, recover, tidy
+from patchseries.tree.switch import execute, is_interrupted, recover, tidy
 from patchseries.tree.target import Target, on_disk
 
 

@@ -7,7 +7,6 @@
     done     nothing is left that could be refused                 -> finished
     undone   all is as it was                                      -> tidied up
 
-The journal is a file whose name is the step, so that a step costs no space on the disk.
 On the right is what `recover` makes of a process that ended in that step. Files change
 places and are compared with what was looked at before only then: a file that an editor
 saved in between is seen, and put back.
@@ -17,9 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from patchseries.errors import PatchseriesError, as_refusal
 from patchseries.files import (
@@ -31,9 +28,18 @@ from patchseries.files import (
     settle,
     write_whole,
 )
-from patchseries.git import Snapshot
+from patchseries.tree.journal import (
+    DONE,
+    MOVING,
+    REFS,
+    UNDONE,
+    Switch,
+    begin_journal,
+    current_step,
+    enter_step,
+    read_journal,
+)
 from patchseries.tree.refs import (
-    RefMove,
     break_stale_locks,
     hold_index,
     move_refs,
@@ -43,31 +49,6 @@ from patchseries.tree.refs import (
 )
 from patchseries.tree.stage import drop_stage, stage_folder
 from patchseries.tree.target import GitTarget, Target, on_disk
-
-MOVING, REFS, DONE, UNDONE = _STEPS = ("moving", "refs", "done", "undone")
-
-
-@dataclass
-class Switch:
-    """One planned change of a target.
-
-    Attributes:
-        shelf: folder with the new files, and with the old ones once they have moved.
-        old: bytes on disk before, per path, as they were when they were looked at.
-        new: bytes on disk after.
-        receipt: to be kept once done; None removes the one that is there.
-        refs: what happens to branches, in a git target.
-        drop_folders: to be removed when they end up empty.
-        made_folders: those that the new files need.
-    """
-
-    shelf: str
-    old: Snapshot
-    new: Snapshot
-    receipt: dict[str, Any] | None = None
-    refs: RefMove | None = None
-    drop_folders: list[str] = field(default_factory=list)
-    made_folders: list[str] = field(default_factory=list)
 
 
 def execute(target: Target, switch: Switch) -> None:
@@ -88,18 +69,18 @@ def execute(target: Target, switch: Switch) -> None:
     git = target if isinstance(target, GitTarget) else None
     if git:
         hold_index(git)
-    write_whole(folder / f"{MOVING}.json", json.dumps(asdict(switch), indent=1))
+    begin_journal(folder, switch)
     try:
         for path in sorted(switch.new):
             flip(target.root / path, Path(switch.shelf) / path)
         _require_as_checked(target, switch)
         if git and switch.refs:
             prepare_index(git, switch.refs)
-            _step(folder, REFS)
+            enter_step(folder, REFS)
             move_refs(git, switch.refs)
-        _step(folder, DONE)
+        enter_step(folder, DONE)
     except BaseException as error:
-        if _current_step(folder) == DONE:  # Ctrl-C, a moment too late
+        if current_step(folder) == DONE:  # Ctrl-C, a moment too late
             _finish(target, switch)
         else:
             _take_back(target, switch, error)
@@ -117,11 +98,11 @@ def recover(target: Target) -> str:
         What was done, empty when there was nothing to do.
     """
     folder = stage_folder(target)
-    step = _current_step(folder)
+    step = current_step(folder)
     if not step:
         tidy(target)
         return ""
-    switch = _read_switch(folder / f"{step}.json")
+    switch = read_journal(folder)
     if isinstance(target, GitTarget) and switch.refs and step in (MOVING, REFS):
         if target.head not in (switch.refs.old, switch.refs.new):
             return _leave(target, switch)
@@ -130,7 +111,7 @@ def recover(target: Target) -> str:
             break_stale_locks(target, switch.refs, since)
             try:
                 move_refs(target, switch.refs)
-                step = _step(folder, DONE)
+                step = enter_step(folder, DONE)
             except PatchseriesError:
                 step = REFS  # something else has moved them: back, as far as that goes
     if step == DONE:
@@ -145,7 +126,7 @@ def recover(target: Target) -> str:
 
 def is_interrupted(target: Target) -> bool:
     """Whether a killed command left work for `recover`."""
-    return bool(_current_step(stage_folder(target)))
+    return bool(current_step(stage_folder(target)))
 
 
 def tidy(target: Target) -> None:
@@ -177,14 +158,14 @@ def _undo(target: Target, switch: Switch, refuse: bool = True) -> None:
     for path in switch.new:
         settle(target.root / path, shelf / path)
     flipped = _flipped(target, switch, refuse)
-    if isinstance(target, GitTarget) and switch.refs and _current_step(folder) == REFS:
+    if isinstance(target, GitTarget) and switch.refs and current_step(folder) == REFS:
         move_refs(target, switch.refs.back(), undo=True)
-        _step(folder, MOVING)
+        enter_step(folder, MOVING)
     for path in flipped:
         flip(target.root / path, shelf / path)
     for path in reversed(switch.made_folders):
         remove_own_folder(target.root / path)
-    _step(folder, UNDONE)
+    enter_step(folder, UNDONE)
     _clear(target)
 
 
@@ -216,7 +197,7 @@ def _leave(target: GitTarget, switch: Switch) -> str:
                 "move that file away, then run the command again; `git status` shows"
                 " what else is edited",
             )
-    _step(stage_folder(target), UNDONE)
+    enter_step(stage_folder(target), UNDONE)
     _clear(target)
     return "an interrupted change was left as it is: HEAD is at another commit since"
 
@@ -243,21 +224,12 @@ def _finish(target: Target, switch: Switch) -> None:
 def _clear(target: Target) -> None:
     """Remove the journal when all else is gone, so that nothing is forgotten."""
     folder = stage_folder(target)
-    journal = f"{_current_step(folder)}.json"
+    journal = f"{current_step(folder)}.json"
     drop_stage(target, keep=journal)
     if isinstance(target, GitTarget):
         release_index(target)
     (folder / journal).unlink()
     tidy(target)
-
-
-def _current_step(folder: Path) -> str:
-    return next((step for step in _STEPS if (folder / f"{step}.json").exists()), "")
-
-
-def _step(folder: Path, step: str) -> str:
-    (folder / f"{_current_step(folder)}.json").replace(folder / f"{step}.json")
-    return step
 
 
 def _require_as_checked(target: Target, switch: Switch) -> None:
@@ -291,11 +263,3 @@ def _keep_originals(target: Target, switch: Switch) -> None:
         if state and kept.file_state(path) != tuple(state) and (shelf / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (shelf / path).replace(folder / path)
-
-
-def _read_switch(journal: Path) -> Switch:
-    data = json.loads(journal.read_text())
-    for key in ("old", "new"):
-        data[key] = {p: tuple(s) if s else None for p, s in data[key].items()}
-    data["refs"] = data["refs"] and RefMove(**data["refs"])
-    return Switch(**data)

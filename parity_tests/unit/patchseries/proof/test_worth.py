@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from patchseries.cli import main
 from patchseries.proof.walk import walk
+from patchseries.series.patch import Patch
 from patchseries.series.removal import landed
-from patchseries.series.series import Patch
 
 HOOK = """
 import subprocess, sys

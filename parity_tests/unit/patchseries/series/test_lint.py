@@ -7,7 +7,8 @@ import pytest
 
 from patchseries.series.folder import read_series
 from patchseries.series.lint import lint_content, lint_series
-from patchseries.series.series import FileChange, Series
+from patchseries.series.patch import FileChange
+from patchseries.series.series import Series
 
 
 @pytest.fixture

@@ -9,16 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchseries.proof import prbody
-from patchseries.series import series
-from patchseries.series.series import (
-    SeriesLine,
-    format_series_file,
+from patchseries.series import patch, series
+from patchseries.series.patch import (
     parse_patch,
-    parse_series_file,
     slug_of,
     split_trailers,
     without_trailers,
 )
+from patchseries.series.series import SeriesLine, format_series_file, parse_series_file
 
 HEAD = b"From 0 Mon Sep 17\nFrom: a <b>\nDate: x\nSubject: [Core] t\n\nWhy: so.\n\n"
 OLD, NEW = b"1" * 40, b"2" * 40
@@ -29,7 +27,7 @@ def one_file(path=b"p/x.py", extra=b"", hunk=b"@@ -1 +1,2 @@\n-a\n+b\n+c\n"):
     return HEAD + head + b" 100644\n--- a/x\n+++ b/x\n" + hunk
 
 
-@pytest.mark.parametrize("module", [series, prbody])
+@pytest.mark.parametrize("module", [patch, series, prbody])
 def test_examples_in_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted and not result.failed

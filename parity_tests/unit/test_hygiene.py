@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SPDX = "# SPDX-License-Identifier: Apache-2.0"
 MAX_LINES = 400
+HELD = ("patchseries", "patchseries_checks")
+HELD_LINES, FUNCTION_LINES, PARAMETERS = 300, 40, 7
 MAX_BYTES = 500 * 1024
 # Spelled in pieces, so that this file keeps its own rule.
 REGISTRY_HOSTS = re.compile(
@@ -75,6 +78,23 @@ def test_modules_stay_within_the_budget() -> None:
     sizes = {f: len(f.read_text().splitlines()) for f in python_files()}
     tools = {f: n for f, n in sizes.items() if f.is_relative_to(ROOT / "tools")}
     assert {str(f): n for f, n in tools.items() if n > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize("package", HELD)
+def test_modules_and_functions_stay_short(package: str) -> None:
+    over = []
+    for file in (ROOT / "tools" / package).rglob("*.py"):
+        text = file.read_text()
+        if (lines := text.count("\n")) > HELD_LINES:
+            over.append(f"{file}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                given = [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+                count = len([name for name in given if name not in ("self", "cls")])
+                if lines > FUNCTION_LINES or count > PARAMETERS:
+                    over.append(f"{file}: {node.name}: {lines} lines, {count} given")
+    assert over == []
 
 
 @pytest.mark.parametrize("setting", ["autocrlf=true", "attributesFile"])

@@ -130,33 +130,49 @@ def _apply_new(
         if isinstance(target, GitTarget):  # as git writes them, and before git looks
             old = on_disk(target.root, moves)
         target.require_ready(before, moves)
-        receipt = Receipt(
-            series=series.name,
-            digest=digest(series),
-            patches=[patch.slug for patch in series.patches],
-            before=result.before,
-            after=result.goal,
-            contents=file_digests(series.patches),
-            signer=signer,
-        )
+        receipt = _receipt_for(result, signer)
         refs = None
         if isinstance(target, GitTarget):
             refs = plan_commits(git, target, result, receipt, earlier)
         if options.dry:
             return []
-        fresh_stage(target)
-        originals = target.private / "originals" if earlier else None
-        if isinstance(target, GitTarget):
-            stage_commits(target, git, receipt.base, receipt.tip)
-            source = target.git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
-        else:
-            source = git.with_env(GIT_WORK_TREE=str(git.folder))
-        shelf, new = stage_files(target, source, moves, originals)
+        shelf, new = _stage(git, target, moves, receipt, again=earlier is not None)
         drop = earlier.made_folders if earlier else []
         execute(target, Switch(str(shelf), old, new, receipt.as_json(), refs, drop))
     where = f", on branch {short(refs.branch)}" if refs else ""
     count = len(series.patches)
     return [f"{series.name}: {count} patches applied to {target.place}{where}"]
+
+
+def _receipt_for(result: Classification, signer: str) -> Receipt:
+    series = result.series
+    return Receipt(
+        series=series.name,
+        digest=digest(series),
+        patches=[patch.slug for patch in series.patches],
+        before=result.before,
+        after=result.goal,
+        contents=file_digests(series.patches),
+        signer=signer,
+    )
+
+
+def _stage(
+    git: Git, target: Target, moves: Snapshot, receipt: Receipt, again: bool
+) -> tuple[Path, Snapshot]:
+    """Files and commits beside the tree.
+
+    Args:
+        again: an earlier state of the series is there, and with it the originals.
+    """
+    fresh_stage(target)
+    if isinstance(target, GitTarget):
+        stage_commits(target, git, receipt.base, receipt.tip)
+        source = target.git.with_env(GIT_INDEX_FILE=str(staging_index(target)))
+    else:
+        source = git.with_env(GIT_WORK_TREE=str(git.folder))
+    originals = target.private / "originals" if again else None
+    return stage_files(target, source, moves, originals)
 
 
 def _before(

@@ -37,13 +37,7 @@ def plan_commits(
     known = tip_before in ("", receipt.tip, earlier.tip if earlier else "")
     known = known or _made_here(git, target, tip_before, receipt.branch, result.series)
     if not known or (tip_before and receipt.branch == receipt.came_from):
-        name = short(receipt.branch)
-        raise PatchseriesError(
-            "branch-exists",
-            f"branch {name} holds other commits than this series",
-            f"`git branch -m {name} NEW` keeps them; if they are edits of the"
-            " series, `patchseries refresh` first",
-        )
+        raise _other_commits(short(receipt.branch))
     require_not_elsewhere(
         target, receipt.branch, "switch that worktree to another branch, then try again"
     )
@@ -55,6 +49,15 @@ def plan_commits(
         branch=receipt.branch,
         tip_before=tip_before,
         tip=receipt.tip,
+    )
+
+
+def _other_commits(branch: str) -> PatchseriesError:
+    return PatchseriesError(
+        "branch-exists",
+        f"branch {branch} holds other commits than this series",
+        f"`git branch -m {branch} NEW` keeps them; if they are edits of the"
+        " series, `patchseries refresh` first",
     )
 
 

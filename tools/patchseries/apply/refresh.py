@@ -57,13 +57,7 @@ def refresh(
         _require_committed(target)
         name = name or _recognise(project, target)
         start = find_base(project, target, name, base)
-        commits = commits_after(target.git, start, target.head)
-        if not commits:
-            raise PatchseriesError(
-                "no-commits",
-                f"{path} has no commit after {start[:12]}",
-                f"`patchseries apply --series {name}` puts the series there",
-            )
+        commits = _commits_after(target, start, name)
         with scratch(*target.objects) as git:
             patches = _as_patches(project, git, name, commits, start)
             old, receipt = _patches_there(project, name), _receipt_of(target, name)
@@ -74,6 +68,17 @@ def refresh(
                 contents = file_digests(patches)
                 write_receipt(target, replace(receipt, contents=contents))
             return changes
+
+
+def _commits_after(target: GitTarget, start: str, name: str) -> list[Commit]:
+    commits = commits_after(target.git, start, target.head)
+    if not commits:
+        raise PatchseriesError(
+            "no-commits",
+            f"{target.root} has no commit after {start[:12]}",
+            f"`patchseries apply --series {name}` puts the series there",
+        )
+    return commits
 
 
 def _recognise(project: Project, target: GitTarget) -> str:

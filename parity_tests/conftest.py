@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
-from hypothesis import settings
 
 from mmparity.capture.worker_process import warm_workers
 from mmparity.processes import Starter
@@ -47,9 +46,6 @@ hypothesis.settings.load_profile("project")
 def pytest_configure(config: pytest.Config) -> None:
     _share_cores()
     _require_device(config)
-    # How long an example takes says how busy the machine is.
-    settings.register_profile("patient", deadline=None)
-    settings.load_profile("patient")
 
 
 def _share_cores() -> None:

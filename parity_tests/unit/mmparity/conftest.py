@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from mmparity.cli import main
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
@@ -175,3 +179,71 @@ def source_trees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                     with file.open("a") as stream:
                         stream.write(f"class {given.tower}: {given.model}\n")
     return root
+
+
+At = tuple[str | int, ...]
+DROPPED = object()
+
+
+class Damage:
+    """JSON with another value at one place, and what a command may say of it."""
+
+    values: tuple[Any, ...] = (
+        *(DROPPED, None, True, "x", "", -1, 0, 1.5, 1 << 62, 10**400, 1e308, 5e-324),
+        *("NaN", "Infinity", "-Infinity", [], {}, [[]], [None], {"x": None}),
+        *(["x"] * 3, "\x1b[2J\u202e" * 50, "pass", "error", "complex64", "../x"),
+        *([-1, 4], [1 << 40], {"type": "torch.Tensor"}),
+    )
+
+    def places(
+        self, raw: Any, pattern_of: Callable[[str], str] = lambda key: key
+    ) -> list[At]:
+        """One place of each pattern: in lists, and under keys, that are alike."""
+
+        def walk(value: Any, at: At) -> Iterator[At]:
+            yield at
+            steps = value.keys() if isinstance(value, dict) else ()
+            for step in steps or range(len(value) if isinstance(value, list) else 0):
+                yield from walk(value[step], (*at, step))
+
+        def pattern(at: At) -> tuple[str, ...]:
+            return tuple(pattern_of(x) if isinstance(x, str) else "*" for x in at)
+
+        return list({pattern(at): at for at in walk(raw, ())}.values())
+
+    def changed(self, raw: Any, at: At, value: Any) -> Any:
+        """The JSON with another value at a place."""
+        if not at:
+            return {} if value is DROPPED else value
+        raw = copy.deepcopy(raw)
+        holder: Any = raw
+        for step in at[:-1]:
+            holder = holder[step]
+        if value is DROPPED:
+            del holder[at[-1]]
+        else:
+            holder[at[-1]] = value
+        return raw
+
+    def one_at_each_place(
+        self, raw: Any, pattern_of: Callable[[str], str] = lambda key: key
+    ) -> Iterator[Any]:
+        """Another value at each place in turn; over all places, each of them."""
+        for number, at in enumerate(self.places(raw, pattern_of)):
+            yield self.changed(raw, at, self.values[number % len(self.values)])
+
+    def is_read(self, *words: object) -> bool:
+        """Runs a command: it reads what it is given, or refuses it in one message."""
+        done = CliRunner().invoke(main, [str(word) for word in words])
+        assert isinstance(done.exception, SystemExit | None), (words, done.exception)
+        assert "\x1b" not in done.output
+        if not done.stderr.startswith("mmparity: "):
+            return True
+        assert done.exit_code == 2
+        assert done.stderr.count("\n") <= 3 and len(done.stderr) < 900, done.stderr
+        return False
+
+
+@pytest.fixture(scope="session")
+def damage() -> Damage:
+    return Damage()

@@ -24,7 +24,7 @@ from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 
 if TYPE_CHECKING:
-    from conftest import Sides
+    from conftest import Damage, Sides
 
 
 @pytest.fixture
@@ -319,3 +319,18 @@ def test_a_dtype_that_no_trace_can_hold_is_refused(
         TraceWriter(tmp_path / "t", sides.old_meta) as writer,
     ):
         writer.add("a", torch.zeros(1, dtype=torch.complex64), "x")
+
+
+def test_each_field_of_a_manifest_with_another_value_is_refused_or_read(
+    sides: Sides, damage: Damage, tmp_path: Path
+) -> None:
+    old, new, oracle = sides.write()
+    words = ["compare", old, new, "--oracle", oracle, "--out", tmp_path / "out"]
+    text = (old / "trace.json").read_text()
+    damaged = [json.dumps(x) for x in damage.one_at_each_place(json.loads(text))]
+    cut = [text[:size] for size in range(0, len(text), len(text) // 9)]
+    read = 0
+    for content in (*damaged, *cut):
+        (old / "trace.json").write_text(content)
+        read += damage.is_read(*words)
+    assert 0 < read < len(damaged) / 2

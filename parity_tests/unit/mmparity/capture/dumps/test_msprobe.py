@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -24,6 +24,9 @@ from mmparity.cli import main
 from mmparity.workload.checkpoint import expected_shapes
 from mmparity.workload.inputs import METADATA_KEY, pixels_digest
 from mmparity.workload.tower_config import read_vision_config
+
+if TYPE_CHECKING:
+    from conftest import Damage
 
 HEADS, WIDTH, MLP, TOKENS, DEPTH = 4, 32, 48, 16, 2
 CONFIG = {
@@ -458,3 +461,26 @@ def test_a_dump_needs_to_be_named_and_a_trace_must_not_be(
     (tmp_path / "empty").mkdir()
     result, _ = compare(tmp_path / "empty", dump, "--old-impl", "unified")
     assert (result.exit_code, "is none" in result.stderr) == (2, True)
+
+
+def test_each_field_of_a_dump_with_another_value_is_refused_or_read(
+    tmp_path: Path, checkpoint: Path, damage: Damage
+) -> None:
+    old = Writer(tmp_path / "old").write(tower())
+    new = Writer(tmp_path / "new").write(tower())
+    words = ["compare", old, new, "--out", tmp_path / "out", "--assume-same"]
+    words += ["--checkpoint", checkpoint]
+    words += ["--old-impl", "unified", "--new-impl", "unified"]
+    file = old / "step0" / "rank0" / "dump.json"
+    text = file.read_text()
+
+    def alike(key: str) -> str:
+        return "a call" if key.startswith("Module.") else key
+
+    damaged = damage.one_at_each_place(json.loads(text), alike)
+    cut = [text[:size] for size in range(0, len(text), len(text) // 9)]
+    read = 0
+    for content in (*map(json.dumps, damaged), *cut):
+        file.write_text(content)
+        read += damage.is_read(*words)
+    assert read > 0, "much of a dump decides nothing"

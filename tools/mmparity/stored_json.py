@@ -17,6 +17,7 @@ SHOWN = 120
 DEEPEST = 60
 """Lists and objects inside each other; what is written here has ten at most."""
 LARGEST = (1 << 63) - 1
+LONGEST = 4000
 
 
 def read_json(file: Path, limit: int | None = None) -> Any:
@@ -29,7 +30,7 @@ def read_json(file: Path, limit: int | None = None) -> Any:
     try:
         if limit is not None and file.stat().st_size > limit:
             raise MmparityError(f"{file} is larger than {limit} bytes.")
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads(file.read_text(encoding="utf-8"), parse_int=_whole)
         _check(raw)
     except (OSError, ValueError, RecursionError) as error:
         raise MmparityError(f"{file} cannot be read: {first_line(error)}") from error
@@ -57,6 +58,12 @@ def first_line(error: Exception) -> str:
 def printable(text: str) -> str:
     """The text without what would do something to a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST:  # Python refuses these in words of its own
+        raise ValueError(f"it has a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _check(raw: Any) -> None:

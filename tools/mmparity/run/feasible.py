@@ -143,7 +143,7 @@ def _check_quantized(plan: Plan, config: Any, sides: list[Implementation]) -> No
             f"case {plan.cases[0].name!r} is of W8A8 layers, and {folder} has none."
         )
     other = [dtype for dtype in plan.dtypes if dtype not in QUANTIZED_DTYPES]
-    if is_quantized and other:
+    if is_quantized and other and sides:  # an oracle has a dtype of its own
         raise MmparityError(
             f"{folder} is W8A8, which does not run in {other[0]}. Give --dtype "
             f"{' --dtype '.join(QUANTIZED_DTYPES)}."

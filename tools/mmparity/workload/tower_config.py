@@ -26,6 +26,8 @@ MOST_BLOCKS, MOST = 1024, 1 << 20
 """Far above any tower's: only a mistake is larger, and it would be built for hours."""
 _NOT_READ = ("initializer_range", "tokens_per_second")
 """Of training and of the language model."""
+_QUANTIZATION = ("quantization_config", "compression_config")
+"""vLLM reads either."""
 _EXCLUDING = (
     "modules_to_not_convert",
     "ignore",
@@ -62,8 +64,11 @@ def read_vision_config(directory: Path) -> PretrainedConfig:
     raw = read_json(file)
     raw = raw if isinstance(raw, dict) else {}
     family = _family(raw, file)
-    _check_quantization(raw, file)
-    return _checked(_vision_part(raw, family, file), family, file)
+    part = _vision_part(raw, family, file)
+    for name in _QUANTIZATION:
+        for fields in (raw, part):
+            _check_quantization(name, fields.get(name), file)
+    return _checked(part, family, file)
 
 
 def with_depth(config: PretrainedConfig, depth: int | None) -> PretrainedConfig:
@@ -190,9 +195,8 @@ def _misfit(config: PretrainedConfig) -> str:
     return ""
 
 
-def _check_quantization(raw: dict[str, Any], file: Path) -> None:
+def _check_quantization(name: str, found: Any, file: Path) -> None:
     """Refuses what would not be the numbers that the checkpoint's tensors are."""
-    found = raw.get("quantization_config")
     if not found:
         return
     method = found.get("quant_method") if isinstance(found, dict) else found
@@ -202,8 +206,8 @@ def _check_quantization(raw: dict[str, Any], file: Path) -> None:
     kept = [entry for names in lists if isinstance(names, list) for entry in names]
     if not any(isinstance(entry, str) and "visual" in entry for entry in kept):
         raise MmparityError(
-            f"{file}: quantization_config is of {_shown(method)} and does not leave "
-            "the vision tower as it is. Known here is W8A8 of vllm-ascend, by its "
+            f"{file}: {name} is of {_shown(method)} and does not leave the vision "
+            "tower as it is. Known here is W8A8 of vllm-ascend, by its "
             "quant_model_description.json. If the tower is not quantised, list "
             '"visual" under modules_to_not_convert; else give the checkpoint that '
             "this one was made of."

@@ -105,6 +105,7 @@ def test_what_is_no_result_is_refused(
     for words in (["report", tmp_path], ["diff", tmp_path, tmp_path]):
         done = CliRunner().invoke(main, [str(word) for word in words])
         assert (done.exit_code, done.stderr.count("\n")) == (2, 1), done.output
+        assert "sys." not in done.stderr
 
 
 NOTHING = {"passed": 0, "failed": 0, "unmatched": 0, "total": 0}

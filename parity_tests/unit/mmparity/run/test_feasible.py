@@ -175,6 +175,9 @@ def test_a_quantized_checkpoint_is_refused_where_it_cannot_run(
     )
     words = f"run --checkpoint {folder} --dtype bfloat16 --case ragged"
     assert "unified cannot load W8A8" in refused(words, tmp_path)
+    options = Options(tmp_path / "out", checkpoint=folder, cases=("ragged",))
+    oracle = make_capture_plan(options, "hf", {"hf": get("hf")})
+    assert oracle.dtypes_of("hf") == ("float64",)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -143,6 +143,18 @@ def test_a_tower_that_is_quantised_in_an_unknown_way_is_refused(
             read_vision_config(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["quantization_config", "compression_config"])
+@pytest.mark.parametrize("of_the_tower", [True, False])
+def test_a_method_is_found_wherever_it_is_said(
+    tmp_path: Path, name: str, of_the_tower: bool
+) -> None:
+    said = {name: {"quant_method": "gptq"}}
+    whole = {"model_type": "qwen2_5_vl", "vision_config": dict(TOWER)}
+    (whole["vision_config"] if of_the_tower else whole).update(said)
+    with pytest.raises(MmparityError, match=f"{name} is of 'gptq' and does not leave"):
+        read_vision_config(write(tmp_path, whole))
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_known_model_is_read_as_it_is_written(tmp_path: Path, model: str) -> None:
     config = vision_config(model)

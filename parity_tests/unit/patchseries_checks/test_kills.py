@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from patchseries.tree import journal, switch
 from patchseries_checks.kills.__main__ import folders, main
-from patchseries_checks.kills.command import Death
+from patchseries_checks.kills.command import Death, run
 from patchseries_checks.kills.rounds import Rounds
 from patchseries_checks.kills.sites import made_sites
 
@@ -74,6 +74,14 @@ def test_finds_a_planted_fault(rounds_on, monkeypatch, planted):
             )
     assert bool(found) == bool(planted) == bool(rounds.broken), found
     assert "left " in found or planted != "scratch folders stay"
+
+
+def test_ctrl_c_after_the_end_stays_in_the_child(monkeypatch, tmp_path):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("patchseries_checks.kills.command.json.dumps", interrupted)
+    assert run(("--help",), tmp_path).code == 0
 
 
 @pytest.mark.parametrize("planted", [False, True])

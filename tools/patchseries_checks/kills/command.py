@@ -118,17 +118,19 @@ class _Watch:
 
 
 def _command(words: tuple[str, ...], watch: _Watch, trace: int) -> NoReturn:
-    os.setsid()
-    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
-    sys.addaudithook(watch)
     code = 70
-    try:
-        patchseries(list(words), standalone_mode=False)
-        code = 0
-    except SystemExit as ended:
-        code = int(ended.code or 0)
+    try:  # whatever comes, a Ctrl-C after the end too: the stack below is the parent's
+        os.setsid()
+        sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
+        sys.addaudithook(watch)
+        try:
+            patchseries(list(words), standalone_mode=False)
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        finally:
+            os.write(trace, json.dumps(watch.moments).encode())
     finally:
-        os.write(trace, json.dumps(watch.moments).encode())
         os._exit(code)
 
 

@@ -124,6 +124,7 @@ def test_report_renders_again_and_keeps_the_verdict(sides: Sides) -> None:
         ("run", "--old", "ascend"),
         ("run", "--case", "no-such"),
         ("run", "--depth", "1"),
+        ("run", "--threads", "9" * 30),
         ("run", "--floors", "no-such"),
         ("run", "--graft", "some"),
         ("floors", "--measure", "unify", "--out", "x"),

@@ -64,7 +64,7 @@ def case_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR, another tree."
         ),
-        click.option("--threads", type=click.IntRange(min=1), help="CPU threads."),
+        click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads."),
         click.option("--fast", is_flag=True, help="4 blocks instead of all."),
         click.option(
             "--out", type=path, default=DEFAULT_OUT, help=f"Default: {DEFAULT_OUT}."

@@ -23,6 +23,7 @@ from mmparity.commands.options import EPILOG
 from mmparity.commands.report import report
 from mmparity.commands.run import run
 from mmparity.commands.serve import accuracy, serve, serve_compare
+from mmparity.commands.watch import watch
 from mmparity.errors import MmparityError
 from mmparity.files import NO_ROOM, cannot_write
 from mmparity.stored_json import printable
@@ -73,6 +74,7 @@ def main(encoders: tuple[Path, ...]) -> None:
 
 for command in (
     run,
+    watch,
     capture,
     compare,
     report,

@@ -49,6 +49,12 @@ def report(directory: Path, formats: str, show: bool) -> None:
 
 def finish(result: ComparisonResult, out: Path, as_json: bool) -> None:
     """Writes the reports, prints the verdict, exits with it."""
+    shown(result, out, as_json)
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+def shown(result: ComparisonResult, out: Path, as_json: bool = False) -> None:
+    """Writes the reports and prints the verdict."""
     from mmparity.compare.result import to_json
     from mmparity.report import terminal_summary, write_reports
 
@@ -58,4 +64,3 @@ def finish(result: ComparisonResult, out: Path, as_json: bool) -> None:
     else:
         click.echo(terminal_summary(result))
         click.echo(f"Report: {paths['html']}")
-    sys.exit(EXIT_CODES[result.verdict])

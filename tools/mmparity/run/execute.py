@@ -37,6 +37,9 @@ from mmparity.workload.inputs import pictures
 if TYPE_CHECKING:
     from mmparity.run.cached_workers import TraceCache
 
+INTERRUPTED = "run: interrupted"
+"""Among the errors of a result that Ctrl-C cut short."""
+
 
 def execute(
     plans: Sequence[Plan],
@@ -65,7 +68,7 @@ def execute(
     except KeyboardInterrupt:
         _fill_missing(plans, state, "the run was interrupted")
         watcher.failed("interrupted; what was compared so far is kept")
-        state.errors.append("run: interrupted")
+        state.errors.append(INTERRUPTED)
     finally:
         if not plans[0].options.keep_traces:
             shutil.rmtree(out / "traces", ignore_errors=True)

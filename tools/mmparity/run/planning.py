@@ -63,7 +63,8 @@ def make_plans(
         cases = list(options.cases)
         if not cases and not options.grids:
             cases = [case.name for case in DEFAULT_CASES]
-        if options.models == ("all",) and not options.cases and name == DEFAULT_MODEL:
+        whole = options.models == ("all",) and not options.cases
+        if whole and name == DEFAULT_MODEL and _takes_quantized(options, implementations):
             cases += [case.name for case in CASES.values() if case.quantized]
         for case_name in cases:
             known("case", case_name, CASES)
@@ -76,6 +77,14 @@ def make_plans(
     taking_part = {name for plan in plans for name in plan.trees}
     check_trees_used(options.trees, taking_part, implementations)
     return tuple(plans)
+
+
+def _takes_quantized(
+    options: Options, implementations: dict[str, Implementation]
+) -> bool:
+    """Whether the sides that are named, if any, load W8A8 as vllm-ascend does."""
+    named = [implementations.get(name) for name in (options.old, options.new) if name]
+    return all(side is None or side.ascend for side in named)
 
 
 def choose_models(names: Iterable[str]) -> tuple[str | None, ...]:

@@ -218,3 +218,10 @@ def test_a_quantised_case_has_a_plan_pairs_and_a_dtype_of_its_own() -> None:
     assert quantized.dtypes == ("bfloat16",)
     with pytest.raises(MmparityError, match="runs in bfloat16 only"):
         make_plans(replace(options, dtypes=("float32",)), IMPLEMENTATIONS)
+
+
+def test_sides_that_load_no_w8a8_run_all_models_without_it() -> None:
+    options = Options(
+        out=Path("out"), old="vllm-0.12.0", new="unified", models=("all",)
+    )
+    assert not any(plan.quantized for plan in make_plans(options, IMPLEMENTATIONS))

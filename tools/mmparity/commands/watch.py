@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mmparity watch`: the verdict on a tree that is being edited, after each save."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmparity.commands.options import EPILOG, case_options, implementations, options_of
+from mmparity.commands.report import shown
+from mmparity.errors import MmparityError
+from mmparity.locks import held
+from mmparity.processes import Starter
+from mmparity.run.plan import Options
+from mmparity.types.comparison import ComparisonResult
+from mmparity.types.verdict import EXIT_CODES
+
+if TYPE_CHECKING:
+    from mmparity.run.workers import Watcher
+
+MOST_FILES = 5
+"""So many edited files are named."""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--old", help="Implementation that new is compared with.")
+@click.option("--new", help="Implementation that is judged.")
+@case_options
+@click.option(
+    "--graft",
+    type=click.Choice(["failing", "all", "none"]),
+    default="none",
+    help="Cases to run once more, new fed with old's tensors. Default: none.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take what an earlier run captured from DIR, as `run` does.",
+)
+def watch(**given: Any) -> None:
+    """Run once, and again what each edit of a tree touches, until Ctrl-C.
+
+    Old sides and the oracle are captured once, packages are imported once. The report
+    is written anew each time. The exit code is that of the last verdict:
+
+    \b
+      mmparity watch --old vllm-0.12.0 --new unified --case image --cache build/cache
+    """
+    from mmparity.capture.worker_process import warm_workers
+
+    options = options_of({**given, "keep_traces": True})
+    with warm_workers(options.device) as starter:
+        _watch(options, starter)
+
+
+def _watch(options: Options, starter: Starter) -> None:
+    from mmparity.run.execute import INTERRUPTED
+    from mmparity.run.planning import make_plans
+    from mmparity.run.progress import ProgressDisplay, steps_of
+    from mmparity.run.watching import Watch
+
+    session = Watch(make_plans(options, implementations()), starter)
+    if not session.trees:
+        raise MmparityError("no implementation of this run is made of a source tree.")
+
+    def judged(run: Callable[[Watcher], ComparisonResult]) -> ComparisonResult:
+        started = time.monotonic()
+        with ProgressDisplay(steps_of(session.plans)) as display:
+            result = run(display)
+        shown(result, options.out)
+        spent = time.monotonic() - started
+        click.echo(f"{spent:.1f} s; waiting for edits, Ctrl-C ends", err=True)
+        return result
+
+    with held(options.out):
+        result = judged(session.first)
+        for files in changes(session.trees):
+            if session.touched(files):
+                names = sorted(path.name for path in files)
+                click.echo(f"edited: {', '.join(names[:MOST_FILES])}", err=True)
+                result = judged(session.again)
+            if INTERRUPTED in result.provenance["errors"]:
+                break
+    sys.exit(EXIT_CODES[result.verdict])
+
+
+def changes(trees: Iterable[Path]) -> Iterable[list[Path]]:
+    """The Python files that were saved, each time some were; ends at Ctrl-C."""
+    from watchfiles import PythonFilter, watch
+
+    settings: dict[str, Any] = {"debounce": 200, "raise_interrupt": False}
+    for saved in watch(*trees, watch_filter=PythonFilter(), **settings):
+        yield [Path(path) for _, path in saved]

@@ -64,7 +64,11 @@ def make_plans(
         if not cases and not options.grids:
             cases = [case.name for case in DEFAULT_CASES]
         whole = options.models == ("all",) and not options.cases
-        if whole and name == DEFAULT_MODEL and _takes_quantized(options, implementations):
+        if (
+            whole
+            and name == DEFAULT_MODEL
+            and _takes_quantized(options, implementations)
+        ):
             cases += [case.name for case in CASES.values() if case.quantized]
         for case_name in cases:
             known("case", case_name, CASES)

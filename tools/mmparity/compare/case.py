@@ -7,12 +7,17 @@ everything else is a failed row with its reason, never a skipped one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from importlib import import_module
+
+import torch
 
 from mmparity.compare.align import align, check_comparable
 from mmparity.compare.descent import first_failing
 from mmparity.compare.evidence.coverage import coverage
 from mmparity.compare.evidence.structure import differences, without_structure
+from mmparity.compare.metrics.metrics import measure
 from mmparity.compare.rows import Readers, _layers
 from mmparity.compare.token_maps import token_maps
 from mmparity.trace.reader import TraceReader
@@ -20,6 +25,15 @@ from mmparity.types.comparison import CaseComparison, Coverage, StructuralDiffer
 from mmparity.types.row import LayerComparison
 from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta, Unmatched
 from mmparity.types.verdict import Verdict
+
+
+def load(dtypes: Iterable[str]) -> None:
+    """Loads what comparing in these dtypes needs, which takes a second."""
+    import_module("deepdiff")
+    exact = torch.ones(1, 2, dtype=torch.float64)
+    for name in dtypes:
+        tensor = exact.to(getattr(torch, name))
+        measure(tensor, tensor + 1, exact)
 
 
 def compare_traces(

@@ -60,6 +60,7 @@ def execute(
     cache = _open_cache(plans[0].options) if crew is None else None
     crew = cache.crew if cache else crew or LocalCrew
     subjects = prepare(plans)
+    _load_comparison(plans)
     state = RunState()
     try:
         for number, batch in enumerate(batches(subjects)):
@@ -80,6 +81,13 @@ def execute(
         watcher.failed(str(error))
     write_result(result, out)
     return result
+
+
+def _load_comparison(plans: Sequence[Plan]) -> None:
+    """While the workers' packages are imported, this process has nothing else to do."""
+    from mmparity.compare.case import load
+
+    load(dict.fromkeys(dtype for plan in plans for dtype in plan.dtypes))
 
 
 def _open_cache(options: Options) -> TraceCache | None:

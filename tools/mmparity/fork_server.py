@@ -179,6 +179,7 @@ def serve(requests: socket.socket) -> None:
             if pid == 0:
                 own = requests.fileno(), read_end, write_end
                 _become(content, (*files, *own, *telling.values()))
+            os.setpgid(pid, pid)  # before anyone who knows of it may end its group
             telling[pid] = files.pop()
             os.write(telling[pid], f"{pid}\n".encode())
             for number in files:
@@ -208,7 +209,6 @@ def _become(content: bytes, files: Sequence[int]) -> NoReturn:
     """The fork: runs what was asked for in a group of its own, and ends."""
     status = 1
     try:
-        os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for number, file in enumerate(files[:3]):

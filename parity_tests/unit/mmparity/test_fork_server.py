@@ -169,3 +169,12 @@ def test_a_process_can_be_its_own_server(modules: Path) -> None:
     assert second.split()[:2] == ["status", by]
     assert own == f"{by} [4, 5]"
     assert len({by, one, second.split()[2]}) == 3
+
+
+def test_a_fork_can_be_ended_the_moment_that_it_is_known(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    for number in range(40):
+        fork = server.start(["sleep"], tmp_path / str(number), {})
+        os.killpg(fork.pid, signal.SIGKILL)
+        assert fork.wait(30) == -signal.SIGKILL

@@ -420,9 +420,9 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     ),
     "cannot be read": lambda f: (f / "dump.json").write_text("{"),
     "larger than 268435456": lambda f: os.truncate(f / "dump.json", 1 << 40),
-    "cannot be read: it has a number of 5000 digits": lambda f: (f / "dump.json").write_text(
-        (f / "dump.json").read_text().replace("32]", f"{'1' * 5000}]", 1)
-    ),
+    "cannot be read: it has a number of 5000 digits": lambda f: (
+        f / "dump.json"
+    ).write_text((f / "dump.json").read_text().replace("32]", f"{'1' * 5000}]", 1)),
     "has no dump_tensor_data": lambda f: shutil.rmtree(f / "dump_tensor_data"),
     "is torch.complex64 in the layout torch.strided; a trace cannot hold it": (
         lambda f: _store(f, torch.zeros(TOKENS, 1, WIDTH, dtype=torch.complex64))

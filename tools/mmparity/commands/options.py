@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from mmparity.run.plan import Options
-
+from mmparity.run.plan import CACHE_GIB, Options
 
 DEFAULT_OUT = Path("build/parity")
 
@@ -19,10 +17,51 @@ DEFAULT_OUT = Path("build/parity")
 EPILOG = "Exit codes: 0 the same / done, 1 differences, 2 bad input or could not run."
 
 
+def run_options(graft: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds what says which sides are compared, and what of it is taken from a cache.
+
+    ``graft`` is the default of ``--graft``.
+    """
+    options: list[Callable[..., Any]] = [
+        click.option("--old", help="Implementation that new is compared with."),
+        click.option("--new", help="Implementation that is judged."),
+        case_options,
+        click.option(
+            "--graft",
+            type=click.Choice(["failing", "all", "none"]),
+            default=graft,
+            help="Cases to run once more, new fed with old's tensors: who makes the "
+            f"error. Default: {graft}.",
+        ),
+        click.option(
+            "--cache",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Take what an earlier run captured of the same weights, pixels, trees "
+            "and versions from DIR, and keep what is captured there.",
+        ),
+        click.option(
+            "--cache-limit",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="GIB",
+            default=CACHE_GIB,
+            help="Size of DIR, where what was not used for longest goes. Default: "
+            f"{CACHE_GIB:.0f}.",
+        ),
+    ]
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 def case_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that say what is captured, where and how much of it."""
     path = click.Path(path_type=Path)
-    options = [
+    options: list[Callable[..., Any]] = [
         click.option("--case", "cases", multiple=True, help="Case; repeat for more."),
         click.option(
             "--dtype",
@@ -77,8 +116,6 @@ def case_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def options_of(given: dict[str, Any]) -> Options:
     """The options of a command as one object."""
-    from mmparity.run.plan import Options
-
     return Options(**given)
 
 

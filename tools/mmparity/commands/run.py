@@ -9,45 +9,22 @@ from typing import Any
 
 import click
 
-from mmparity.commands.options import EPILOG, case_options, implementations, options_of
+from mmparity.commands.options import EPILOG, implementations, options_of, run_options
 from mmparity.commands.report import finish
 from mmparity.errors import MmparityError
 from mmparity.locks import held
 from mmparity.processes import Starter
-from mmparity.run.plan import CACHE_GIB, Options
+from mmparity.run.plan import Options
 
 
 @click.command(epilog=EPILOG)
-@click.option("--old", help="Implementation that new is compared with.")
-@click.option("--new", help="Implementation that is judged.")
-@case_options
-@click.option(
-    "--graft",
-    type=click.Choice(["failing", "all", "none"]),
-    default="failing",
-    help="Cases to run once more, new fed with old's tensors: who makes the error.",
-)
+@run_options(graft="failing")
 @click.option(
     "--ray",
     metavar="ADDRESS",
     help="Spread cases over a Ray cluster (docs/running-on-ray.md); local starts one.",
 )
 @click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Take what an earlier run captured of the same weights, pixels, trees and "
-    "versions from DIR, and keep what is captured there.",
-)
-@click.option(
-    "--cache-limit",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="GIB",
-    default=CACHE_GIB,
-    help=f"Size of DIR, where what was not used for longest goes. Default: "
-    f"{CACHE_GIB:.0f}.",
-)
 @click.option(
     "--floors",
     "floors_file",

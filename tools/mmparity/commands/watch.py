@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmparity.commands.options import EPILOG, case_options, implementations, options_of
+from mmparity.commands.options import EPILOG, implementations, options_of, run_options
 from mmparity.commands.report import shown
 from mmparity.errors import MmparityError
 from mmparity.locks import held
@@ -28,21 +28,7 @@ MOST_FILES = 5
 
 
 @click.command(epilog=EPILOG)
-@click.option("--old", help="Implementation that new is compared with.")
-@click.option("--new", help="Implementation that is judged.")
-@case_options
-@click.option(
-    "--graft",
-    type=click.Choice(["failing", "all", "none"]),
-    default="none",
-    help="Cases to run once more, new fed with old's tensors. Default: none.",
-)
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Take what an earlier run captured from DIR, as `run` does.",
-)
+@run_options(graft="none")
 def watch(**given: Any) -> None:
     """Run once, and again what each edit of a tree touches, until Ctrl-C.
 

@@ -25,10 +25,11 @@ from mmparity.capture.job import GO, CaptureJob, Job
 from mmparity.capture.worker_process import run_worker
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.processes import TOOLS, started
+from mmparity.processes import Command
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.workload.trees import find_trees
 
+SERVER = Command((sys.executable, "-m", "harness_checks.mutants.server"))
 OLD_OF = {
     "unified": "vllm-0.12.0",
     "unified-ascend": "ascend-0.11.0",
@@ -176,10 +177,7 @@ def _server(job: ServerJob, work: Path) -> Iterator[subprocess.Popen[str]]:
     log = _log(job, work)
     Path(job.work).mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(asdict(job), indent=1))
-    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "harness_checks.mutants.server"]
-    command.append(str(file.resolve()))
-    process = started(command, log, {**os.environ, "PYTHONPATH": path}, cwd=TOOLS)
+    process = SERVER.start([str(file.resolve())], log, {})
     try:
         yield process
     finally:

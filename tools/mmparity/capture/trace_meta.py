@@ -24,14 +24,10 @@ MODIFIED, UNVERSIONED = "-modified", "unversioned"
 
 
 class Origins:
-    """What the captures of a job would say of themselves now.
+    """What the captures of a job would say of themselves now."""
 
-    ``digests`` keeps those of weights, for further jobs of the same checkpoints.
-    """
-
-    def __init__(self, job: Job, digests: dict[str, str] | None = None) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
-        self._digests = {} if digests is None else digests
         self._bases: dict[str, TraceMeta] = {}
 
     def of(self, item: CaptureJob) -> TraceMeta:
@@ -39,11 +35,7 @@ class Origins:
         path = item.checkpoint_in(self.job)
         if path not in self._bases:
             config = config_of(path, self.job)
-            name = f"{path} {config.depth}"
-            if name not in self._digests:
-                self._digests[name] = remembered_digest(Path(path), config)
-            digest = self._digests[name]
-            self._bases[path] = base_meta(self.job, path, config, digest)
+            self._bases[path] = base_meta(self.job, path, config)
         return meta_of(self._bases[path], item, read_inputs(Path(item.inputs)))
 
 
@@ -64,16 +56,14 @@ def config_of(path: str, job: Job) -> Any:
     return checkpoint.with_depth(checkpoint.read_vision_config(Path(path)), job.depth)
 
 
-def base_meta(
-    job: Job, path: str, config: Any, weights: str | None = None
-) -> TraceMeta:
+def base_meta(job: Job, path: str, config: Any) -> TraceMeta:
     """What all captures of a job from one checkpoint say."""
     return TraceMeta(
         implementation=job.implementation,
         case="",
         dtype="",
         device=job.device,
-        weights_digest=weights or remembered_digest(Path(path), config),
+        weights_digest=remembered_digest(Path(path), config),
         pixels_digest="",
         grid_thw=(),
         depth=config.depth,

@@ -54,7 +54,6 @@ class TraceCache:
         self.reasons: Counter[str] = Counter()
         self.captured = 0
         self.full = False
-        self._weights: dict[str, str] = {}
         self._configs: dict[str, str] = {}
 
     def crew(
@@ -72,7 +71,7 @@ class TraceCache:
 
     def look(self, job: Job) -> Look:
         """Takes what is there of a job; the rest is left to capture."""
-        origins = Origins(job, self._weights)
+        origins = Origins(job)
         look = Look(job)
         for item in job.captures:
             meta = origins.of(item)

@@ -70,6 +70,8 @@ class Inputs:
     grid_thw: tuple[Grid, ...]
     pixels_digest: str
     description: str
+    recipe: str = ""
+    """A digest of all that decided the pixels."""
 
 
 def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) -> Path:
@@ -116,11 +118,8 @@ def _recipe(case: Case, geometry: Geometry) -> str:
 def _made_by(file: Path) -> str | None:
     """The recipe of an input file; None where it is not there or does not hold."""
     try:
-        read_inputs(file)
-        with safe_open(file, framework="pt") as tensors:
-            recipe = json.loads(tensors.metadata()[METADATA_KEY])["recipe"]
-            return str(recipe)
-    except (MmparityError, KeyError):
+        return read_inputs(file).recipe
+    except MmparityError:
         return None
 
 
@@ -135,6 +134,7 @@ def read_inputs(file: Path) -> Inputs:
             pixel_values = tensors.get_tensor("pixel_values")
         grids = tuple((int(t), int(h), int(w)) for t, h, w in metadata["grid_thw"])
         digest, description = metadata["pixels_digest"], str(metadata["description"])
+        recipe = str(metadata.get("recipe", ""))
     except (OSError, SafetensorError, *_NO_METADATA) as error:
         raise MmparityError(
             f"{file} does not hold inputs: {first_line(error)}"
@@ -155,7 +155,7 @@ def read_inputs(file: Path) -> Inputs:
         )
     if digest != pixels_digest(pixel_values):
         raise MmparityError(f"{file} was changed: its digest does not fit its pixels.")
-    return Inputs(pixel_values, grids, digest, description)
+    return Inputs(pixel_values, grids, digest, description, recipe)
 
 
 def pictures(file: Path) -> tuple[str, ...]:

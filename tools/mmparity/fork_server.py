@@ -27,7 +27,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, NoReturn
 
-from mmparity.processes import Command, end_group
+from mmparity.processes import Command, close_pipes, end_group
 from mmparity.tied import POLL_SECONDS
 
 _SIZE = struct.Struct("!I")
@@ -154,8 +154,8 @@ class Fork:
         """Ends its group; one that was not forked yet will find its input closed."""
         if self._pid is not None or select.select([self._status], [], [], 0)[0]:
             end_group(self)
-        for pipe in (self.stdin, self.stdout):
-            pipe.close()
+        else:
+            close_pipes(self)
 
 
 def serve(requests: socket.socket) -> None:

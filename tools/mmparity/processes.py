@@ -123,6 +123,11 @@ def end_group(process: Process) -> None:
         except subprocess.TimeoutExpired:
             continue
     process.wait()
+    close_pipes(process)
+
+
+def close_pipes(process: Process) -> None:
+    """Says and hears no more."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):

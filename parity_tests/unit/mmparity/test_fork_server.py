@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mmparity.fork_server import Fork, ForkServer, fork_server
@@ -144,16 +144,12 @@ def test_a_server_that_cannot_import_is_a_killed_fork(modules: Path) -> None:
 
 
 def gone(pid: int) -> bool:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return True
+    _, left = psutil.wait_procs([process], 10)
+    return not [item for item in left if item.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_process_can_be_its_own_server(modules: Path) -> None:

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -23,13 +23,13 @@ import torch
 from torch import nn
 
 from mmparity.capture.graft import Graft
+from mmparity.capture.replacing import replaced, value_of
+from mmparity.capture.whole_tensors import Recorded, WholeTensors
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
 from mmparity.trace import hook_points
 from mmparity.trace.layout import Geometry, LayoutError, execute, plan
 from mmparity.trace.sink import Sink
-
-_MISSING = object()
 
 
 @dataclass
@@ -71,29 +71,7 @@ class _Call:
     path: str
     args: tuple[Any, ...]
     named: dict[str, Any]
-    output: Any = _MISSING
-
-
-@dataclass
-class _Gathered:
-    """A hook point that several calls make, with the pieces so far."""
-
-    dim: int
-    path: str
-    transforms: tuple[str, ...]
-    pieces: list[torch.Tensor] = field(default_factory=list)
-    error: str | None = None
-    count: int = 0
-
-    def add(self, piece: torch.Tensor) -> None:
-        """Takes a copy of a piece, for the next call may change it."""
-        self.count += 1
-        first = self.pieces[0] if self.pieces else piece
-        if _around(piece, self.dim) != _around(first, self.dim):
-            shape = list(piece.shape)
-            self.error = self.error or f"a piece {shape} does not fit its neighbours"
-            return
-        self.pieces.append(piece.detach().clone())
+    output: Any = None
 
 
 class _Recorder:
@@ -101,15 +79,12 @@ class _Recorder:
         self.graft = graft
         self.model = encoder.model
         self.map = encoder.hook_map
-        self.sink = sink
+        self.tensors = WholeTensors(sink)
         self.report = Report()
         known = encoder.hyper_parameters
         heads = known["num_heads"] // known.get("tensor_parallel", 1)
         self.geometry = Geometry(heads, known["head_size"])
         self._stack: list[str] = []
-        self._recorded: set[str] = set()
-        self._gathered: dict[str, _Gathered] = {}
-        self._noted: set[str] = set()
         self._known: dict[str, tuple[Tap, ...]] = {}
 
     def wrap_modules(self, stack: ExitStack) -> None:
@@ -119,20 +94,20 @@ class _Recorder:
         for module, places in paths.items():
             signature = inspect.signature(module.forward)
             call = self._module_call(module.forward, signature, places)
-            stack.enter_context(_replaced(module, "forward", call))
+            stack.enter_context(replaced(module, "forward", call))
 
     def wrap_operators(self, stack: ExitStack) -> None:
         for tap in self.map.operators:
             owner, name = self._owner(tap.target)
-            call = self._operator_call(_get(owner, name), tap)
-            stack.enter_context(_replaced(owner, name, call))
+            call = self._operator_call(value_of(owner, name), tap)
+            stack.enter_context(replaced(owner, name, call))
 
     def finish(self, expected: tuple[str, ...]) -> None:
-        self._flush()
+        self.tensors.flush()
         for name in expected:
-            if name not in self._recorded:
+            if name not in self.tensors.names:
                 reason = "expected, but nothing was executed that makes it"
-                self._note(name, reason, False)
+                self.tensors.note(name, reason, False)
 
     def _owner(self, target: str) -> tuple[Any, str]:
         """Where an operator is looked up: an attribute's or an entry's owner."""
@@ -173,7 +148,8 @@ class _Recorder:
         def call(*args: Any, **kwargs: Any) -> Any:
             inside = self._stack[-1] if self._stack else None
             if inside is None or self.map.pattern_of(inside) != tap.inside:
-                self._note(f"{inside}: {tap.target}", "called outside its place", False)
+                where = f"{inside}: {tap.target}"
+                self.tensors.note(where, "called outside its place", False)
                 return function(*args, **kwargs)
             named = {**dict(zip(tap.parameters, args, strict=False)), **kwargs}
             path = f"{inside}/{tap.target.partition(':')[2]}"
@@ -204,18 +180,14 @@ class _Recorder:
             if key in self.map.modules
         ]
         if not rules:
-            self._note(path, "executed, but neither a hook point nor declared", False)
+            reason = "executed, but neither a hook point nor declared"
+            self.tensors.note(path, reason, False)
         for rule in rules:
             if isinstance(rule, Declared):
-                self._note(pattern, rule.reason, True)
+                self.tensors.note(pattern, rule.reason, True)
         taps = [rule for rule in rules if not isinstance(rule, Declared)]
         self._known[path] = tuple(tap for rule in taps for tap in rule)
         return self._known[path]
-
-    def _note(self, path: str, reason: str, explained: bool) -> None:
-        if path not in self._noted:
-            self._noted.add(path)
-            self.sink.unmatched(path, reason, explained=explained)
 
     def _observe(self, tap: OperatorTap, named: dict[str, Any]) -> None:
         """Notes scale and head size of the first attention call."""
@@ -249,14 +221,17 @@ class _Recorder:
 
     def _add(self, name: str, tap: Tap, path: str, value: Any) -> None:
         if not isinstance(value, torch.Tensor):
-            self._note(name, f"{tap.take} of {path} is {type(value).__name__}", False)
+            reason = f"{tap.take} of {path} is {type(value).__name__}"
+            self.tensors.note(name, reason, False)
             return
         tensor, transforms, error = self._canonical(value, tap)
-        if tap.segments or tap.part:
-            self._gather(name, tap, path, tensor, transforms, error)
-            return
-        self._flush()
-        self._write(name, tensor, path, transforms, error)
+        recorded = Recorded(name, tensor, path, transforms, error)
+        if tap.part:
+            self.tensors.add_part(recorded, tap.join, tap.part[1])
+        elif tap.segments:
+            self.tensors.add_sequence(recorded)
+        else:
+            self.tensors.add(recorded)
 
     def _canonical(
         self, value: torch.Tensor, tap: Tap
@@ -267,59 +242,6 @@ class _Recorder:
             return execute(value, steps), names, None
         except LayoutError as error:
             return value, (), f"{tap.take}: {error}"
-
-    def _gather(
-        self,
-        name: str,
-        tap: Tap,
-        path: str,
-        piece: torch.Tensor,
-        transforms: tuple[str, ...],
-        error: str | None,
-    ) -> None:
-        dim = tap.join if tap.part else 0
-        if name not in self._gathered:
-            self._gathered[name] = _Gathered(dim, path, transforms)
-        whole = self._gathered[name]
-        whole.add(piece)
-        whole.transforms = transforms
-        whole.error = whole.error or error
-        if tap.part and whole.count == tap.part[1]:
-            del self._gathered[name]
-            self._flush()
-            self._end(name, whole, "joined")
-
-    def _flush(self) -> None:
-        """Writes the sequences gathered so far; the next tensor comes after them."""
-        gathered, self._gathered = self._gathered, {}
-        for name, whole in gathered.items():
-            self._end(name, whole, "sequences_joined")
-
-    def _end(self, name: str, whole: _Gathered, how: str) -> None:
-        transforms = (*whole.transforms, how)
-        tensor = torch.cat(whole.pieces, dim=whole.dim)
-        self._write(name, tensor, whole.path, transforms, whole.error)
-
-    def _write(
-        self,
-        name: str,
-        tensor: torch.Tensor,
-        path: str,
-        transforms: tuple[str, ...],
-        error: str | None,
-    ) -> None:
-        if name in self._recorded:
-            self._note(f"{name} again", f"made a second time at {path}", False)
-            return
-        self._recorded.add(name)
-        self.sink.add(name, tensor, path or "(encoder)", transforms, error)
-
-
-def _around(piece: torch.Tensor, dim: int) -> tuple[Any, ...]:
-    """What pieces that are put side by side along a dimension have in common."""
-    shape = list(piece.shape)
-    del shape[dim]
-    return shape, piece.dtype, piece.device
 
 
 def _pick(call: _Call, kind: str, steps: list[str]) -> Any:
@@ -335,34 +257,3 @@ def _pick(call: _Call, kind: str, steps: list[str]) -> Any:
         fits = isinstance(value, (tuple, list)) and int(step) < len(value)
         value = value[int(step)] if fits else None
     return value
-
-
-def _get(owner: Any, name: str) -> Any:
-    return getattr(owner, name) if hasattr(owner, name) else owner[name]
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Puts ``value`` in place of an attribute or an entry, and takes it out again.
-
-    What only the class has is shadowed on the instance and not copied to it.
-    """
-    if not hasattr(owner, name):  # a mapping
-        before = owner[name]
-        owner[name] = value
-        try:
-            yield
-        finally:
-            del owner[name]
-            if owner.get(name) is not before:
-                owner[name] = before
-        return
-    before = vars(owner).get(name, _MISSING)
-    object.__setattr__(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is _MISSING:
-            object.__delattr__(owner, name)
-        else:
-            object.__setattr__(owner, name, before)

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from harness_checks.mutants import trial
+from harness_checks.mutants import tries
 from harness_checks.mutants.catalogue import Mutant, edited_files, read_catalogue
 from harness_checks.mutants.command import mutants
 from harness_checks.mutants.run import OLD_OF
@@ -130,7 +130,7 @@ def test_ranks_of_a_trial_end_with_the_one_that_died() -> None:
         command = [sys.executable, "-c", f"import os, time; {body}"]
         pids[os.posix_spawn(command[0], command, os.environ)] = rank
     started = time.monotonic()
-    assert trial.wait_for(pids) == [1, 0]
+    assert tries.wait_for(pids) == [1, 0]
     assert time.monotonic() - started < 30
 
 

@@ -32,10 +32,8 @@ from harness_checks.mutants.trial import (
     Trial,
     raised_in,
     text_of,
-    try_alone,
-    try_on_ranks,
-    try_several,
 )
+from harness_checks.mutants.tries import try_alone, try_on_ranks, try_several
 from harness_checks.mutants.workload import get as get_workload
 from mmparity import encoders
 from mmparity.capture.job import GO

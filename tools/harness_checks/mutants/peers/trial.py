@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from harness_checks.mutants.captures import built
 from harness_checks.mutants.catalogue import Mutant
 from harness_checks.mutants.peers import msprobe, sglang
 from harness_checks.mutants.peers.places import Places, is_edited
@@ -23,7 +24,6 @@ from harness_checks.mutants.trial import (
     UNCHANGED,
     Outcome,
     Trial,
-    built,
     raised_in,
     text_of,
 )

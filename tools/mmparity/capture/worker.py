@@ -54,9 +54,6 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
-CHEAP_OPERATIONS = 2e11
-"""Forwards of up to so many operations are run once more without capture."""
-SHORT_SECONDS = 0.5
 
 Emit = Callable[[Event], None]
 
@@ -174,8 +171,6 @@ def _capture(
     emit(Event("capturing", case=item.case, dtype=item.dtype))
     images = images_of(inputs.grid_thw, ranks)
     meta = replace(meta_of(meta, item, inputs), images=images)
-    timed = graft is None and _cheap(encoder, inputs)
-    seconds = _fastest(encoder, inputs, meta) if timed else None
     with writer_of(item, meta) as writer:
         watched, sink = observed(encoder, writer, ranks)
         with capturing(watched, meta.depth, sink, graft) as report:
@@ -188,7 +183,7 @@ def _capture(
         writer.meta = replace(
             meta,
             emulated=runtime.emulated,
-            seconds=captured - report.seconds if seconds is None else seconds,
+            seconds=captured - report.seconds,
             hyper_parameters={**encoder.hyper_parameters, **seen},
             not_grafted={} if graft is None else dict(graft.missed),
             proven_weights=proof.proven,
@@ -224,22 +219,6 @@ def _seconds(encoder: encoders.Encoder, inputs: Inputs, device: str) -> float:
     if device != "cpu":
         getattr(torch, device).synchronize()
     return time.perf_counter() - started
-
-
-def _fastest(encoder: encoders.Encoder, inputs: Inputs, meta: TraceMeta) -> float:
-    """Of a short forward, the best of three: the first one also fills caches.
-
-    Ranks run one each: their clocks differ, and they must make the same forwards.
-    """
-    first = _seconds(encoder, inputs, meta.device)
-    if first > SHORT_SECONDS or meta.tensor_parallel > 1:
-        return first
-    return min(first, *(_seconds(encoder, inputs, meta.device) for _ in range(2)))
-
-
-def _cheap(encoder: encoders.Encoder, inputs: Inputs) -> bool:
-    weights = sum(parameter.numel() for parameter in encoder.model.parameters())
-    return 2.0 * weights * len(inputs.pixel_values) <= CHEAP_OPERATIONS
 
 
 def _with_anatomy(meta: TraceMeta, encoder: encoders.Encoder) -> TraceMeta:

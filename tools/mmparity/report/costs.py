@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What either side costs: seconds, calls of one forward, memory."""
+"""What either side costs: calls of one forward, memory, each process's seconds."""
 
 from __future__ import annotations
 
@@ -57,10 +57,7 @@ def costs(result: ComparisonResult) -> CostsView:
             new = case.new_meta
             key = (new.model, case.old, case.new, new.tensor_parallel)
             groups.setdefault(key, []).append(case)
-    found = {
-        key: {**_seconds(members), **_counts(members)}
-        for key, members in groups.items()
-    }
+    found = {key: _counts(members) for key, members in groups.items()}
     columns = dict.fromkeys(name for cells in found.values() for name in cells)
     return CostsView(
         columns=tuple(columns),
@@ -85,24 +82,6 @@ def _metas(case: CaseComparison) -> list[TraceMeta]:
 def _title(model: str, old: str, new: str, ranks: int) -> str:
     parts = [f"{old} → {new}", model, f"{ranks} ranks" if ranks > 1 else ""]
     return labels.clean(", ".join(filter(None, parts)))
-
-
-def _seconds(cases: Sequence[CaseComparison]) -> dict[str, str]:
-    """One forward of each case that both sides have timed."""
-    found: dict[str, str] = {}
-    for dtype in dict.fromkeys(case.dtype for case in cases):
-        timed = [
-            [meta.seconds for meta in _metas(case) if meta.seconds is not None]
-            for case in cases
-            if case.dtype == dtype
-        ]
-        both = [pair for pair in timed if len(pair) == 2]
-        if both:
-            old, new = (sum(side) for side in zip(*both, strict=True))
-            name = f"one forward of each case, {labels.clean(dtype, 40)}"
-            texts = labels.seconds(old), labels.seconds(new)
-            found[name] = _beside(*texts, old, new)
-    return found
 
 
 def _both_counted(

@@ -12,8 +12,6 @@ from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.evidence import Reuse
 from mmparity.types.trace import TraceMeta
 
-EXPECTED = ("implementation", "one forward")
-"""What always differs between the sides."""
 LIST_LIMIT = 400
 """Lines of one table; what is beyond is counted on the page."""
 
@@ -117,7 +115,7 @@ def sides(case: CaseComparison) -> tuple[SideView, ...]:
             name=name,
             old=old.get(name, "-"),
             new=new.get(name, "-"),
-            differs=both and name not in EXPECTED and old.get(name) != new.get(name),
+            differs=both and name != "implementation" and old.get(name) != new.get(name),
         )
         for name in dict.fromkeys((*old, *new))
     )
@@ -135,7 +133,6 @@ def _facts(implementation: str, meta: TraceMeta | None) -> dict[str, str]:
         facts["weights"] = meta.weights_digest[:12]
         facts["pixels"] = meta.pixels_digest[:12]
         facts["blocks"] = str(meta.depth)
-        facts["one forward"] = labels.seconds(meta.seconds)
         facts |= {f"tree of {name}": _tree(tree) for name, tree in meta.sources.items()}
         facts |= meta.versions
     return {labels.clean(k, 80): labels.clean(v, 80) for k, v in facts.items()}

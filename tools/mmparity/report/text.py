@@ -210,7 +210,6 @@ def _case_page(case: CaseView) -> Iterator[str]:
     yield f"  {case.counts}, {case.bit_equal:,} bit-equal; grid {case.grids}"
     if case.coverage:
         yield from _wrapped(case.coverage)
-    yield f"  one forward: old {case.seconds[0]}, new {case.seconds[1]}"
     if case.spark:
         yield f"  normalized L2 error by block, log scale: {case.spark}"
     if case.reason:

@@ -60,7 +60,6 @@ class CaseView:
     unmatched: int
     unexplained: int
     coverage: str
-    seconds: tuple[str, str]
     sides: tuple[differences.SideView, ...]
     repeat: str
     tokens: tuple[tokens.TokensView, ...]
@@ -238,10 +237,6 @@ def _case(case: CaseComparison, number: int) -> CaseView:
         unmatched=len(case.unmatched),
         unexplained=sum(not item.explained for item in case.unmatched),
         coverage=judgements.coverage(case.coverage),
-        seconds=(
-            labels.seconds(metas[0].seconds if metas[0] else None),
-            labels.seconds(metas[1].seconds if metas[1] else None),
-        ),
         sides=differences.sides(case),
         repeat=labels.clean(case.repeat, 2000),
         tokens=tokens.views(case),

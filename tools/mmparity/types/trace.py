@@ -88,7 +88,7 @@ class TraceMeta:
         grid_thw: patch grid of each image or clip, (t, h, w) in patches.
         depth: number of blocks that ran.
         emulated: names of the emulated operators that were called.
-        seconds: wall time of one forward without capture.
+        seconds: wall time of the forward, without what recording it took.
         sources: name of each source tree -> its git tree id.
         versions: name of each package -> version.
         parameters: parameter name -> [shape, dtype], as loaded.

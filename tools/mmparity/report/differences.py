@@ -12,6 +12,8 @@ from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.evidence import Reuse
 from mmparity.types.trace import TraceMeta
 
+IMPLEMENTATION = "implementation"
+"""The fact that always differs between the sides."""
 LIST_LIMIT = 400
 """Lines of one table; what is beyond is counted on the page."""
 
@@ -115,7 +117,7 @@ def sides(case: CaseComparison) -> tuple[SideView, ...]:
             name=name,
             old=old.get(name, "-"),
             new=new.get(name, "-"),
-            differs=both and name != "implementation" and old.get(name) != new.get(name),
+            differs=both and name != IMPLEMENTATION and old.get(name) != new.get(name),
         )
         for name in dict.fromkeys((*old, *new))
     )
@@ -127,7 +129,7 @@ def _tree(tree: str) -> str:
 
 
 def _facts(implementation: str, meta: TraceMeta | None) -> dict[str, str]:
-    facts = {"implementation": implementation}
+    facts = {IMPLEMENTATION: implementation}
     if meta:
         facts["device, dtype"] = f"{meta.device}, {meta.dtype}"
         facts["weights"] = meta.weights_digest[:12]

@@ -212,7 +212,6 @@ def _case(case: CaseComparison, number: int) -> CaseView:
     failing = rows.failing(case.layers, row_anchors, FAILING_LIMIT)
     metrics = [layer.metrics for layer in case.layers if layer.metrics]
     worst = rows.largest(metrics, lambda m: m.normalized_l2_error)
-    metas = (case.old_meta, case.new_meta)
     return CaseView(
         anchor=anchor,
         id=labels.clean(case.id),

@@ -39,6 +39,7 @@ class _Group(click.Group):
             click.echo(f"mmparity: {printable(str(error))}", err=True)
         except BrokenPipeError:  # whoever reads it has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(128 + signal.SIGPIPE)
         except OSError as error:
             click.echo(f"mmparity: {_of_disk(error)}", err=True)
         except KeyboardInterrupt:
@@ -54,6 +55,7 @@ def _of_disk(error: OSError) -> str:
 
 
 @click.group(cls=_Group, epilog=EPILOG, context_settings={"max_content_width": 88})
+@click.version_option(package_name="vllm-encoder-parity")
 @click.option(
     "--encoder",
     "encoders",

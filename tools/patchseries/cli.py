@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -35,13 +36,14 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:  # whoever reads it has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(2)
+            sys.exit(128 + signal.SIGPIPE)
         except (PatchseriesError, OSError, UnicodeError, KeyboardInterrupt) as error:
             click.echo(f"patchseries: {as_refusal(error)}", err=True)
             sys.exit(2)
 
 
 @click.group(cls=_Commands, help=patchseries.__doc__)
+@click.version_option(package_name="vllm-encoder-parity")
 @click.option(
     "--project",
     "root",

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from mmparity import __main__
 from mmparity.cli import main
+from mmparity.compare.result_diff import lines
 
 if TYPE_CHECKING:
     from conftest import Sides
@@ -192,7 +195,7 @@ def test_our_own_mistake_exits_2_and_never_1(
     assert "planted" in capsys.readouterr().err
 
 
-def test_reader_that_has_seen_enough_is_no_error() -> None:
+def test_reader_that_has_seen_enough_ends_it_as_every_tool_in_a_pipe() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "mmparity", "list", "hook-points"]
@@ -205,7 +208,19 @@ def test_reader_that_has_seen_enough_is_no_error() -> None:
             env={**os.environ, "PYTHONPATH": tools},
         )
     assert done.stderr == b""
-    assert done.returncode == 2
+    assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_version_is_the_project_s() -> None:
+    assert version("vllm-encoder-parity") in invoke("--version").stdout
+
+
+def test_difference_of_many_lines_is_cut_and_says_what_is_left() -> None:
+    found = {"values_changed": {f"root[{n:03}]": {"new_value": n} for n in range(100)}}
+    said = list(lines(found))
+    assert len(said) == 41
+    assert said[0] == "values changed: [000]: None -> 0"
+    assert said[-1] == "and 60 more differences: --json has all"
 
 
 def test_unwritable_folder_is_one_message(sides: Sides) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from mmparity.stored_json import printable
 from mmparity.types.comparison import ComparisonResult
 
+SHOWN = 40
+
 
 def difference(first: ComparisonResult, second: ComparisonResult) -> dict[str, Any]:
     """deepdiff of both, keyed by case and hook point; empty if they are the same."""
@@ -29,17 +31,25 @@ def difference(first: ComparisonResult, second: ComparisonResult) -> dict[str, A
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """The differences, one per line."""
+    """The differences, one per line, the first so many."""
     if not found:
         yield "the same"
-    for kind, items in sorted(found.items()):
-        for path, change in sorted(items.items()):
-            where = f"{kind.replace('_', ' ')}: {path.removeprefix('root')}"
-            if isinstance(change, dict) and "new_value" in change:
-                values = f"{change.get('old_value')} -> {change['new_value']}"
-                yield printable(f"{where}: {values[:200]}")
-            else:
-                yield printable(where)
+    said = [
+        printable(_line(kind, path, change))
+        for kind, items in sorted(found.items())
+        for path, change in sorted(items.items())
+    ]
+    yield from said[:SHOWN]
+    if len(said) > SHOWN:
+        yield f"and {len(said) - SHOWN:,} more differences: --json has all"
+
+
+def _line(kind: str, path: str, change: Any) -> str:
+    where = f"{kind.replace('_', ' ')}: {path.removeprefix('root')}"
+    if isinstance(change, dict) and "new_value" in change:
+        values = f"{change.get('old_value')} -> {change['new_value']}"
+        return f"{where}: {values[:200]}"
+    return where
 
 
 def _comparable(result: ComparisonResult) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 Data only; it must import without torch and transformers. Values that differ from
 the defaults of transformers' configuration classes are written out. ``source``
 says for each model where they come from: "default" where transformers' class,
-which is documented as that of the model, has them; "memory" where they were
+which is documented as that of the model, has them; "unverified" where they were
 written down from the released config.json without a copy at hand to compare.
 """
 
@@ -156,7 +156,7 @@ MODELS = {
             DEFAULT_MODEL,
             "qwen2_5_vl",
             _QWEN2_5,
-            "default, but for hidden_size (memory: config.json gives 1280)",
+            "default, but for hidden_size (unverified: 1280)",
             {
                 "hidden_size": 3584,
                 "intermediate_size": 18944,
@@ -170,62 +170,62 @@ MODELS = {
             "qwen2.5-vl-3b",
             "qwen2_5_vl",
             {**_QWEN2_5, "out_hidden_size": 2048},
-            "memory: as 7B, projected to 2048",
+            "unverified: as 7B, projected to 2048",
         ),
         Model(
             "qwen2.5-vl-32b",
             "qwen2_5_vl",
             {**_QWEN2_5, "intermediate_size": 3456, "out_hidden_size": 5120},
-            "memory: as 7B, MLP of 3456, projected to 5120",
+            "unverified: as 7B, MLP of 3456, projected to 5120",
         ),
         Model(
             "qwen2.5-vl-72b",
             "qwen2_5_vl",
             {**_QWEN2_5, "intermediate_size": 3456, "out_hidden_size": 8192},
-            "memory: as 7B, MLP of 3456, projected to 8192",
+            "unverified: as 7B, MLP of 3456, projected to 8192",
         ),
         Model(
             "qwen2.5-omni-7b",
             "qwen2_5_omni",
             _QWEN2_5,
-            "default, but for hidden_size (memory: config.json gives 1280)",
+            "default, but for hidden_size (unverified: 1280)",
         ),
         Model(
             "qwen2-vl-2b",
             "qwen2_vl",
             {**_QWEN2, "hidden_size": 1536},
-            "memory: as 7B, projected to 1536",
+            "unverified: as 7B, projected to 1536",
         ),
         Model("qwen2-vl-7b", "qwen2_vl", {**_QWEN2, "hidden_size": 3584}, "default"),
         Model(
             "qwen3-vl-2b",
             "qwen3_vl",
             {**_QWEN3_SMALL, "out_hidden_size": 2048},
-            "memory: 24 blocks of 1024, deepstack after 5, 11 and 17",
+            "unverified: 24 blocks of 1024, deepstack after 5, 11 and 17",
         ),
         Model(
             "qwen3-vl-4b",
             "qwen3_vl",
             {**_QWEN3_SMALL, "out_hidden_size": 2560},
-            "memory: as 2B, projected to 2560",
+            "unverified: as 2B, projected to 2560",
         ),
         Model(
             "qwen3-vl-8b",
             "qwen3_vl",
             {**_QWEN3_LARGE, "out_hidden_size": 4096},
-            "default, but for out_hidden_size (memory)",
+            "default, but for out_hidden_size (unverified)",
         ),
         Model(
             "qwen3-vl-32b",
             "qwen3_vl",
             {**_QWEN3_LARGE, "out_hidden_size": 5120},
-            "default, but for out_hidden_size (memory)",
+            "default, but for out_hidden_size (unverified)",
         ),
         Model(
             "qwen3-vl-30b-a3b",
             "qwen3_vl_moe",
             {**_QWEN3_LARGE, "out_hidden_size": 2048},
-            "default, but for out_hidden_size (memory)",
+            "default, but for out_hidden_size (unverified)",
         ),
     )
 }
@@ -235,8 +235,10 @@ def get(name: str) -> Model:
     """The model of that name, or an error that names the closest."""
     if name in MODELS:
         return MODELS[name]
-    close = difflib.get_close_matches(name, MODELS, n=1)
+    close = difflib.get_close_matches(name.rpartition("/")[2].lower(), MODELS, n=1)
     hint = f" Closest: {close[0]!r}." if close else ""
+    if "/" in name:
+        hint += " For weights of your own: `--checkpoint FOLDER`."
     raise MmparityError(
         f"there is no model {name!r}.{hint} "
         f"Known: all, {', '.join(MODELS)} (mmparity list models)."

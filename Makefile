@@ -68,7 +68,8 @@ test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device=npu -m npu $(ARGS)
 mutants: trees ## plant every bug of the catalogue: each must be found and placed (ARGS=)
 	$(BIN)/python -m harness_checks.mutants $(ARGS)
-bench: trees ## encoders over those they replace, capture, comparison, apply over git am (ARGS=)
+bench: trees ## seconds to a verdict (RUNS="edit watch fast default"), then encoders, capture, comparison, apply (ARGS=)
+	$(BIN)/python -m harness_checks.bench.stages $(addprefix --run ,$(RUNS))
 	$(BIN)/python -m harness_checks.bench $(ARGS)
 	$(BIN)/python -m harness_checks.bench.capture
 	$(BIN)/python -m harness_checks.bench.stored

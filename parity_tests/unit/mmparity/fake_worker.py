@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mmparity.capture.job import CaptureJob, Event, Job
 
 
 def say(event: Event) -> None:
-    sys.stdout.write(event.to_line() + "\n")
+    sys.stdout.write(replace(event, at=time.monotonic()).to_line() + "\n")
     sys.stdout.flush()
 
 
@@ -68,6 +69,7 @@ def main() -> None:
     sys.stdout.write("a line that is no event\n")
     sys.stderr.write(f"log of {job.implementation}\n")
     say(Event("loading"))
+    say(Event("imported", seconds=0.25))
     if job.implementation == "refuses":
         say(Event("error", kind="input", message="the tree has no encoder"))
         sys.exit(2)

@@ -17,6 +17,7 @@ from mmparity.files import write_text
 
 EventName = Literal[
     "loading",
+    "imported",
     "loaded",
     "capturing",
     "captured",
@@ -130,6 +131,8 @@ class Event:
     peak_memory_bytes: int | None = None
     kind: ErrorKind | None = None
     message: str | None = None
+    at: float | None = None
+    """When it was said, in seconds of the clock of the worker's machine."""
 
     def to_line(self) -> str:
         """One line of JSON, without the line's end."""

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
 import torch
 
 from mmparity import encoders
@@ -99,8 +100,10 @@ def run(job: Job, emit: Emit) -> None:
     runtime = encoders.start(implementation, job.trees, job.device, ranks)
     record = partial(_capture, runtime, ranks, emit)
     try:
+        imported = time.time() - psutil.Process().create_time()
         if job.rank is None:
             _wait_for_turn()
+        emit(Event("imported", seconds=imported))
         for path, config in towers.items():
             base = base_meta(job, path, config)
             items = [item for item in job.captures if path == item.checkpoint_in(job)]
@@ -256,6 +259,8 @@ def _event_stream() -> Iterator[Emit]:
     os.dup2(2, 1)
 
     def emit(event: Event) -> None:
+        if event.at is None:  # a rank has said already when
+            event = replace(event, at=time.monotonic())
         stream.write(event.to_line() + "\n")
 
     try:

@@ -56,9 +56,9 @@ def finish(result: ComparisonResult, out: Path, as_json: bool) -> None:
 def shown(result: ComparisonResult, out: Path, as_json: bool = False) -> None:
     """Writes the reports and prints the verdict."""
     from mmparity.compare.result import to_json
-    from mmparity.report import terminal_summary, write_reports
+    from mmparity.report import PAGES, terminal_summary, write_reports
 
-    paths = write_reports(result, out, list(FORMATS[:3]))
+    paths = write_reports(result, out, PAGES)
     if as_json:
         click.echo(to_json(result), nl=False)
     else:

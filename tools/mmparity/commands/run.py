@@ -66,8 +66,7 @@ def _run(
 ) -> None:
     from mmparity.compare.floors import read_floors
     from mmparity.compare.rejudge import rejudge
-    from mmparity.compare.result import write_result
-    from mmparity.run.execute import execute
+    from mmparity.run.execute import execute, with_pages_timed
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, steps_of
 
@@ -83,5 +82,4 @@ def _run(
             result = execute(plans, display, starter, crew=crew)
         if floors is not None:
             result = rejudge(result, floors=floors)
-            write_result(result, options.out)
-        finish(result, options.out, as_json)
+        finish(with_pages_timed(result, options.out), options.out, as_json)

@@ -46,7 +46,7 @@ def watch(**given: Any) -> None:
 
 
 def _watch(options: Options, starter: Starter) -> None:
-    from mmparity.run.execute import INTERRUPTED
+    from mmparity.run.execute import INTERRUPTED, with_pages_timed
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, steps_of
     from mmparity.run.watching import Watch
@@ -58,7 +58,7 @@ def _watch(options: Options, starter: Starter) -> None:
     def judged(run: Callable[[Watcher], ComparisonResult]) -> ComparisonResult:
         started = time.monotonic()
         with ProgressDisplay(steps_of(session.plans)) as display:
-            result = run(display)
+            result = with_pages_timed(run(display), options.out)
         shown(result, options.out)
         spent = time.monotonic() - started
         click.echo(f"{spent:.1f} s; waiting for edits, Ctrl-C ends", err=True)

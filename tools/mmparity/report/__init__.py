@@ -18,6 +18,8 @@ FILES = {
     "text": "report.txt",
 }
 """Format -> name of its file."""
+PAGES = ("html", "markdown", "junit")
+"""What every run writes."""
 
 
 def render(result: ComparisonResult, formats: Sequence[str]) -> dict[str, str]:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels
 from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.stages import STAGES, Stages, WorkerSeconds
 from mmparity.types.trace import Counts, TraceMeta
 
 COUNTS = (
@@ -16,6 +17,9 @@ COUNTS = (
     ("pads", "pads"),
     ("concatenations", "concatenations"),
 )
+
+OWN = ("import", "build", "capture")
+"""What a worker did by its own clock."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,23 @@ class PairView:
 
 @dataclass(frozen=True)
 class ProcessView:
-    """What one process took of the whole run."""
+    """What one process took of the whole run, one cell for each column."""
 
     name: str
-    seconds: str
-    memory: str
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class CostsView:
-    """Both tables; either may be empty."""
+    """All tables; any of them may be empty."""
 
     columns: tuple[str, ...]
     pairs: tuple[PairView, ...]
     emulated: bool
     """Whether emulated operators were among what was timed and counted."""
+    stages: tuple[tuple[str, str], ...]
+    """What the run did or waited for, and how long."""
+    process_columns: tuple[str, ...]
     processes: tuple[ProcessView, ...]
 
 
@@ -59,6 +65,7 @@ def costs(result: ComparisonResult) -> CostsView:
             groups.setdefault(key, []).append(case)
     found = {key: _counts(members) for key, members in groups.items()}
     columns = dict.fromkeys(name for cells in found.values() for name in cells)
+    workers = result.stages.workers if result.stages else {}
     return CostsView(
         columns=tuple(columns),
         pairs=tuple(
@@ -71,7 +78,9 @@ def costs(result: ComparisonResult) -> CostsView:
             if cells
         ),
         emulated=any(m.emulated for case in result.cases for m in _metas(case)),
-        processes=_processes(result),
+        stages=_stages(result.stages),
+        process_columns=(*(OWN if workers else ()), "time", "memory"),
+        processes=_processes(result, workers),
     )
 
 
@@ -123,18 +132,39 @@ def _counted(meta: TraceMeta | None) -> Counts | None:
     return meta.counts if meta else None
 
 
-def _processes(result: ComparisonResult) -> tuple[ProcessView, ...]:
+def _stages(found: Stages | None) -> tuple[tuple[str, str], ...]:
+    """The stages that took any time, in the order of a run, and the whole of it."""
+    if found is None:
+        return ()
+    named = [(name, found.seconds[name]) for name in STAGES if name in found.seconds]
+    total = ("all", sum(found.seconds.values()))
+    return tuple((name, labels.seconds(spent)) for name, spent in (*named, total))
+
+
+def _processes(
+    result: ComparisonResult, workers: Mapping[str, WorkerSeconds]
+) -> tuple[ProcessView, ...]:
     seconds = result.provenance.get("seconds_by_implementation")
     memory = result.provenance.get("peak_memory_by_process")
     spent, held = _numbers(seconds), _numbers(memory)
     return tuple(
         ProcessView(
             name=labels.clean(name, 80),
-            seconds=labels.seconds(spent.get(name)),
-            memory=labels.bytes_(held[name]) if name in held else "n/a",
+            cells=(
+                *(_own(workers.get(name)) if workers else ()),
+                labels.seconds(spent.get(name)),
+                labels.bytes_(held[name]) if name in held else "n/a",
+            ),
         )
         for name in dict.fromkeys((*spent, *held))
     )
+
+
+def _own(did: WorkerSeconds | None) -> tuple[str, ...]:
+    """The cells of OWN."""
+    if did is None:
+        return ("n/a",) * len(OWN)
+    return tuple(map(labels.seconds, (did.importing, did.building, did.capturing)))
 
 
 def _numbers(value: object) -> dict[str, float]:

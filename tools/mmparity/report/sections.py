@@ -132,6 +132,19 @@ def costs(view: ReportView) -> Iterator[Section]:
         if costs.emulated:
             note += " Emulated operators count with what they call."
         yield Section("cost", head + "---:|" * len(costs.columns), lines, f"\n{note}\n")
+    if costs.stages:
+        *parts, (_, total) = costs.stages
+        said = ", ".join(f"{name} {spent}" for name, spent in parts)
+        columns = " | ".join(costs.process_columns)
+        yield Section(
+            "cost of this run",
+            f"**This run took {total}:** {said}. Processes run side by side:\n\n"
+            f"| process | {columns} |\n|---|" + "---:|" * len(costs.process_columns),
+            tuple(
+                f"| {cell(item.name)} | {' | '.join(item.cells)} |"
+                for item in costs.processes
+            ),
+        )
 
 
 def code(text: str) -> str:

@@ -93,6 +93,11 @@ def _cost_page(view: ReportView) -> Iterator[str]:
             if value:
                 yield from _wrapped(f"{name}: {value}")
         yield ""
+    if view.costs.stages:
+        *parts, (_, total) = view.costs.stages
+        yield f"Cost of this run, {total}"
+        yield from _wrapped(", ".join(f"{name} {spent}" for name, spent in parts))
+        yield ""
 
 
 def _structure_page(view: ReportView) -> Iterator[str]:

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity import provenance
@@ -26,6 +27,7 @@ from mmparity.compare.result import (
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.project import ROOT
+from mmparity.report import PAGES, render
 from mmparity.run.graft_run import Target, regraft
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
 from mmparity.run.prepare import Subject, batches, input_file, prepare
@@ -59,9 +61,10 @@ def execute(
         shutil.rmtree(out / "traces", ignore_errors=True)
     cache = _open_cache(plans[0].options) if crew is None else None
     crew = cache.crew if cache else crew or LocalCrew
+    state = RunState()
     subjects = prepare(plans)
     _load_comparison(plans)
-    state = RunState()
+    state.clock.lap("prepare")
     try:
         for number, batch in enumerate(batches(subjects)):
             with crew(batch, number, starter) as workers:
@@ -79,6 +82,21 @@ def execute(
         result = with_engine_beside(result, out)
     except MmparityError as error:
         watcher.failed(str(error))
+    state.clock.lap("report")
+    result = replace(result, stages=state.clock.stages())
+    write_result(result, out)
+    return result
+
+
+def with_pages_timed(result: ComparisonResult, out: Path) -> ComparisonResult:
+    """The result that says how long its pages take to render, written anew."""
+    assert result.stages is not None
+    started = time.monotonic()
+    render(result, PAGES)
+    seconds = {**result.stages.seconds}
+    spent = seconds.get("report", 0.0) + time.monotonic() - started
+    seconds["report"] = round(spent, 2)
+    result = replace(result, stages=replace(result.stages, seconds=seconds))
     write_result(result, out)
     return result
 
@@ -169,6 +187,8 @@ def _graft(
         state.errors.append(message)
         watcher.failed(message)
         return
+    finally:
+        state.clock.lap("graft")
     by_id = {case.id: case for case in grafted}
     state.cases = [by_id.get(case.id, case) for case in state.cases]
 
@@ -191,6 +211,7 @@ def _compare_pair(
                     shown = pictures(input_file(plan, case))
                     compared = replace(compared, pictures=shown)
             state.cases.append(compared)
+            state.clock.lap("compare")
             watcher.compared(compared, time.monotonic() - started)
             yield Target(plan, case, dtype, compared)
 

@@ -214,6 +214,7 @@ class RayWorkers:
             while waiting:
                 (done,), _ = ray.wait(list(waiting), num_returns=1)
                 name, case = waiting.pop(done)
+                state.clock.lap("capture")
                 self._finish(name, case, self._outcome(done), state, watcher)
         finally:
             for left in waiting:
@@ -251,9 +252,7 @@ class RayWorkers:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
             Path(file).write_bytes(content)
         for event in outcome.events:
-            if event.peak_memory_bytes is not None:
-                peak = max(state.peak_memory.get(name, 0), event.peak_memory_bytes)
-                state.peak_memory[name] = peak
+            state.heard(name, event)
             watcher.event(name, event)
         spent = state.seconds.get(name, 0.0) + outcome.seconds
         state.seconds[name] = spent

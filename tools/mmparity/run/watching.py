@@ -77,6 +77,7 @@ class Watch:
         new = {case.id: case for case in part.cases}
         cases = tuple(new.get(case.id, case) for case in self.result.cases)
         result = replace(build_result(cases, part.provenance), engine=part.engine)
+        result = replace(result, stages=part.stages)
         write_result(result, self.plans[0].options.out)
         return self._judged(result)
 

@@ -19,6 +19,7 @@ from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.run.plan import ORACLE
 from mmparity.run.prepare import Subject
+from mmparity.run.stage_clock import StageClock, stage_of
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.models import DEFAULT_MODEL
 
@@ -46,8 +47,16 @@ class RunState:
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: dict[str, int] = field(default_factory=dict)
     cases: list[CaseComparison] = field(default_factory=list)
+    clock: StageClock = field(default_factory=StageClock)
     broken_cases: dict[tuple[str, str], str] = field(default_factory=dict)
     """(implementation, case) -> why that case alone could not be captured."""
+
+    def heard(self, implementation: str, event: Event) -> None:
+        """Counts what a worker says that it took."""
+        self.clock.noted(implementation, event)
+        if event.peak_memory_bytes is not None:
+            peak = self.peak_memory.get(implementation, 0)
+            self.peak_memory[implementation] = max(peak, event.peak_memory_bytes)
 
     def why_broken(self, name: str, case: str) -> str | None:
         """Why an implementation has no trace of a case."""
@@ -133,15 +142,15 @@ class LocalCrew:
         started = time.monotonic()
 
         def on_event(event: Event) -> None:
-            if event.peak_memory_bytes is not None:
-                peak = state.peak_memory.get(implementation, 0)
-                state.peak_memory[implementation] = max(peak, event.peak_memory_bytes)
+            state.clock.waited(implementation, stage_of(event))
+            state.heard(implementation, event)
             watcher.event(implementation, event)
 
         with self.start(implementation) as worker:
             if later:
                 self.start_ahead(later)
             worker.finish(on_event)
+        state.clock.waited(implementation, "capture")
         spent = time.monotonic() - started
         state.seconds[implementation] = state.seconds.get(implementation, 0.0) + spent
         state.captured.add(implementation)

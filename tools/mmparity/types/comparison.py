@@ -16,6 +16,7 @@ from mmparity.types.evidence import ReplacedCode as ReplacedCode
 from mmparity.types.evidence import Reuse as Reuse
 from mmparity.types.evidence import ReusedTrace as ReusedTrace
 from mmparity.types.row import Fault, LayerComparison, TokenMap
+from mmparity.types.stages import Stages
 from mmparity.types.trace import TRACE_VERSION as TRACE_VERSION
 from mmparity.types.trace import Counts as Counts
 from mmparity.types.trace import Side as Side
@@ -211,4 +212,6 @@ class ComparisonResult:
     """Where ``mmparity engine`` wrote into the same folder."""
     reuse: Reuse | None = None
     """Where the run was given a cache of traces."""
+    stages: Stages | None = None
+    """Where the seconds of the run went; None of traces that were there already."""
     schema_version: int = SCHEMA_VERSION

@@ -41,6 +41,7 @@ from mmparity.types.row import (
     Tolerance,
     WorstElement,
 )
+from mmparity.types.stages import Stages, WorkerSeconds
 from mmparity.types.trace import Counts, TraceMeta, Unmatched
 
 NOISE = {"bfloat16": 2.6e-3, "float32": 2.1e-7}
@@ -276,6 +277,21 @@ def assemble(cases: list[CaseComparison], **provenance: object) -> ComparisonRes
         ),
         first_divergence=first_divergence(cases),
         cases=tuple(cases),
+        stages=Stages(
+            {
+                "prepare": 2.31,
+                "import": 14.2,
+                "build": 31.07,
+                "oracle": 81.2,
+                "capture": 52.4,
+                "compare": 28.02,
+                "report": 2.2,
+            },
+            {
+                "hf": WorkerSeconds(6.1, 40.2, 41.0),
+                "unified": WorkerSeconds(19.4, 12.3, 27.8),
+            },
+        ),
         provenance={
             "created": "2025-12-01T10:00:00Z",
             "command": "mmparity run",

@@ -86,6 +86,21 @@ def test_same_implementations_pass_and_leave_no_traces(checkpoint: Path) -> None
     )
 
 
+def test_every_second_of_a_run_belongs_to_a_stage(checkpoint: Path) -> None:
+    plan = make(checkpoint)
+    started = time.monotonic()
+    result = execute((plan,), Recorder(), COMMAND)
+    spent = time.monotonic() - started
+    assert result.stages is not None
+    seconds = result.stages.seconds
+    names = ["prepare", "import", "build", "oracle", "capture", "compare", "report"]
+    assert [name for name in names if name not in seconds] in ([], ["build"])
+    assert sum(seconds.values()) == pytest.approx(spent, abs=0.3)
+    assert list(result.stages.workers) == ["hf", "new", "good"]
+    assert result.stages.workers["good"].importing == 0.25
+    assert result.stages.workers["good"].capturing > 0
+
+
 def test_difference_is_found_in_its_case_only(checkpoint: Path) -> None:
     result = execute((make(checkpoint, new="differs"),), Recorder(), COMMAND)
     assert result.verdict == "fail"
@@ -149,7 +164,7 @@ def test_traces_are_kept_when_asked(checkpoint: Path) -> None:
         ("refuses", "refuses could not run: the tree has no encoder"),
         ("crashes", "planted crash"),
         ("dies", "dies was ended by SIGKILL"),
-        ("quits", "quits ended after 'loading' with exit status 0"),
+        ("quits", "quits ended after 'imported' with exit status 0"),
     ],
 )
 def test_broken_worker_makes_its_cases_errors(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,6 +83,10 @@ def test_attention_used_the_lengths_of_the_grid(captures: Captures) -> None:
         assert windows.sum() == sum(full)
         assert windows.max() <= 64
         assert trace.read("blocks.1.seqlens").tolist() == full
+        for block, lengths in enumerate((windows.tolist(), full)):
+            ends = [0, *accumulate(lengths)]
+            assert trace.read(f"blocks.{block}.cu_seqlens").tolist() == ends
+            assert trace.read(f"blocks.{block}.max_seqlen").tolist() == [max(lengths)]
         index = trace.read("window_index")
         assert torch.equal(index.sort().values, torch.arange(sum(full) // 4))
 

@@ -16,6 +16,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 
 from mmparity.encoders import Encoder, Ranks
 from mmparity.trace import hook_points
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RESULT = "last_hidden_state"
 """What the model returns and every rank has: the embeddings of all images."""
+OFFSETS = "[sequences + 1]"
 CELL = 4
 """Patches that one merged patch is made of."""
 
@@ -82,6 +84,12 @@ def whole_of(
 
     Raises LayoutError if a rank's tensor is not that of its images.
     """
+    if name.endswith(".max_seqlen"):
+        return torch.stack(tuple(tensors)).amax(0)
+    if hook_points.get(name).layout == OFFSETS:
+        lengths = [tensor.diff() for tensor in tensors]
+        whole = whole_of(name.replace("cu_", ""), lengths, images, grids)
+        return F.pad(whole.cumsum(0, dtype=whole.dtype), (1, 0))
     patches = [math.prod(grid) for grid in grids]
     pieces: dict[int, torch.Tensor] = {}
     for rank, (tensor, numbers) in enumerate(zip(tensors, images, strict=True)):

@@ -28,7 +28,7 @@ from mmparity.capture.whole_tensors import Recorded, WholeTensors
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
 from mmparity.trace import hook_points
-from mmparity.trace.layout import Geometry, LayoutError, execute, plan
+from mmparity.trace.layout import COMPUTED, Geometry, LayoutError, execute, plan
 from mmparity.trace.sink import Sink
 
 
@@ -78,6 +78,7 @@ class _Recorder:
     def __init__(self, encoder: Encoder, sink: Sink, graft: Graft | None) -> None:
         self.graft = graft
         self.model = encoder.model
+        self.device = next((p.device.type for p in self.model.parameters()), "cpu")
         self.map = encoder.hook_map
         self.tensors = WholeTensors(sink)
         self.report = Report()
@@ -225,6 +226,9 @@ class _Recorder:
             self.tensors.note(name, reason, False)
             return
         tensor, transforms, error = self._canonical(value, tap)
+        if not COMPUTED.intersection(transforms):
+            here = value.device.type
+            error = error or hook_points.misplaced(name, here, self.device)
         recorded = Recorded(name, tensor, path, transforms, error)
         if tap.part:
             self.tensors.add_part(recorded, tap.join, tap.part[1])

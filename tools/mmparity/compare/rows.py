@@ -162,7 +162,8 @@ def unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:
             return f"{side} is empty: shape {record.shape}"
     if pair.old.shape != pair.new.shape:
         return f"shape differs: old {pair.old.shape}, new {pair.new.shape}"
-    if is_integral(pair.old.dtype) != is_integral(pair.new.dtype):
+    one_is_integral = is_integral(pair.old.dtype) or is_integral(pair.new.dtype)
+    if one_is_integral and pair.old.dtype != pair.new.dtype:
         return f"dtype differs: old {pair.old.dtype}, new {pair.new.dtype}"
     if readers.oracle is None or tolerance.exact:
         return None

@@ -21,7 +21,7 @@ from mmparity.types.row import Metrics, Tolerance
 
 _Bound = tuple[str, Any, float]
 
-CONTROL = {"seqlens", "window_index"}
+CONTROL = {"seqlens", "cu_seqlens", "max_seqlen", "window_index"}
 EPSILON = {
     "float64": 2.0**-52,
     "float32": 2.0**-23,

@@ -19,6 +19,8 @@ from mmparity.encoders.rules import (
 )
 from mmparity.encoders.vllm_0_12 import BLOCK, ROW
 
+_LENGTHS = "input.cu_seqlens"
+"""Despite its name: these classes hand lengths to their attention."""
 _ROTARY = ("squeeze.2", "squeeze.0", "unpad_halves", "fold_halves")
 
 CHANGES: Modules = {
@@ -41,13 +43,17 @@ WINDOW_INDEX = OperatorTap(
 def hook_map(subject: Subject) -> HookMap:
     """The name map; Qwen3-VL's class hands the operator an empty sequence first."""
     assert subject.ascend, "these classes exist in vllm-ascend only"
-    modules = {**vllm_0_12.MODULES[subject.architecture], **CHANGES}
+    modules: Modules = {**vllm_0_12.MODULES[subject.architecture], **CHANGES}
     before = vllm_0_12.BEFORE_BLOCKS[subject.architecture]
     lengths: tuple[str, ...] = ()
     if subject.architecture == "qwen2_5_vl":
         before = (WINDOW_INDEX,)
     elif subject.architecture == "qwen3_vl":
         lengths = ("drop_empty",)
+    modules[f"{BLOCK}.attn"] = (
+        Tap(f"{BLOCK}.cu_seqlens", _LENGTHS, (*lengths, "lengths_to_offsets")),
+        Tap(f"{BLOCK}.max_seqlen", _LENGTHS, (*lengths, "longest")),
+    )
     attention = vllm_0_12.flash_attention_unpad(
         f"{BLOCK}.attn", "unpad_halves", lengths, stands_in=subject.native_attention
     )

@@ -11,7 +11,7 @@ from mmparity.encoders.rules import (
     Subject,
     Tap,
 )
-from mmparity.encoders.vllm_0_12 import BLOCK, CONTAINER, DEEPSTACK
+from mmparity.encoders.vllm_0_12 import BLOCK, CONTAINER, DEEPSTACK, OFFSETS
 from mmparity.workload.models import FAMILIES, Architecture
 
 _SEGMENT = ("squeeze.0", "tokens_first")
@@ -33,7 +33,7 @@ _COMMON: Modules = {
         Tap("rotary.cos", "input.position_embeddings.0", _ROTARY),
         Tap("rotary.sin", "input.position_embeddings.1", _ROTARY),
     ),
-    f"{BLOCK}.attn": CONTAINER,
+    f"{BLOCK}.attn": OFFSETS,
     f"{BLOCK}.attn.qkv": (Tap(f"{BLOCK}.attn.qkv", "output", ("split_qkv",)),),
     f"{BLOCK}.norm2": (
         Tap(f"{BLOCK}.attn_residual", "input.0"),

@@ -16,7 +16,12 @@ from mmparity.encoders.vllm_0_12 import BLOCK, ROW
 
 _ATTENTION = f"{BLOCK}.attn.attn"
 _HEADS = ("squeeze.0",)
+_LENGTHS = (
+    Tap(f"{BLOCK}.cu_seqlens", "input.cu_seqlens"),
+    Tap(f"{BLOCK}.max_seqlen", "input.max_seqlen", ("scalar",)),
+)
 _NATIVE = (
+    *_LENGTHS,
     Tap(f"{BLOCK}.seqlens", "input.sequence_lengths"),
     Tap(f"{BLOCK}.attn.q", "input.query", _HEADS),
     Tap(f"{BLOCK}.attn.k", "input.key", _HEADS),
@@ -36,6 +41,7 @@ def hook_map(subject: Subject) -> HookMap:
     """
     modules: Modules = {
         **vllm_0_12.MODULES[subject.architecture],
+        f"{BLOCK}.attn": vllm_0_12.CONTAINER,
         f"{BLOCK}.attn.apply_rotary_emb": Declared("taken as attn.q and attn.k"),
         _ATTENTION: _NATIVE,
     }
@@ -44,7 +50,7 @@ def hook_map(subject: Subject) -> HookMap:
         return subject.hook_map(modules, *before)
     layout = ("squeeze.2", "squeeze.0", "unpad_halves", "fold_halves")
     modules |= {
-        _ATTENTION: Declared("taken at the operator inside"),
+        _ATTENTION: _LENGTHS,
         "blocks.0": (
             Tap("embeddings", "input.0", ROW),
             Tap("rotary.cos", "input.rotary_pos_emb_cos", layout),

@@ -19,6 +19,12 @@ ROW = ("squeeze.1",)
 BLOCK = "blocks.{i}"
 DEEPSTACK = "deepstack_merger_list.{i}"
 CONTAINER = Declared("container: its output is that of its last part")
+OFFSETS = (
+    Tap(f"{BLOCK}.cu_seqlens", "input.cu_seqlens"),
+    Tap(f"{BLOCK}.max_seqlen", "input.cu_seqlens", ("offsets_to_lengths", "longest")),
+)
+"""Of an attention that is given offsets. Its ``max_seqlen`` is computed for
+FlashAttention only, and is 0 or absent elsewhere: here it is what it would be."""
 
 _COMMON: Modules = {
     "": (Tap("last_hidden_state", "output"),),
@@ -31,7 +37,7 @@ _COMMON: Modules = {
     ),
     BLOCK: (Tap(BLOCK, "output", ROW),),
     f"{BLOCK}.norm1": (Tap(f"{BLOCK}.norm1", "output", ROW),),
-    f"{BLOCK}.attn": CONTAINER,
+    f"{BLOCK}.attn": OFFSETS,
     f"{BLOCK}.attn.qkv": (
         Tap(f"{BLOCK}.attn.qkv", "output.0", (*ROW, "split_qkv", "unpad_halves")),
     ),

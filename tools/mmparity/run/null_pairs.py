@@ -100,8 +100,7 @@ def only_last_image(trace: TraceReader, alone: TraceMeta, out: Path) -> TraceRea
     )
     with TraceWriter(out, meta) as writer:
         for record in trace.records:
-            tensor = trace.read(record.hook_point)
-            kept = _rows_from(record.hook_point, tensor, first, total)
+            kept = _rows_from(record.hook_point, trace, first, total)
             writer.add(
                 record.hook_point, kept, record.path, record.transforms, record.error
             )
@@ -111,10 +110,16 @@ def only_last_image(trace: TraceReader, alone: TraceMeta, out: Path) -> TraceRea
 
 
 def _rows_from(
-    hook_point: str, tensor: torch.Tensor, first: int, total: int
+    hook_point: str, trace: TraceReader, first: int, total: int
 ) -> torch.Tensor:
     """The rows that come of the patches from ``first`` on, of ``total``."""
-    if hook_point.endswith("seqlens"):
+    tensor = trace.read(hook_point)
+    if hook_point.endswith(".cu_seqlens"):
+        return tensor[tensor >= first] - first
+    if hook_point.endswith(".max_seqlen"):
+        lengths = hook_point.replace("max_seqlen", "seqlens")
+        return _rows_from(lengths, trace, first, total).amax(0, keepdim=True)
+    if hook_point.endswith(".seqlens"):
         ends = tensor.long().cumsum(0)
         return tensor[ends > first]
     if not tensor.dim() or total % len(tensor):

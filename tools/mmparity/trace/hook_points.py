@@ -16,8 +16,9 @@ from mmparity.errors import MmparityError
 from mmparity.workload.models import Architecture
 
 Kind = Literal["integer", "control", "float"]
-"""integer: bit-equal or wrong. control: computed from the grid alone, before
-any weight. float: activations."""
+"""integer: equal in value and in dtype, or wrong. control: computed from the grid
+alone, before any weight. float: activations."""
+Place = Literal["", "host", "encoder"]
 
 BLOCK = "blocks.{i}"
 DEEPSTACK = "deepstack_merger_list.{i}"
@@ -37,6 +38,8 @@ class HookPoint:
             holds a part; None where every rank holds the whole.
         parts: so many parts lie side by side in that dimension, and each rank
             holds its share of each.
+        place: where operators read it, the host or the encoder's device; empty
+            where that does not matter.
     """
 
     name: str
@@ -45,6 +48,7 @@ class HookPoint:
     about: str
     sharded: int | None = None
     parts: int = 1
+    place: Place = ""
 
 
 PATCH_EMBED = HookPoint("patch_embed", "float", "[T, D]", "embedded patches")
@@ -57,10 +61,30 @@ START = (
     HookPoint("rotary.cos", "control", "[T, d/2]", "cosine, in the blocks' order"),
     HookPoint("rotary.sin", "control", "[T, d/2]", "sine, in the blocks' order"),
 )
+LENGTHS = (
+    HookPoint(
+        f"{BLOCK}.cu_seqlens",
+        "integer",
+        "[sequences + 1]",
+        "offsets of sequences, for FlashAttention",
+        place="encoder",
+    ),
+    HookPoint(
+        f"{BLOCK}.max_seqlen", "integer", "[1]", "longest of them", place="host"
+    ),
+    HookPoint(
+        f"{BLOCK}.seqlens",
+        "integer",
+        "[sequences]",
+        "lengths attention used",
+        place="host",
+    ),
+)
+"""What says where sequences are; each kind of attention operator reads some of it."""
 ATTENTION = (
     HookPoint(f"{BLOCK}.norm1", "float", "[T, D]", "norm before attention"),
     HookPoint(f"{BLOCK}.attn.qkv", "float", "[T, 3, h, d]", "projection, unrotated", 2),
-    HookPoint(f"{BLOCK}.seqlens", "integer", "[sequences]", "lengths attention used"),
+    *LENGTHS,
     HookPoint(f"{BLOCK}.attn.q", "float", "[T, h, d]", "query, rotated", 1),
     HookPoint(f"{BLOCK}.attn.k", "float", "[T, h, d]", "key, rotated", 1),
     HookPoint(f"{BLOCK}.attn.v", "float", "[T, h, d]", "value", 1),
@@ -187,6 +211,17 @@ def block_number(name: str) -> int | None:
 def pattern_of(name: str) -> str:
     """The name with ``{i}`` in place of the number."""
     return _NUMBER.sub(r"\1.{i}", name)
+
+
+def misplaced(name: str, device: str, encoder: str) -> str | None:
+    """Why a tensor's device is not where operators read it; devices by their type."""
+    point = _BY_NAME.get(pattern_of(name))
+    if point is None or not point.place:
+        return None
+    wanted = "cpu" if point.place == "host" else encoder
+    if device == wanted:
+        return None
+    return f"it is on {device}, and operators read it on {wanted}, the {point.place}'s"
 
 
 def get(name: str) -> HookPoint:

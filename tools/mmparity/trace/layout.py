@@ -5,7 +5,7 @@ Each transform is planned on shapes first, so that a layout that nobody foresaw
 is an error with both shapes in it and not a tensor that happens to broadcast.
 Nothing is dropped unseen: lanes that are cut off must be exactly zero, halves
 that are folded must be equal. So every transform has an inverse but those that
-compute something else (``cos``, ``sin``, ``length``).
+compute something else (``cos``, ``sin``, ``length``, ``longest``).
 """
 
 from __future__ import annotations
@@ -188,6 +188,28 @@ def _offsets(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return F.pad(tensor.cumsum(0, dtype=tensor.dtype), (1, 0))
 
 
+def _plan_offsets(shape: Shape, geometry: Geometry) -> Shape:
+    if len(shape) != 1:
+        raise LayoutError(f"{list(shape)} is not a list of lengths")
+    return (shape[0] + 1,)
+
+
+def _plan_longest(shape: Shape, geometry: Geometry) -> Shape:
+    if len(shape) != 1 or not shape[0]:
+        raise LayoutError(f"{list(shape)} is not a list of lengths")
+    return (1,)
+
+
+def _longest(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
+    return tensor.max().reshape(shape)
+
+
+def _plan_scalar(shape: Shape, geometry: Geometry) -> Shape:
+    if shape:
+        raise LayoutError(f"{list(shape)} is not one number")
+    return (1,)
+
+
 def _plan_tokens_first(shape: Shape, geometry: Geometry) -> Shape:
     if len(shape) != 3 or shape[0] != geometry.num_heads:
         raise LayoutError(f"{list(shape)} is not [{geometry.num_heads}, T, d]")
@@ -250,8 +272,13 @@ TRANSFORMS: dict[str, Transform] = {
     "drop_empty": Transform(_plan_drop_empty, _drop_empty, _prepend_empty),
     "fold_halves": Transform(_plan_half, _fold_halves, _double_halves),
     "offsets_to_lengths": Transform(_plan_diff, _diff, _offsets),
+    "lengths_to_offsets": Transform(_plan_offsets, _offsets, _diff),
+    "longest": Transform(_plan_longest, _longest),
+    "scalar": _view(_plan_scalar),
     "tokens_first": Transform(_plan_tokens_first, _swap, _swap),
     "length": Transform(_plan_length, _length),
 }
-ALWAYS = frozenset({"tokens_first", "length", "cos", "sin"})
+ALWAYS = frozenset({"tokens_first", "length", "longest", "cos", "sin"})
 """Transforms that may change a tensor and not its shape."""
+COMPUTED = frozenset({"length", "offsets_to_lengths", "lengths_to_offsets", "longest"})
+"""Transforms that make integers of what an implementation has instead."""

@@ -48,6 +48,14 @@ def test_lengths_of_sequences_are_cut_where_an_image_ends() -> None:
     assert found.tolist() == [12, 4, 8, 8, 4]
 
 
+def test_offsets_and_the_longest_are_those_of_all_images() -> None:
+    tensors = [torch.tensor([0, 8, 16]), torch.tensor([0, 4, 16, 20])]
+    found = whole_of("blocks.0.cu_seqlens", tensors, IMAGES, GRIDS)
+    assert found.tolist() == [0, 12, 16, 24, 32, 36]
+    longest = [torch.tensor([8]), torch.tensor([12])]
+    assert whole_of("blocks.0.max_seqlen", longest, IMAGES, GRIDS).tolist() == [12]
+
+
 @pytest.mark.parametrize(
     ("name", "tensors"),
     [

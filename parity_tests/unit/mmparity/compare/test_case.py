@@ -176,9 +176,13 @@ def test_record_with_an_error_fails(sides: Sides) -> None:
     assert "3 padded lanes are not zero" in layer.reason
 
 
-def test_control_tensors_are_exact_by_value(sides: Sides) -> None:
+def test_control_tensors_are_as_wide_on_both_sides(sides: Sides) -> None:
     sides.new["attn.seqlens"] = sides.new["attn.seqlens"].to(torch.int64)
-    assert compare(sides).verdict == "pass"
+    layer = only_failing(compare(sides), "attn.seqlens")
+    assert layer.reason == "dtype differs: old int32, new int64"
+
+
+def test_control_tensors_are_exact_by_value(sides: Sides) -> None:
     sides.new["attn.seqlens"][1] += 1
     layer = only_failing(compare(sides), "attn.seqlens")
     assert "mismatched elements: 1 / 3" in layer.reason

@@ -49,6 +49,8 @@ def test_rows_of_the_last_image_are_cut_out(tmp_path: Path) -> None:
             "embeddings": tokens,
             "window_index": torch.cat((torch.arange(4).flip(0), 4 + torch.arange(6))),
             "blocks.0.seqlens": torch.tensor([16, 12, 12], dtype=torch.int32),
+            "blocks.0.cu_seqlens": torch.tensor([0, 16, 28, 40], dtype=torch.int32),
+            "blocks.0.max_seqlen": torch.tensor([16], dtype=torch.int32),
             "last_hidden_state": torch.arange(10.0)[:, None],
         },
     )
@@ -56,6 +58,8 @@ def test_rows_of_the_last_image_are_cut_out(tmp_path: Path) -> None:
     assert torch.equal(mine.read("embeddings"), tokens[16:])
     assert mine.read("window_index").tolist() == [0, 1, 2, 3, 4, 5]
     assert mine.read("blocks.0.seqlens").tolist() == [12, 12]
+    assert mine.read("blocks.0.cu_seqlens").tolist() == [0, 12, 24]
+    assert mine.read("blocks.0.max_seqlen").tolist() == [12]
     assert mine.read("last_hidden_state")[:, 0].tolist() == [4, 5, 6, 7, 8, 9]
     assert mine.meta.pixels_digest == "p"
     assert mine.meta.grid_thw == ((2, 2, 6),)

@@ -31,7 +31,7 @@ def taps(names: HookMap) -> Iterator[Tap]:
 
 def test_expansion_is_ordered_and_unique() -> None:
     names = hook_points.expand(2)
-    assert len(names) == len(set(names)) == 5 + 2 * 14 + 5
+    assert len(names) == len(set(names)) == 5 + 2 * 16 + 5
     assert names[:2] == ("patch_embed", "window_index")
     assert names.index("blocks.0") < names.index("blocks.1.norm1")
     assert names[-1] == "last_hidden_state"
@@ -43,6 +43,24 @@ def test_a_number_finds_its_pattern() -> None:
     assert hook_points.get("blocks.3.seqlens").kind == "integer"
     assert hook_points.block_number("blocks.17.attn.q") == 17
     assert hook_points.block_number("merger.mlp.0") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "reason"),
+    [
+        ("blocks.3.cu_seqlens", "npu", None),
+        ("blocks.3.cu_seqlens", "cpu", "on cpu, and operators read it on npu"),
+        ("blocks.3.max_seqlen", "cpu", None),
+        ("blocks.3.max_seqlen", "npu", "on npu, and operators read it on cpu"),
+        ("blocks.3.seqlens", "npu", "on npu, and operators read it on cpu, the host's"),
+        ("blocks.3.attn.q", "cpu", None),
+    ],
+)
+def test_lengths_are_where_operators_read_them(
+    name: str, device: str, reason: str | None
+) -> None:
+    found = hook_points.misplaced(name, device, "npu")
+    assert found is None if reason is None else reason in str(found)
 
 
 def test_an_unknown_name_gets_the_closest() -> None:
@@ -72,7 +90,7 @@ def test_each_family_makes_every_hook_point_with_known_transforms(
 
 def test_deepstack_mergers_are_numbered_apart_from_blocks() -> None:
     names = hook_points.expand(2, "qwen3_vl", 2)
-    assert len(names) == len(set(names)) == 5 + 2 * 14 + 2 * 4 + 5
+    assert len(names) == len(set(names)) == 5 + 2 * 16 + 2 * 4 + 5
     name = "deepstack_merger_list.1.norm"
     assert name in names
     assert hook_points.number_of(name) == 1

@@ -100,6 +100,16 @@ def test_offsets_become_lengths() -> None:
         transform(("offsets_to_lengths",), offsets[1:])
 
 
+def test_lengths_become_offsets_and_the_longest() -> None:
+    lengths = torch.tensor([0, 7, 1, 12], dtype=torch.int32)
+    made = transform(("drop_empty", "lengths_to_offsets"), lengths)
+    assert (made.tolist(), made.dtype) == ([0, 7, 8, 20], torch.int32)
+    longest = transform(("offsets_to_lengths", "longest"), made)
+    assert (longest.tolist(), longest.dtype) == ([12], torch.int32)
+    assert transform(("longest",), lengths[-1:]).tolist() == [12]
+    assert transform(("scalar",), lengths[2]).tolist() == [1]
+
+
 def test_heads_first_becomes_tokens_first() -> None:
     x = torch.randn(1, 3, 4, 10)
     got = transform(("squeeze.0", "tokens_first"), x)
@@ -122,6 +132,9 @@ def test_tokens_first_is_applied_where_the_shape_does_not_show_it() -> None:
         (("unpad_tail",), (4, 3, 9)),
         (("fold_halves",), (4, 9)),
         (("offsets_to_lengths",), (1,)),
+        (("lengths_to_offsets",), (4, 2)),
+        (("longest",), (4, 1)),
+        (("scalar",), (1,)),
         (("tokens_first",), (4, 3, 10)),
     ],
 )
@@ -141,7 +154,7 @@ HEAD_LAYOUTS = (
     ("one_of_qkv",),
 )
 LENGTH_LAYOUTS = (("offsets_to_lengths",), ("drop_empty",), ())
-NO_INVERSE = {"cos", "sin", "length"}
+NO_INVERSE = {"cos", "sin", "length", "longest"}
 
 
 @pytest.mark.parametrize("names", HEAD_LAYOUTS)
@@ -185,10 +198,21 @@ def test_lengths_are_brought_back(names: tuple[str, ...], lengths: list[int]) ->
         assert back.tolist()[-1] == sum(lengths)
 
 
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=8))
+def test_offsets_and_their_longest_are_brought_back(lengths: list[int]) -> None:
+    raw = torch.tensor(lengths, dtype=torch.int32)
+    steps = plan(("lengths_to_offsets",), tuple(raw.shape), GEOMETRY)
+    back = invert(execute(raw, steps), steps, tuple(raw.shape))
+    assert torch.equal(back, raw) and back.dtype == raw.dtype
+    one = plan(("scalar",), (), GEOMETRY)
+    assert torch.equal(invert(execute(raw[0], one), one, ()), raw[0])
+
+
 def test_every_transform_has_an_inverse_or_is_known_to_have_none() -> None:
     without = {name for name, step in TRANSFORMS.items() if step.invert is None}
     assert without == NO_INVERSE
-    tried = {name for names in (*HEAD_LAYOUTS, *LENGTH_LAYOUTS) for name in names}
+    layouts = (*HEAD_LAYOUTS, *LENGTH_LAYOUTS, ("lengths_to_offsets",), ("scalar",))
+    tried = {name for names in layouts for name in names}
     assert tried == set(TRANSFORMS) - without
 
 

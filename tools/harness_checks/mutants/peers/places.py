@@ -22,7 +22,8 @@ ARGUMENTS = {
     "sin": "rotary.sin",
     "rotary_pos_emb_cos": "rotary.cos",
     "rotary_pos_emb_sin": "rotary.sin",
-    "cu_seqlens": f"{BLOCK}.seqlens",
+    "cu_seqlens": f"{BLOCK}.cu_seqlens",
+    "max_seqlen": f"{BLOCK}.max_seqlen",
     "sequence_lengths": f"{BLOCK}.seqlens",
 }
 """Arguments that a module hands on to where they are taken."""

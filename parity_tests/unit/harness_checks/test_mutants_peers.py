@@ -16,7 +16,7 @@ from harness_checks.mutants.peers.places import Places, is_edited, is_right, own
 from harness_checks.mutants.peers.types import Found, Row
 from harness_checks.mutants.score import Score, score
 from harness_checks.mutants.trial import Outcome
-from mmparity.capture.dumps.to_trace import Subject
+from mmparity.capture.dumps.forward import Subject
 from mmparity.errors import MmparityError
 from mmparity.workload.implementations import IMPLEMENTATIONS
 

@@ -174,18 +174,13 @@ class _Recorder:
         """What is taken at a module; the exact path comes before the pattern."""
         if path in self._known:
             return self._known[path]
-        pattern = self.map.pattern_of(path)
-        rules = [
-            self.map.modules[key]
-            for key in dict.fromkeys((path, pattern))
-            if key in self.map.modules
-        ]
+        rules = self.map.rules_of(path)
         if not rules:
             reason = "executed, but neither a hook point nor declared"
             self.tensors.note(path, reason, False)
         for rule in rules:
             if isinstance(rule, Declared):
-                self.tensors.note(pattern, rule.reason, True)
+                self.tensors.note(self.map.pattern_of(path), rule.reason, True)
         taps = [rule for rule in rules if not isinstance(rule, Declared)]
         self._known[path] = tuple(tap for rule in taps for tap in rule)
         return self._known[path]

@@ -95,6 +95,11 @@ class HookMap:
         found = self._numbered(path)
         return f"{found[1]}.{{i}}{path[found.end() :]}" if found else path
 
+    def rules_of(self, path: str) -> list[tuple[Tap, ...] | Declared]:
+        """What is said of a module; of its exact path before its pattern."""
+        keys = dict.fromkeys((path, self.pattern_of(path)))
+        return [self.modules[key] for key in keys if key in self.modules]
+
     def number_of(self, path: str) -> int | None:
         """What stands for ``{i}`` in a module's path."""
         found = self._numbered(path)

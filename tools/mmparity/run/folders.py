@@ -10,15 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmparity import provenance
+from mmparity.capture.dumps.forward import Subject, calls_of, depth_of, dtype_of
 from mmparity.capture.dumps.identity import pixels_of, weights_of
 from mmparity.capture.dumps.msprobe import Dump, is_dump
-from mmparity.capture.dumps.to_trace import (
-    Subject,
-    calls_of,
-    depth_of,
-    dtype_of,
-    write_trace,
-)
+from mmparity.capture.dumps.to_trace import write_trace
 from mmparity.compare.case import compare_traces, qualified
 from mmparity.compare.result import build_result, remove_result, write_result
 from mmparity.errors import MmparityError

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from harness_checks.mutants.catalogue import Mutant
 from harness_checks.mutants.peers.types import Row
 from mmparity import encoders
-from mmparity.capture.dumps.to_trace import Subject, other_places
+from mmparity.capture.dumps.forward import Subject
+from mmparity.capture.dumps.to_trace import other_places
 from mmparity.encoders.rules import HookMap
 from mmparity.trace import hook_points
 

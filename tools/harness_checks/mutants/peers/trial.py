@@ -28,7 +28,7 @@ from harness_checks.mutants.trial import (
     text_of,
 )
 from mmparity import encoders
-from mmparity.capture.dumps.to_trace import Subject
+from mmparity.capture.dumps.forward import Subject
 from mmparity.errors import MmparityError
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get

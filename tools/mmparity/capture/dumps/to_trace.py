@@ -9,8 +9,7 @@ a capture.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,24 @@ from typing import Any
 import torch
 
 from mmparity import encoders
+from mmparity.capture.dumps.forward import (
+    FIRST_NORM,
+    Subject,
+    calls_of,
+    depth_of,
+    parameters_of,
+)
 from mmparity.capture.dumps.msprobe import Call, Dump
 from mmparity.encoders.rules import Declared, HookMap, Tap
-from mmparity.errors import MmparityError
 from mmparity.trace import hook_points
 from mmparity.trace.layout import Geometry, LayoutError, execute, plan
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import models
-from mmparity.workload.implementations import Implementation
 
 BLOCK = "blocks.{i}"
 UNSEEN = ("", "patch_embed", BLOCK, "merger", "deepstack_merger_list.{i}")
 """The root, and modules that vLLM compiles: they are called around msprobe's hooks."""
-FIRST_NORM = "blocks.0.norm1"
 ATTENTION = f"{BLOCK}.attn.attn"
 POSITIONS = {"query": 0, "key": 1, "value": 2}
 """Of arguments with a name in the name maps that callers give by position."""
@@ -39,25 +42,10 @@ _NO_FUNCTION = "a dump of level L0 has no functions, and this is taken at one"
 _NO_ROOT = "a dump has neither the root module nor modules that vLLM compiles"
 
 
-@dataclass(frozen=True)
-class Subject:
-    """What a dump does not say of itself.
-
-    Attributes:
-        implementation: whose name map it has.
-        config: of the vision tower.
-        number: which of several forwards, from 0.
-    """
-
-    implementation: Implementation
-    config: Any
-    number: int = 0
-
-
 def write_trace(dump: Dump, subject: Subject, meta: TraceMeta, out: Path) -> None:
     """Writes the trace that the dump makes; one tensor is held at a time."""
-    names = _name_map(subject)
-    calls = dict(_of_forward(dump, subject))
+    names = subject.hook_map
+    calls = calls_of(dump, subject)
     depth = depth_of(calls)
     size = models.head_size(subject.config)
     taken = _Taken(dump, names, Geometry(subject.config.num_heads, size))
@@ -66,7 +54,7 @@ def write_trace(dump: Dump, subject: Subject, meta: TraceMeta, out: Path) -> Non
     taken.elsewhere(calls, depth, subject)
     deepstack = names.deepstack
     order = hook_points.expand(depth, names.architecture, deepstack)
-    meta = replace(meta, depth=depth, parameters=_parameters(calls))
+    meta = replace(meta, depth=depth, parameters=parameters_of(calls))
     with TraceWriter(out, meta) as writer:
         for name in order:
             if name in taken.found:
@@ -75,99 +63,6 @@ def write_trace(dump: Dump, subject: Subject, meta: TraceMeta, out: Path) -> Non
                 writer.unmatched(name, *_why_absent(name, names))
         for path, (reason, explained) in taken.noted.items():
             writer.unmatched(path, reason, explained)
-
-
-def calls_of(dump: Dump, subject: Subject) -> dict[str, Call]:
-    """Module path, from the tower's root -> its call in the forward asked for."""
-    return dict(_of_forward(dump, subject))
-
-
-def dtype_of(calls: dict[str, Call]) -> str:
-    """The dtype that the tower ran in."""
-    call = calls.get(FIRST_NORM)
-    entry = call.outputs[0] if call and call.outputs else None
-    if not isinstance(entry, dict):
-        raise MmparityError(f"the dump has no module {FIRST_NORM} with an output.")
-    return str(entry.get("dtype")).removeprefix("torch.")
-
-
-def depth_of(calls: dict[str, Call]) -> int:
-    """Number of blocks that the dump has."""
-    numbers = [hook_points.block_number(path) for path in calls]
-    found = [number for number in numbers if number is not None]
-    if not found:
-        raise MmparityError(
-            "the dump has no module blocks.0...: is it one of a vision tower? "
-            f"It has {', '.join(list(calls)[:5])}."
-        )
-    return max(found) + 1
-
-
-def _name_map(subject: Subject) -> HookMap:
-    return encoders.hook_map_of(subject.implementation, subject.config)
-
-
-def _of_forward(dump: Dump, subject: Subject) -> Iterator[tuple[str, Call]]:
-    """The calls of one forward; a module that blocks share was called once in each."""
-    prefix = _prefix(dump.calls, models.family_of(subject.config))
-    calls = [
-        replace(call, path=call.path.removeprefix(prefix))
-        for call in dump.calls
-        if call.path.startswith(prefix)
-    ]
-    counts = Counter(call.path for call in calls)
-    forwards = counts.get(FIRST_NORM, 1)
-    if not 0 <= subject.number < forwards:
-        raise MmparityError(
-            f"{dump.file} has {forwards} forwards of the tower; there is no number "
-            f"{subject.number}. Allowed for --forward: 0 to {forwards - 1}."
-        )
-    depth = depth_of({call.path: call for call in calls})
-    names = _name_map(subject)
-    for call in calls:
-        each = counts[call.path] // forwards
-        tapped = any(isinstance(rule, tuple) for rule in _rules(names, call.path))
-        if tapped and (counts[call.path] % forwards or each not in (1, depth)):
-            raise MmparityError(
-                f"{dump.file}: {call.path} was called {counts[call.path]} times in "
-                f"{forwards} forwards of {depth} blocks."
-            )
-        forward, block = divmod(call.number, max(each, 1))
-        if forward == subject.number:
-            place = call.path.replace("blocks.0.", f"blocks.{block}.", 1)
-            yield (place if each == depth else call.path), call
-
-
-def _prefix(calls: Sequence[Call], family: models.Family) -> str:
-    """What stands before the tower in the paths.
-
-    msprobe may see the tower alone, the whole model, a list of models (``0.``), or one
-    that another wraps (``module.``): the tower is where its blocks are.
-    """
-    found = dict.fromkeys(
-        call.path.removesuffix(FIRST_NORM)
-        for call in calls
-        if f".{call.path}".endswith(f".{FIRST_NORM}")
-    )
-    if len(found) > 1:  # another part of the model has blocks too
-        named = tuple(f".{prefix}" for prefix in family.prefixes)
-        found = {p: None for p in found if f".{p}".endswith(named)} or found
-    if len(found) > 1:
-        names = ", ".join(f"{prefix}{FIRST_NORM}" for prefix in list(found)[:4])
-        raise MmparityError(
-            f"the dump has several towers with blocks: {names}. Give msprobe the "
-            "vision tower alone."
-        )
-    return next(iter(found), "")
-
-
-def _parameters(calls: dict[str, Call]) -> dict[str, list[Any]]:
-    return {
-        f"{path}.{name}": [entry["shape"], str(entry["dtype"]).removeprefix("torch.")]
-        for path, call in calls.items()
-        for name, entry in call.parameters.items()
-        if isinstance(entry, dict) and {"shape", "dtype"} <= entry.keys()
-    }
 
 
 def _why_absent(name: str, names: HookMap) -> tuple[str, bool]:
@@ -205,7 +100,7 @@ class _Taken:
 
     def call(self, path: str, call: Call) -> None:
         """Takes what the name map takes at a module."""
-        rules = _rules(self.names, path)
+        rules = self.names.rules_of(path)
         if not rules:
             reason = f"executed ({call.kind}), but neither a hook point nor declared"
             self.noted[path] = reason, False
@@ -256,11 +151,6 @@ class _Taken:
             return execute(tensor, steps), [step.name for step in steps], None
         except LayoutError as error:
             return tensor, [], f"{piece.path}: {error}"
-
-
-def _rules(names: HookMap, path: str) -> list[tuple[Tap, ...] | Declared]:
-    keys = dict.fromkeys((path, names.pattern_of(path)))
-    return [names.modules[key] for key in keys if key in names.modules]
 
 
 def _named(names: HookMap, pattern: str, path: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,8 +29,8 @@ from mmparity.encoders import (
     hook_map_of,
     npu_emulation,
     platform,
+    vllm_setup,
 )
-from mmparity.encoders.devices import check_enough
 from mmparity.errors import MmparityError
 from mmparity.project import user_cache
 from mmparity.workload import models
@@ -46,7 +45,6 @@ _ENVIRONMENT = {
 }
 NORM_EPS = 1e-6
 """transformers hard-codes it; vLLM reads it from the language model."""
-_COLLECTIVES = {"cuda": "nccl", "npu": "hccl"}
 
 
 class VllmRuntime:
@@ -65,10 +63,9 @@ class VllmRuntime:
         self.platform = platform.install(device, ascend=implementation.ascend)
         self._stack = ExitStack()
         self.ranks = ranks
-        self.vllm_config = _vllm_config(implementation.ascend)
-        self.vllm_config.parallel_config.tensor_parallel_size = ranks.size
-        self._stack.enter_context(_current(self.vllm_config))
-        _init_distributed(self._stack, _take_device(device, ranks), ranks)
+        self.vllm_config = vllm_setup.set_up(
+            self._stack, device, ranks, ascend=implementation.ascend
+        )
 
     @property
     def emulated(self) -> tuple[str, ...]:
@@ -83,16 +80,7 @@ class VllmRuntime:
         quantized: Quantized | None = None,
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
-        npu_emulation.called.clear()
-        float32 = dtype == torch.float32
-        npu_emulation.operators.float32_attention = (
-            float32 and self.implementation.float32_attention
-        )
-        self.vllm_config.model_config = _model_config(config, dtype)
-        # It holds the layers of the encoder that was built before.
-        self.vllm_config.compilation_config.static_forward_context.clear()
-        if self.implementation.ascend:
-            ascend.init(self.vllm_config, self.implementation.pad_weights)
+        self._prepare(config, dtype)
         build, model, process = self._classes(models.family_of(config).name)
         with (
             _default_dtype(dtype),
@@ -111,7 +99,9 @@ class VllmRuntime:
         tower.requires_grad_(False).eval()
         return Encoder(
             model=tower,
-            hook_map=hook_map_of(self.implementation, config, float32=float32),
+            hook_map=hook_map_of(
+                self.implementation, config, float32=dtype == torch.float32
+            ),
             forward=self._forward_of(tower, process, dtype),
             hyper_parameters=describe(
                 tower,
@@ -125,6 +115,18 @@ class VllmRuntime:
     def close(self) -> None:
         """Takes the distributed environment down."""
         self._stack.close()
+
+    def _prepare(self, config: PretrainedConfig, dtype: torch.dtype) -> None:
+        """What vLLM's worker does before it builds each model."""
+        npu_emulation.called.clear()
+        npu_emulation.operators.float32_attention = (
+            dtype == torch.float32 and self.implementation.float32_attention
+        )
+        self.vllm_config.model_config = vllm_setup.model_config(config, dtype)
+        # It holds the layers of the encoder that was built before.
+        self.vllm_config.compilation_config.static_forward_context.clear()
+        if self.implementation.ascend:
+            ascend.init(self.vllm_config, self.implementation.pad_weights)
 
     def _quant_config(self, model: Any, quantized: Quantized | None) -> Any:
         if quantized is None:
@@ -213,77 +215,6 @@ def _not_in_trees(
 def _keep_trees_clean() -> None:
     """Compiled modules go beside the user's caches and not into the trees."""
     sys.pycache_prefix = str(user_cache() / "pycache")
-
-
-def _vllm_config(ascend: bool) -> Any:
-    """vLLM's defaults; NPUPlatform turns every custom operator on."""
-    from vllm.config import CompilationConfig, VllmConfig
-
-    if ascend:
-        return VllmConfig(compilation_config=CompilationConfig(custom_ops=["all"]))
-    return VllmConfig()
-
-
-@contextmanager
-def _current(vllm_config: Any) -> Iterator[None]:
-    from vllm.config import set_current_vllm_config
-
-    with set_current_vllm_config(vllm_config):
-        yield
-
-
-def _take_device(device: str, ranks: Ranks) -> str:
-    """Makes the rank's own device the current one; returns the backend to use."""
-    if device == "cpu":
-        return "gloo"
-    runtime = getattr(torch, device)
-    found = runtime.device_count()
-    if ranks.size > 1:
-        runtime.set_device(ranks.rank % found)
-    return backend_of(device, ranks.size, found)
-
-
-def backend_of(device: str, ranks: int, devices: int) -> str:
-    """torch.distributed's backend for ranks that have ``devices`` between them."""
-    check_enough(device, ranks, devices)
-    if device == "cuda" and (ranks == 1 or ranks > devices):
-        return "gloo"  # ranks that share a GPU, which nccl refuses
-    return _COLLECTIVES.get(device, "gloo")
-
-
-def _init_distributed(stack: ExitStack, backend: str, ranks: Ranks) -> None:
-    from vllm.distributed import parallel_state
-
-    meeting_point = ranks.meeting_point
-    if meeting_point is None:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mmparity-"))
-        meeting_point = f"file://{folder}/rendezvous"
-    parallel_state.init_distributed_environment(
-        ranks.size, ranks.rank, meeting_point, ranks.rank, backend
-    )
-    stack.callback(parallel_state.destroy_distributed_environment)
-    parallel_state.initialize_model_parallel(ranks.size, backend=backend)
-    stack.callback(parallel_state.destroy_model_parallel)
-
-
-def _model_config(config: PretrainedConfig, dtype: torch.dtype) -> Any:
-    """What the encoder's code reads of vLLM's ModelConfig."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    family = models.family_of(config)
-    hf_config = CONFIG_MAPPING[family.name]()
-    *way, last = family.path
-    for name in way:
-        hf_config = getattr(hf_config, name)
-    setattr(hf_config, last, config)
-    return types.SimpleNamespace(
-        hf_config=hf_config,
-        hf_text_config=hf_config.text_config,
-        dtype=dtype,
-        quantization=None,
-        multimodal_config=None,
-        enforce_eager=True,
-    )
 
 
 def _load(

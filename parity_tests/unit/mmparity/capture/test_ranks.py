@@ -18,7 +18,7 @@ from mmparity.capture.gather import gather_traces
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.ranks import RankFailed, run_ranks
 from mmparity.capture.shards import shard
-from mmparity.encoders.vllm_runtime import backend_of
+from mmparity.encoders.vllm_setup import backend_of
 from mmparity.errors import MmparityError
 from mmparity.processes import Command
 from mmparity.trace import hook_points

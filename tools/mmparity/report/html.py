@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmparity.report import charts, data, labels, rows
-from mmparity.report.view import CaseView, ReportView
+from mmparity.report.cases import CaseView
+from mmparity.report.view import ReportView
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 
 HARD_LIMIT = 2 * 1024 * 1024

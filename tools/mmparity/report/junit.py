@@ -6,9 +6,10 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from mmparity.report import labels, rows
+from mmparity.report.cases import CaseView
 from mmparity.report.engine import AnswerView
 from mmparity.report.rows import RowView
-from mmparity.report.view import CaseView, ReportView
+from mmparity.report.view import ReportView
 
 SUITE = "mmparity"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from mmparity.report import labels, rows
+from mmparity.report.cases import CaseView
 from mmparity.report.divergence import DivergenceView
 from mmparity.report.sections import (
     Section,
@@ -18,7 +19,7 @@ from mmparity.report.sections import (
     structures,
     unmatched,
 )
-from mmparity.report.view import CaseView, ReportView
+from mmparity.report.view import ReportView
 
 LIMIT = 65_536
 """Characters that GitHub takes in one comment."""
@@ -65,26 +66,7 @@ def _sections(view: ReportView) -> Iterator[Section]:
     word = f"{labels.SYMBOLS[view.verdict]} {labels.VERDICTS[view.verdict]}"
     counts = ", ".join(f"{number} {name}" for name, number in view.counts)
     yield Section("verdict", f"## {word}: {view.headline}\n\n{counts}.")
-    if view.divergence:
-        yield Section("first divergence", "\n".join(_divergence(view.divergence)))
-    elif view.undeclared:
-        names = ", ".join(code(item.path) for item in view.undeclared[:8])
-        number = labels.count(len(view.undeclared), "path")
-        yield Section(
-            "undeclared", f"**{number} without a partner, undeclared:** {names}."
-        )
-    elif view.unintended:
-        names = ", ".join(code(item.path) for item in view.unintended[:8])
-        number = labels.count(len(view.unintended), "structural difference")
-        yield Section("structure", f"**{number} that no patch intends:** {names}.")
-    elif view.margin:
-        m = view.margin
-        yield Section(
-            "nearest to a limit",
-            f"Nearest to a limit: {code(m.hook_point)} in {code(view.margin_case)}, "
-            f"{m.metric} {m.value} of {m.allowed} allowed "
-            f"({m.used_text}).",
-        )
+    yield from _decided(view)
     if view.errors:
         yield Section(
             "errors",
@@ -109,6 +91,30 @@ def _sections(view: ReportView) -> Iterator[Section]:
         tuple(f"| {cell(name)} | {cell(value)} |" for name, value in view.provenance),
         "\n</details>",
     )
+
+
+def _decided(view: ReportView) -> Iterator[Section]:
+    """Where the verdict was decided, or was nearest to another."""
+    if view.divergence:
+        yield Section("first divergence", "\n".join(_divergence(view.divergence)))
+    elif view.undeclared:
+        names = ", ".join(code(item.path) for item in view.undeclared[:8])
+        number = labels.count(len(view.undeclared), "path")
+        yield Section(
+            "undeclared", f"**{number} without a partner, undeclared:** {names}."
+        )
+    elif view.unintended:
+        names = ", ".join(code(item.path) for item in view.unintended[:8])
+        number = labels.count(len(view.unintended), "structural difference")
+        yield Section("structure", f"**{number} that no patch intends:** {names}.")
+    elif view.nearest:
+        m = view.nearest.margin
+        yield Section(
+            "nearest to a limit",
+            f"Nearest to a limit: {code(m.hook_point)} in {code(view.nearest.case)}, "
+            f"{m.metric} {m.value} of {m.allowed} allowed "
+            f"({m.used_text}).",
+        )
 
 
 def _notes(view: ReportView) -> Iterator[Section]:

@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from mmparity.report import judgements, labels, rows
+from mmparity.report.cases import CaseView
 from mmparity.report.divergence import DivergenceView
-from mmparity.report.view import CaseView, ReportView
+from mmparity.report.view import ReportView
 
 WIDTH = 88
 SUMMARY_LINES = 15
@@ -142,13 +143,13 @@ def _finding(view: ReportView) -> list[str]:
             _short(f"{total} that no patch intends"),
             _short(f"  first: {first.kind} {first.path}"),
         ]
-    if view.margin:
-        m = view.margin
+    if view.nearest:
+        m = view.nearest.margin
         return [
             _short(f"nearest to a limit: {m.hook_point}"),
             _short(
                 f"  {m.metric} {m.value}, allowed {m.allowed} "
-                f"({m.used_text} of it)  in {view.margin_case}"
+                f"({m.used_text} of it)  in {view.nearest.case}"
             ),
         ]
     return []

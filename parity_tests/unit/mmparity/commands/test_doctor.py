@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmparity.commands import doctor
+from mmparity.run import readiness
 
 TITLE = (
     "[Multimodal] One rotary operator for every vision encoder, native and out of tree"
@@ -38,15 +39,15 @@ def git(folder: Path, *arguments: str) -> None:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with sources and both series applied, on a roomy machine."""
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    monkeypatch.setattr(readiness, "ROOT", tmp_path)
     monkeypatch.setattr(
-        doctor, "check_packages", lambda: doctor.Check("packages", "ok", "")
+        readiness, "check_packages", lambda: readiness.Check("packages", "ok", "")
     )
-    monkeypatch.setattr(doctor, "available_memory", lambda: 20 * doctor.GIB)
-    monkeypatch.setattr(doctor, "NEEDED_DISK", 0)
-    for tree in doctor.PRISTINE:
+    monkeypatch.setattr(readiness, "available_memory", lambda: 20 * readiness.GIB)
+    monkeypatch.setattr(readiness, "NEEDED_DISK", 0)
+    for tree in readiness.PRISTINE:
         (tmp_path / "vllm_src" / tree).mkdir(parents=True)
-    for tree in doctor.PATCHED:
+    for tree in readiness.PATCHED:
         series = tmp_path / "patches" / tree
         series.mkdir(parents=True)
         (series / "series").write_text("# order\nrotary.patch\n")
@@ -59,8 +60,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def only(name: str) -> doctor.Check:
-    return next(check for check in doctor.checks() if check.name == name)
+def only(name: str) -> readiness.Check:
+    return next(check for check in readiness.checks() if check.name == name)
 
 
 def test_ready_machine_exits_zero(
@@ -90,7 +91,7 @@ def test_unfetched_source_is_named_with_the_command(
 
 
 def test_folded_subject_is_one_title(root: Path) -> None:
-    assert doctor.patch_title(root / "patches/vllm-0.12.0/rotary.patch") == TITLE
+    assert readiness.patch_title(root / "patches/vllm-0.12.0/rotary.patch") == TITLE
 
 
 def test_missing_commit_means_not_applied(root: Path) -> None:
@@ -112,7 +113,7 @@ def test_patches_out_of_order_are_said(root: Path) -> None:
     (series / "second.patch").write_text(PATCH.replace(TITLE[:20], "[Doc] Before it, "))
     (series / "series").write_text("second.patch\nrotary.patch\n")
     assert "lacks 1 of 2" in only("series").detail
-    second = doctor.patch_title(series / "second.patch")
+    second = readiness.patch_title(series / "second.patch")
     git(root / "vllm_src/patched/vllm-0.12.0", "commit", "--allow-empty", "-m", second)
     assert only("series").state == "differs"
 
@@ -125,8 +126,8 @@ def test_series_without_file_means_not_applied(root: Path) -> None:
 def test_little_memory_or_disk_fails(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "available_memory", lambda: 4 * doctor.GIB)
-    monkeypatch.setattr(doctor, "NEEDED_DISK", 1 << 60)
+    monkeypatch.setattr(readiness, "available_memory", lambda: 4 * readiness.GIB)
+    monkeypatch.setattr(readiness, "NEEDED_DISK", 1 << 60)
     assert [only(name).state for name in ("memory", "disk")] == ["missing"] * 2
     assert doctor.main() == 1
 
@@ -138,7 +139,7 @@ def test_locked_versions_follow_the_markers(tmp_path: Path) -> None:
         "old==1.0 ; python_full_version < '3' \\\n    --hash=sha256:00\n"
         "new==2.0 ; python_full_version >= '3' \\\n    --hash=sha256:00\n"
     )
-    assert doctor.locked_versions(lock) == {"here": "1.0", "new": "2.0"}
+    assert readiness.locked_versions(lock) == {"here": "1.0", "new": "2.0"}
 
 
 @pytest.mark.parametrize(
@@ -151,12 +152,12 @@ def test_locked_versions_follow_the_markers(tmp_path: Path) -> None:
 def test_packages_are_held_against_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str, state: str, detail: str
 ) -> None:
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    monkeypatch.setattr(readiness, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/base.txt").write_text(lock + " \\\n")
     (tmp_path / "requirements/torch.txt").write_text("")
-    check = doctor.check_packages()
+    check = readiness.check_packages()
     assert (check.state, check.fix) == (state, "make setup")
     assert detail in check.detail
 
@@ -179,7 +180,7 @@ def test_works_without_torch_and_quickly() -> None:
 
 
 def test_accelerator_counts_only_when_ready() -> None:
-    ready = doctor.Check("cuda", "ok", "")
-    unready = doctor.Check("npu", "absent", "")
-    assert doctor.can_run([ready, unready]) == ["cpu", "cuda"]
-    assert doctor.can_run([ready, doctor.Check("disk", "missing", "")]) == []
+    ready = readiness.Check("cuda", "ok", "")
+    unready = readiness.Check("npu", "absent", "")
+    assert readiness.can_run([ready, unready]) == ["cpu", "cuda"]
+    assert readiness.can_run([ready, readiness.Check("disk", "missing", "")]) == []

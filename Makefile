@@ -39,8 +39,7 @@ setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=acc
 	@python3 tools/setup_venv.py --device "$(DEVICE)" --python "$(PYTHON)"
 	$(if $(EXTRA),@python3 tools/setup_extras.py $(EXTRA))
 lock: ## compile requirements/*.in (ARGS=--upgrade)
-	python3 tools/setup_venv.py --lock $(ARGS)
-	python3 tools/setup_extras.py --lock $(ARGS)
+	python3 tools/setup_locks.py $(ARGS)
 sources: setup ## fetch and verify the pinned sources
 	$(PATCHSERIES) fetch
 

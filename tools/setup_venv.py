@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make ``.venv`` from the locks in ``requirements/``, and make those locks.
+"""Make ``.venv`` from the locks in ``requirements/``.
 
 Runs on a bare python3 with pip, so it imports the standard library only. Names
 no package index: uv's own settings choose it.
@@ -28,8 +28,6 @@ LOCKS = {
 ALLOWED = ((3, 10), (3, 12))
 DEFAULT = "3.11"
 ENGINE_PACKAGES = ROOT / "build/engine/packages"
-# What only torch brings; a machine with its own torch brings its own of these too.
-TORCH_FAMILY = re.compile(r"(torch|torchvision|triton|nvidia-[a-z0-9-]+)==")
 NEEDED_MODULES = {
     "cuda": ("torch", "torchvision"),
     "npu": ("torch", "torchvision", "torch_npu"),
@@ -268,54 +266,6 @@ def setup_engine() -> None:
     stamp.write_text(digest)
 
 
-def lock_file(name: str) -> Path:
-    """``requirements/<name>.txt``."""
-    return ROOT / f"requirements/{name}.txt"
-
-
-def compile_lock(
-    uv: str, names: list[str], upgrade: bool, *flags: str | Path
-) -> list[str]:
-    """Resolve ``requirements/<names>.in``; one entry per locked package.
-
-    The present locks are uv's preferences, so that nothing moves unasked.
-    """
-    output = ROOT / "build/lock.txt"
-    output.parent.mkdir(exist_ok=True)
-    files = [file for file in map(lock_file, names) if file.exists()]
-    present = [file.read_text() for file in files]
-    output.write_text("" if upgrade else "".join(present))
-    run(
-        *(uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"),
-        *("--generate-hashes", "--no-header", "--no-annotate", "-o", output, *flags),
-        *(f"requirements/{name}.in" for name in names),
-        failed="The requirements could not be resolved (the reason is above).",
-    )
-    return re.findall(r"^\S.*\n(?:[ ].*\n)*", output.read_text(), re.MULTILINE)
-
-
-def write_lock(name: str, entries: list[str]) -> None:
-    """Write ``requirements/<name>.txt``."""
-    header = "# Made by `make lock` from requirements/*.in; do not edit.\n"
-    lock_file(name).write_text(header + "".join(entries))
-    print(f"requirements/{name}.txt: {len(entries)} entries")
-
-
-def lock(upgrade: bool) -> None:
-    """One resolution for all but the lint tools, written as base and torch."""
-    uv = find_uv()
-    entries = compile_lock(uv, ["base", "torch"], upgrade)
-    torch = [entry for entry in entries if TORCH_FAMILY.match(entry)]
-    base = [entry for entry in entries if not TORCH_FAMILY.match(entry)]
-    write_lock("base", base)
-    write_lock("torch", torch)
-    # All three go into one environment: what they share has one version.
-    constraint = ("--constraint", "requirements/base.txt")
-    write_lock("lint", compile_lock(uv, ["lint"], upgrade, *constraint))
-    # One folder beside .venv: all that these two need is there.
-    write_lock("engine", compile_lock(uv, ["engine"], upgrade, "--no-deps"))
-
-
 def main() -> int:
     """Parse the arguments; 0 done, 2 could not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -324,16 +274,12 @@ def main() -> int:
     parser.add_argument(
         "--engine", action="store_true", help="what `make engine` needs beside .venv"
     )
-    parser.add_argument("--lock", action="store_true", help="compile the locks")
-    parser.add_argument("--upgrade", action="store_true", help="with --lock: newest")
     args = parser.parse_args()
     # An activated environment or a pinned python is not what is asked for here.
     for name in ("VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT"):
         os.environ.pop(name, None)
     try:
-        if args.lock:
-            lock(args.upgrade)
-        elif args.engine:
+        if args.engine:
             setup_engine()
         else:
             setup(args.device or None, args.python or None)

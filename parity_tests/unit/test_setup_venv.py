@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import setup_extras
+import setup_locks
 import setup_venv
 from setup_venv import SetupError
 
@@ -22,7 +23,7 @@ MACHINES = [
 
 
 def entries(name: str) -> list[Requirement]:
-    lines = setup_venv.lock_file(name).read_text().splitlines()
+    lines = setup_locks.lock_file(name).read_text().splitlines()
     return [Requirement(x.removesuffix("\\")) for x in lines if x and x[0].isalnum()]
 
 
@@ -81,7 +82,7 @@ def test_locks_agree_and_pin_what_the_project_promises(machine: dict[str, str]) 
 
 @pytest.mark.parametrize("name", [*setup_venv.LOCKS, *setup_extras.EXTRAS])
 def test_every_locked_package_has_a_hash_and_no_index(name: str) -> None:
-    text = setup_venv.lock_file(name).read_text()
+    text = setup_locks.lock_file(name).read_text()
     for block in re.findall(r"^\w.*\n(?: .*\n)*", text, re.MULTILINE):
         assert "--hash=sha256:" in block, block
     assert "://" not in text
@@ -211,7 +212,7 @@ def test_extra_brings_only_what_venv_has_not(
 ) -> None:
     present = versions("base", machine) | versions("torch", machine)
     extra = versions(name, machine)
-    named = {entry.lower() for entry in setup_extras.NAME.findall(
+    named = {entry.lower() for entry in setup_locks.NAME.findall(
         (setup_venv.ROOT / f"requirements/{name}.in").read_text())}  # fmt: skip
     assert (
         extra and {n for n in extra.keys() & present.keys() if n not in named} == set()

@@ -18,7 +18,7 @@ from mmparity.compare.descent import first_failing
 from mmparity.compare.evidence.coverage import coverage
 from mmparity.compare.evidence.structure import differences, without_structure
 from mmparity.compare.metrics.metrics import measure
-from mmparity.compare.rows import Readers, _layers
+from mmparity.compare.rows import Readers, compare_pairs
 from mmparity.compare.token_maps import token_maps
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, Coverage, StructuralDifference
@@ -46,14 +46,13 @@ def compare_traces(
 ) -> CaseComparison:
     """Compares two traces of one case, hook point by hook point.
 
-    Raises MmparityError if they are not traces of the same computation or cannot
-    be read.
+    Raises MmparityError if they are not of the same computation or cannot be read.
     """
     check_comparable(old.meta, new.meta)
     if oracle is not None:
         check_comparable(old.meta, oracle.meta, what="oracle")
     alignment = align(old, new, oracle)
-    layers = _layers(alignment.pairs, Readers(old, new, oracle))
+    layers = compare_pairs(alignment.pairs, Readers(old, new, oracle))
     covered = coverage(old, new, alignment)
     structure = differences(old.meta, new.meta)
     verdict, reason = case_verdict(layers, alignment.unmatched, covered, structure)

@@ -19,8 +19,8 @@ from mmparity.compare.case import case_verdict, qualified
 from mmparity.compare.floors import Floors, floor_of, margin
 from mmparity.compare.grafted import with_faults
 from mmparity.compare.result import with_cases
-from mmparity.compare.rows import failure_text
-from mmparity.compare.tolerances import first_exceeded, tolerance_for
+from mmparity.compare.rows import judge_metrics, judged
+from mmparity.compare.tolerances import tolerance_for
 from mmparity.errors import MmparityError
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.row import Grafted, LayerComparison, Tolerance
@@ -126,7 +126,7 @@ def _case(
 ) -> CaseComparison:
     if not case.layers:
         return case
-    layers = tuple(_layer(layer, case, rules, floors, used) for layer in case.layers)
+    layers = tuple(_row(layer, case, rules, floors, used) for layer in case.layers)
     verdict, reason = case_verdict(
         layers, case.unmatched, case.coverage, case.structure
     )
@@ -134,27 +134,14 @@ def _case(
     return with_faults(qualified(judged))
 
 
-def _layer(
+def _row(
     layer: LayerComparison,
     case: CaseComparison,
     rules: Sequence[Rule],
     floors: Floors | None,
     used: dict[int, int],
 ) -> LayerComparison:
-    dtype = layer.old_dtype or layer.new_dtype
-    quantization = case.old_meta.quantization if case.old_meta else ""
-    tolerance = tolerance_for(layer.hook_point, dtype, case.dtype, quantization)
-    for number, rule in enumerate(rules):
-        if rule.fits(layer, case.dtype):
-            if tolerance.exact:
-                raise MmparityError(
-                    f"the rule for {rule.hook_point} is for {layer.hook_point} too, "
-                    "which is compared exactly and has no bounds to change."
-                )
-            used[number] = used.get(number, 0) + 1
-            reason = f"OVERRIDDEN: {rule.reason}"
-            bounds: dict[str, Any] = dict(rule.bounds)
-            tolerance = replace(tolerance, **bounds, reason=reason)
+    tolerance = _tolerance(layer, case, rules, used)
     if floors is not None:
         parts = (tolerance.reason, margin(layer, case.dtype, floors))
         tolerance = replace(tolerance, reason="; ".join(filter(None, parts)))
@@ -162,28 +149,35 @@ def _layer(
     layer = replace(layer, grafted=_grafted(layer.grafted, tolerance))
     if layer.metrics is None:
         return replace(layer, tolerance=tolerance)
-    exceeded = first_exceeded(layer.metrics, tolerance)
-    if exceeded is None:
-        return replace(
-            layer,
-            tolerance=tolerance,
-            verdict="pass",
-            reason="",
-            exceeded=None,
-            value=None,
-            allowed=None,
-        )
-    unchanged = layer.verdict == "fail" and layer.allowed == exceeded.allowed
-    reason = layer.reason if unchanged else failure_text(layer.metrics, exceeded)
-    return replace(
-        layer,
-        tolerance=tolerance,
-        verdict="fail",
-        reason=reason,
-        exceeded=exceeded.metric,
-        value=exceeded.value,
-        allowed=exceeded.allowed,
-    )
+    outcome = judge_metrics(layer.metrics, tolerance)
+    exceeded = outcome.exceeded
+    if exceeded and layer.verdict == "fail" and layer.allowed == exceeded.allowed:
+        outcome = replace(outcome, reason=layer.reason)
+    return judged(layer, outcome, tolerance)
+
+
+def _tolerance(
+    layer: LayerComparison,
+    case: CaseComparison,
+    rules: Sequence[Rule],
+    used: dict[int, int],
+) -> Tolerance:
+    """Of a row: today's, with the last rule that fits; counts in ``used`` what fits."""
+    dtype = layer.old_dtype or layer.new_dtype
+    quantization = case.old_meta.quantization if case.old_meta else ""
+    tolerance = tolerance_for(layer.hook_point, dtype, case.dtype, quantization)
+    for number, rule in enumerate(rules):
+        if not rule.fits(layer, case.dtype):
+            continue
+        if tolerance.exact:
+            raise MmparityError(
+                f"the rule for {rule.hook_point} is for {layer.hook_point} too, "
+                "which is compared exactly and has no bounds to change."
+            )
+        used[number] = used.get(number, 0) + 1
+        bounds: dict[str, Any] = dict(rule.bounds)
+        tolerance = replace(tolerance, **bounds, reason=f"OVERRIDDEN: {rule.reason}")
+    return tolerance
 
 
 def _with_floor(layer: LayerComparison, floor: float | None) -> LayerComparison:
@@ -196,7 +190,6 @@ def _with_floor(layer: LayerComparison, floor: float | None) -> LayerComparison:
 def _grafted(row: Grafted | None, tolerance: Tolerance) -> Grafted | None:
     if row is None or row.metrics is None:
         return row
-    exceeded = first_exceeded(row.metrics, tolerance)
-    if exceeded is None:
-        return replace(row, verdict="pass", reason="", follows=())
-    return replace(row, verdict="fail", reason=failure_text(row.metrics, exceeded))
+    outcome = judge_metrics(row.metrics, tolerance)
+    follows = row.follows if outcome.exceeded else ()
+    return replace(row, verdict=outcome.verdict, reason=outcome.reason, follows=follows)

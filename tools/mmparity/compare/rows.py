@@ -52,7 +52,9 @@ class Readers:
     oracle: TraceReader | None
 
 
-def _layers(pairs: tuple[Pair, ...], readers: Readers) -> tuple[LayerComparison, ...]:
+def compare_pairs(
+    pairs: tuple[Pair, ...], readers: Readers
+) -> tuple[LayerComparison, ...]:
     """One hook point per thread: metrics work in chunks too small to split."""
     threads = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(
@@ -71,13 +73,11 @@ def _layer(pair: Pair, order: int, readers: Readers) -> LayerComparison:
     tolerance = tolerance_for(
         pair.hook_point, present.dtype, meta.dtype, meta.quantization
     )
-    outcome = judge(pair, readers, tolerance)
-    exceeded = outcome.exceeded
-    return LayerComparison(
+    row = LayerComparison(
         hook_point=pair.hook_point,
         order=order,
         block=block_number(pair.hook_point),
-        verdict=outcome.verdict,
+        verdict="error",
         old_path=pair.old.path if pair.old else "",
         new_path=pair.new.path if pair.new else "",
         old_transforms=pair.old.transforms if pair.old else (),
@@ -85,9 +85,23 @@ def _layer(pair: Pair, order: int, readers: Readers) -> LayerComparison:
         shape=present.shape,
         old_dtype=pair.old.dtype if pair.old else "",
         new_dtype=pair.new.dtype if pair.new else "",
+        metrics=None,
+        tolerance=None,
+    )
+    return judged(row, judge(pair, readers, tolerance), tolerance)
+
+
+def judged(
+    row: LayerComparison, outcome: Outcome, tolerance: Tolerance
+) -> LayerComparison:
+    """The row with what became of it under this tolerance."""
+    exceeded = outcome.exceeded
+    return replace(
+        row,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
         metrics=outcome.metrics,
         tolerance=tolerance,
-        reason=outcome.reason,
         exceeded=exceeded.metric if exceeded else None,
         value=exceeded.value if exceeded else None,
         allowed=exceeded.allowed if exceeded else None,
@@ -132,7 +146,7 @@ def judge_metrics(metrics: Metrics, tolerance: Tolerance) -> Outcome:
     exceeded = first_exceeded(metrics, tolerance)
     if exceeded is None:
         return Outcome("pass", metrics=metrics)
-    return Outcome("fail", failure_text(metrics, exceeded), metrics, exceeded)
+    return Outcome("fail", _failure_text(metrics, exceeded), metrics, exceeded)
 
 
 def _not_finite(
@@ -175,7 +189,7 @@ def unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:
     return None
 
 
-def failure_text(metrics: Metrics, exceeded: Exceeded) -> str:
+def _failure_text(metrics: Metrics, exceeded: Exceeded) -> str:
     """Why a row fails that breaks a bound, in one sentence."""
     return (
         f"{METRIC_NAMES[exceeded.metric]} {exceeded.value:.3g} "

@@ -7,6 +7,7 @@ import json
 import tempfile
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,7 +27,7 @@ from harness_checks.bench.pair_table import (
 from harness_checks.bench.pairs import GROWING, PROCESSES, measure_growth, measure_pair
 from harness_checks.bench.sides import Setting
 from harness_checks.bench.tables import shown
-from harness_checks.bench.targets import targets
+from harness_checks.bench.targets import Target, targets
 from harness_checks.doc_blocks import write_between
 from mmparity.encoders.devices import check_present, check_side
 from mmparity.errors import MmparityError
@@ -125,32 +126,48 @@ def main(
     options = {"repeats": repeats, "processes": processes, "threads": threads}
     given = conditions("harness_checks.bench", PACKAGES, **options)
     given["device"] = device_name(device)
-    screen = console()
     weights = seeded_checkpoint(CHECKPOINTS, depth=depth)
-    measured, growth = [], None
     with tempfile.TemporaryDirectory(prefix="mmparity-bench-") as folder:
         settings = [
             Setting(dtype, weights, threads, Path(folder), device) for dtype in dtypes
         ]
-        for pair, setting in product(pairs, settings):
-            if setting.dtype == "float32" and get(pair[0]).float32_attention:
-                continue  # a stand-in's attention over that of native code
-            screen.print(f"{pair[1]} over {pair[0]}, {setting.dtype}")
-            found = measure_pair(pair, setting, repeats, processes, screen.print)
-            measured.append(found)
-            for item in found["inputs"]:
-                screen.print(f"  {item['title']}: {ratio_text(item)}")
-        if GROWING in pairs and sizes:
-            screen.print(f"{sizes} image sizes and {forwards} forwards")
-            growth = measure_growth(settings[0], sizes, forwards)
+        measured = [
+            _measured(pair, setting, repeats, processes)
+            for pair, setting in product(pairs, settings)
+            # a stand-in's attention over that of native code
+            if setting.dtype != "float32" or not get(pair[0]).float32_attention
+        ]
+        grows = GROWING in pairs and sizes
+        growth = _growth(settings[0], sizes, forwards) if grows else None
     wanted = targets(measured, growth)
-    screen.print(shown(HEAD, rows(measured)))
-    screen.print(shown(TARGET_HEAD, target_rows(wanted), met(wanted)))
+    _print(measured, wanted)
     if json_file:
         content = {**given, "measured": measured, "growth": growth}
         write_text(json_file, json.dumps(content, indent=1) + "\n")
     if docs:
         write_between(DOCS, BEGIN, END, markdown(measured, wanted, given))
+
+
+def _growth(setting: Setting, sizes: int, forwards: int) -> dict[str, Any]:
+    console().print(f"{sizes} image sizes and {forwards} forwards")
+    return measure_growth(setting, sizes, forwards)
+
+
+def _print(measured: list[dict[str, Any]], wanted: list[Target]) -> None:
+    screen = console()
+    screen.print(shown(HEAD, rows(measured)))
+    screen.print(shown(TARGET_HEAD, target_rows(wanted), met(wanted)))
+
+
+def _measured(
+    pair: tuple[str, str], setting: Setting, repeats: int, processes: int
+) -> dict[str, Any]:
+    screen = console()
+    screen.print(f"{pair[1]} over {pair[0]}, {setting.dtype}")
+    found = measure_pair(pair, setting, repeats, processes, screen.print)
+    for item in found["inputs"]:
+        screen.print(f"  {item['title']}: {ratio_text(item)}")
+    return found
 
 
 if __name__ == "__main__":

@@ -229,11 +229,7 @@ def main(
     """
     if here:
         torch.set_num_threads(threads)
-        try:
-            figures_here = measure(modes[0], depth, side, repeats)
-        except MmparityError as error:
-            figures_here = {"missing": str(error)}
-        click.echo(json.dumps(figures_here))
+        click.echo(json.dumps(_measured_here(modes[0], depth, side, repeats)))
         return
     options = {"repeats": repeats, "threads": threads}
     given = conditions("harness_checks.bench.capture", PACKAGES, **options)
@@ -242,14 +238,22 @@ def main(
         click.echo(MODES[mode][0], err=True)
         found[mode] = _in_own_process(mode, depth, side, repeats, threads)
         if json_file:  # each at once: the rest may be for another time
-            write_text(
-                json_file, json.dumps({**given, "modes": found}, indent=1) + "\n"
-            )
+            text = json.dumps({**given, "modes": found}, indent=1)
+            write_text(json_file, text + "\n")
     titles = {mode: title for mode, (title, _) in MODES.items()}
     figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
     console().print(shown(HEAD, (row.line for row in figures)))
     if docs:
         write_docs(markdown(figures, given), DOCS)
+
+
+def _measured_here(
+    mode: str, depth: int | None, side: int, repeats: int
+) -> dict[str, Any]:
+    try:
+        return measure(mode, depth, side, repeats)
+    except MmparityError as error:
+        return {"missing": str(error)}
 
 
 def _measured_before(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness_checks.mutants.catalogue import Mutant
@@ -50,50 +50,21 @@ def run_mutants(
 
     Raises MmparityError where the trees without an edit do not pass already.
     """
-    from mmparity.workload.implementations import IMPLEMENTATIONS
-
-    edited = sorted({mutant.on for mutant in mutants})
-    names = sorted({ORACLE, *edited, *(OLD_OF[name] for name in edited)})
-    trees = find_trees(names, (), IMPLEMENTATIONS)
-    for mutant in mutants:
-        for edit in mutant.edits:
-            edit.edited(trees[mutant.on])
-    work.mkdir(parents=True, exist_ok=True)
-    loads = {m.workload: get_workload(get_workload(m.workload).data) for m in mutants}
-    data = {load.name: load for load in loads.values()}
-    weights = {n: write_checkpoint(work / "checkpoints" / n, data[n]) for n in data}
-    inputs = {n: write_cases(work / "inputs" / n, data[n]) for n in data}
-    jobs = [
-        ServerJob(
-            implementation=name,
-            old=OLD_OF[name],
-            trees=trees[name],
-            checkpoints={load: str(folder) for load, folder in weights.items()},
-            inputs={
-                load: {case: str(file) for case, file in files.items()}
-                for load, files in inputs.items()
-            },
-            references=str(work / "traces"),
-            work=str(work / name),
-            mutants=tuple(mutant.name for mutant in mutants if mutant.on == name),
-            processes=os.cpu_count() or 1,
-        )
-        for name in edited
-    ]
+    data = _prepared(mutants, work)
+    jobs = _jobs(mutants, work, data)
     wanted: dict[str, set[tuple[str, str]]] = {}
     for mutant in mutants:
-        load = loads[mutant.workload].name
+        load = get_workload(mutant.workload).data
         wanted.setdefault(OLD_OF[mutant.on], set()).add((load, mutant.dtype))
         wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
     outcomes: dict[str, Outcome] = {}
     with ExitStack() as stack:
         servers = [stack.enter_context(_server(job, work)) for job in jobs]
-        watcher(f"importing {', '.join(edited)}; capturing {', '.join(wanted)}")
+        edited = ", ".join(job.implementation for job in jobs)
+        watcher(f"importing {edited}; capturing {', '.join(wanted)}")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             captures = [
-                pool.submit(
-                    _capture, name, trees[name], weights, inputs, sorted(kinds), work
-                )
+                pool.submit(_capture, name, data, sorted(kinds), work)
                 for name, kinds in wanted.items()
             ]
             for capture in captures:
@@ -104,6 +75,61 @@ def run_mutants(
                 outcomes[outcome.name] = outcome
                 watcher(f"{outcome.name}: {outcome.verdict} {outcome.place or ''}")
     return outcomes, _judged_by(tools, jobs, mutants, work, watcher) if tools else {}
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What the encoders are made of and shown.
+
+    Attributes:
+        trees: implementation -> source -> tree.
+        weights: workload -> checkpoint.
+        inputs: workload -> case -> pixels.
+    """
+
+    trees: dict[str, dict[str, str]]
+    weights: dict[str, Path]
+    inputs: dict[str, dict[str, Path]]
+
+
+def _prepared(mutants: Sequence[Mutant], work: Path) -> _Data:
+    """Finds the trees, tries every edit of a file, and writes weights and pixels."""
+    from mmparity.workload.implementations import IMPLEMENTATIONS
+
+    edited = {mutant.on for mutant in mutants}
+    names = sorted({ORACLE, *edited, *(OLD_OF[name] for name in edited)})
+    trees = find_trees(names, (), IMPLEMENTATIONS)
+    for mutant in mutants:
+        for edit in mutant.edits:
+            edit.edited(trees[mutant.on])
+    work.mkdir(parents=True, exist_ok=True)
+    names = sorted({get_workload(mutant.workload).data for mutant in mutants})
+    loads = {name: get_workload(name) for name in names}
+    return _Data(
+        trees,
+        {n: write_checkpoint(work / "checkpoints" / n, loads[n]) for n in loads},
+        {n: write_cases(work / "inputs" / n, loads[n]) for n in loads},
+    )
+
+
+def _jobs(mutants: Sequence[Mutant], work: Path, data: _Data) -> list[ServerJob]:
+    return [
+        ServerJob(
+            implementation=name,
+            old=OLD_OF[name],
+            trees=data.trees[name],
+            checkpoints={load: str(folder) for load, folder in data.weights.items()},
+            inputs={
+                load: {case: str(file) for case, file in files.items()}
+                for load, files in data.inputs.items()
+            },
+            references=str(work / "traces"),
+            work=str(work / name),
+            mutants=tuple(mutant.name for mutant in mutants if mutant.on == name),
+            processes=os.cpu_count() or 1,
+        )
+        for name in sorted({mutant.on for mutant in mutants})
+    ]
 
 
 def _judged_by(
@@ -147,12 +173,7 @@ def _check(outcome: Outcome, implementation: str) -> None:
 
 
 def _capture(
-    name: str,
-    trees: dict[str, str],
-    weights: dict[str, Path],
-    inputs: dict[str, dict[str, Path]],
-    kinds: Iterable[tuple[str, str]],
-    work: Path,
+    name: str, data: _Data, kinds: Iterable[tuple[str, str]], work: Path
 ) -> None:
     captures = tuple(
         CaptureJob(
@@ -160,12 +181,12 @@ def _capture(
             str(file),
             dtype,
             str(work / "traces" / name / load / f"{case}-{dtype}"),
-            checkpoint=str(weights[load]),
+            checkpoint=str(data.weights[load]),
         )
         for load, dtype in kinds
-        for case, file in inputs[load].items()
+        for case, file in data.inputs[load].items()
     )
-    job = Job(name, trees, captures[0].checkpoint or "", captures)
+    job = Job(name, data.trees[name], captures[0].checkpoint or "", captures)
     log = work / "logs" / f"{name}.log"
     run_worker(job, work / "jobs" / f"{name}.json", log, lambda event: None)
 

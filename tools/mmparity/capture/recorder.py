@@ -46,6 +46,13 @@ class Report:
     scale: float | None = None
     padded_head_size: int | None = None
 
+    @property
+    def seen(self) -> dict[str, Any]:
+        """Hyper-parameters; none where a module says them and no operator."""
+        if self.padded_head_size is None:
+            return {}
+        return {"scale": self.scale, "padded_head_size": self.padded_head_size}
+
 
 @contextmanager
 def capturing(

@@ -16,8 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -98,7 +97,7 @@ def run(job: Job, emit: Emit) -> None:
     emit(Event("loading"))
     ranks = encoders.Ranks(job.tp, job.rank or 0, job.meeting_point, job.data_parallel)
     runtime = encoders.start(implementation, job.trees, job.device, ranks)
-    record = partial(_capture, runtime, ranks, emit)
+    process = _Process(runtime, ranks, emit)
     try:
         imported = time.time() - psutil.Process().create_time()
         if job.rank is None:
@@ -108,13 +107,13 @@ def run(job: Job, emit: Emit) -> None:
             base = base_meta(job, path, config)
             items = [item for item in job.captures if path == item.checkpoint_in(job)]
             for name in sorted({item.dtype for item in items}):
-                encoder = _load(runtime, path, config, name, emit)
+                encoder = process.load(path, config, name)
                 meta = base if implementation.oracle else _with_anatomy(base, encoder)
                 proof = prove_encoder(encoder, Path(path), config, ranks)
                 for item in items:
                     if item.dtype == name:
                         with _graft_of(item, ranks) as graft, _attention_of(item):
-                            record(encoder, item, meta, graft, proof)
+                            process.capture(encoder, item, meta, graft, proof)
                 del encoder
                 gc.collect()
     finally:
@@ -148,58 +147,64 @@ def _checkpoints(job: Job) -> list[str]:
     return list(dict.fromkeys(item.checkpoint_in(job) for item in job.captures))
 
 
-def _load(
-    runtime: encoders.Runtime, path: str, config: Any, dtype: str, emit: Emit
-) -> encoders.Encoder:
-    weights = checkpoint.vision_weights(Path(path), config)
-    started = time.perf_counter()
-    emit(Event("loading", dtype=dtype))
-    quantized = checkpoint.quantization_of(Path(path), config)
-    encoder = runtime.build(config, DTYPES[dtype], weights, quantized)
-    emit(Event("loaded", dtype=dtype, seconds=time.perf_counter() - started))
-    return encoder
+@dataclass(frozen=True)
+class _Process:
+    """What the captures of this process share."""
+
+    runtime: encoders.Runtime
+    ranks: encoders.Ranks
+    emit: Emit
+
+    def load(self, path: str, config: Any, dtype: str) -> encoders.Encoder:
+        """The encoder of a checkpoint."""
+        weights = checkpoint.vision_weights(Path(path), config)
+        started = time.perf_counter()
+        self.emit(Event("loading", dtype=dtype))
+        quantized = checkpoint.quantization_of(Path(path), config)
+        encoder = self.runtime.build(config, DTYPES[dtype], weights, quantized)
+        seconds = time.perf_counter() - started
+        self.emit(Event("loaded", dtype=dtype, seconds=seconds))
+        return encoder
+
+    def capture(
+        self,
+        encoder: encoders.Encoder,
+        item: CaptureJob,
+        meta: TraceMeta,
+        graft: Graft | None,
+        proof: Proof,
+    ) -> None:
+        """Writes the trace of one case."""
+        inputs = read_inputs(Path(item.inputs))
+        self.emit(Event("capturing", case=item.case, dtype=item.dtype))
+        images = images_of(inputs.grid_thw, self.ranks)
+        meta = replace(meta_of(meta, item, inputs), images=images)
+        with writer_of(item, meta) as writer:
+            watched, sink = observed(encoder, writer, self.ranks)
+            with capturing(watched, meta.depth, sink, graft) as report:
+                captured = _seconds(watched, inputs, meta.device)
+            for name, reason in proof.wrong.items():
+                writer.unmatched(name, f"loaded weights: {reason}", explained=False)
+            writer.meta = replace(
+                meta,
+                emulated=self.runtime.emulated,
+                seconds=captured - report.seconds,
+                hyper_parameters={**encoder.hyper_parameters, **report.seen},
+                not_grafted={} if graft is None else dict(graft.missed),
+                proven_weights=proof.proven,
+                counts=_counts(encoder, inputs) if item.counted else None,
+            )
+        self.emit(_captured(item, captured))
 
 
-def _capture(
-    runtime: encoders.Runtime,
-    ranks: encoders.Ranks,
-    emit: Emit,
-    encoder: encoders.Encoder,
-    item: CaptureJob,
-    meta: TraceMeta,
-    graft: Graft | None,
-    proof: Proof,
-) -> None:
-    inputs = read_inputs(Path(item.inputs))
-    emit(Event("capturing", case=item.case, dtype=item.dtype))
-    images = images_of(inputs.grid_thw, ranks)
-    meta = replace(meta_of(meta, item, inputs), images=images)
-    with writer_of(item, meta) as writer:
-        watched, sink = observed(encoder, writer, ranks)
-        with capturing(watched, meta.depth, sink, graft) as report:
-            captured = _seconds(watched, inputs, meta.device)
-        for name, reason in proof.wrong.items():
-            writer.unmatched(name, f"loaded weights: {reason}", explained=False)
-        seen = {"scale": report.scale, "padded_head_size": report.padded_head_size}
-        if report.padded_head_size is None:  # a module says it, no operator
-            seen = {}
-        writer.meta = replace(
-            meta,
-            emulated=runtime.emulated,
-            seconds=captured - report.seconds,
-            hyper_parameters={**encoder.hyper_parameters, **seen},
-            not_grafted={} if graft is None else dict(graft.missed),
-            proven_weights=proof.proven,
-            counts=_counts(encoder, inputs) if item.counted else None,
-        )
-    emit(
-        Event(
-            "captured",
-            case=item.case,
-            dtype=item.dtype,
-            seconds=captured,
-            peak_memory_bytes=_peak_memory(),
-        )
+def _captured(item: CaptureJob, seconds: float) -> Event:
+    memory = _peak_memory()
+    return Event(
+        "captured",
+        case=item.case,
+        dtype=item.dtype,
+        seconds=seconds,
+        peak_memory_bytes=memory,
     )
 
 

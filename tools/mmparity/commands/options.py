@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,56 @@ from mmparity.run.plan import CACHE_GIB, Options
 
 DEFAULT_OUT = Path("build/parity")
 
+
+_PATH = click.Path(path_type=Path)
+_WHAT: list[Callable[..., Any]] = [
+    click.option("--case", "cases", multiple=True, help="Case; repeat for more."),
+    click.option(
+        "--dtype",
+        "dtypes",
+        multiple=True,
+        help="float32, bfloat16, ...; repeat for more. Default: both.",
+    ),
+    click.option(
+        "--depth", type=click.IntRange(min=2), help="Cut the encoder to N blocks."
+    ),
+    click.option(
+        "--model",
+        "--models",
+        "models",
+        multiple=True,
+        help="Whose vision tower: a name, several with commas, or all (cut to "
+        "2 blocks). Default: qwen2.5-vl-7b.",
+    ),
+    click.option("--full-depth", is_flag=True, help="All blocks of all models."),
+    click.option("--grid", "grids", multiple=True, help="Noise on a patch grid T,H,W."),
+    click.option(
+        "--checkpoint", type=_PATH, help="Default: seeded weights at real size."
+    ),
+    click.option("--fast", is_flag=True, help="4 blocks instead of all."),
+]
+"""Which encoders are captured on which cases."""
+_HOW: list[Callable[..., Any]] = [
+    click.option(
+        "--tp", type=click.IntRange(min=1), default=1, help="Ranks. Default: 1."
+    ),
+    click.option(
+        "--mm-encoder-tp-mode",
+        "tp_mode",
+        type=click.Choice(["weights", "data"]),
+        default="weights",
+        help="What is spread over the ranks: weights (the default), or images.",
+    ),
+    click.option("--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu"),
+    click.option(
+        "--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR, another tree."
+    ),
+    click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads."),
+    click.option(
+        "--out", type=_PATH, default=DEFAULT_OUT, help=f"Default: {DEFAULT_OUT}."
+    ),
+]
+"""Where and in how many processes."""
 
 EPILOG = "Exit codes: 0 the same / done, 1 differences, 2 bad input or could not run."
 
@@ -50,65 +100,17 @@ def run_options(graft: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         ),
     ]
 
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    return lambda command: _added(options, command)
 
 
 def case_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that say what is captured, where and how much of it."""
-    path = click.Path(path_type=Path)
-    options: list[Callable[..., Any]] = [
-        click.option("--case", "cases", multiple=True, help="Case; repeat for more."),
-        click.option(
-            "--dtype",
-            "dtypes",
-            multiple=True,
-            help="float32, bfloat16, ...; repeat for more. Default: both.",
-        ),
-        click.option(
-            "--depth", type=click.IntRange(min=2), help="Cut the encoder to N blocks."
-        ),
-        click.option(
-            "--model",
-            "--models",
-            "models",
-            multiple=True,
-            help="Whose vision tower: a name, several with commas, or all (cut to "
-            "2 blocks). Default: qwen2.5-vl-7b.",
-        ),
-        click.option("--full-depth", is_flag=True, help="All blocks of all models."),
-        click.option(
-            "--tp", type=click.IntRange(min=1), default=1, help="Ranks. Default: 1."
-        ),
-        click.option(
-            "--mm-encoder-tp-mode",
-            "tp_mode",
-            type=click.Choice(["weights", "data"]),
-            default="weights",
-            help="What is spread over the ranks: weights (the default), or images.",
-        ),
-        click.option(
-            "--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu"
-        ),
-        click.option(
-            "--grid", "grids", multiple=True, help="Noise on a patch grid T,H,W."
-        ),
-        click.option(
-            "--checkpoint", type=path, help="Default: seeded weights at real size."
-        ),
-        click.option(
-            "--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR, another tree."
-        ),
-        click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads."),
-        click.option("--fast", is_flag=True, help="4 blocks instead of all."),
-        click.option(
-            "--out", type=path, default=DEFAULT_OUT, help=f"Default: {DEFAULT_OUT}."
-        ),
-    ]
+    return _added([*_WHAT, *_HOW], command)
+
+
+def _added(
+    options: Sequence[Callable[..., Any]], command: Callable[..., Any]
+) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command

@@ -54,28 +54,22 @@ def write_seeded_checkpoint(
 
     Each tensor's values depend on the seed and its name only, so an encoder cut
     in depth has the same first blocks. Does nothing where the same recipe was
-    written already; an interrupted write leaves nothing behind, and a folder that
-    this function wrote and that is damaged is written again. Names begin with
-    ``prefix``, by default the released model's, or vLLM's where layers are quantised.
+    written already; a folder that this function wrote and that is damaged is
+    written again. Names begin with ``prefix``, by default the released model's, or
+    vLLM's where layers are quantised.
     """
-    directory = Path(directory)
     config = _model_config(model, depth)
     vision = _vision_part(config, model)
-    recipe = {"model": model, "depth": vision.depth, "seed": seed}
-    recipe["recipe"] = RECIPE
-    prefix = prefix or _prefix(model, quantized)
+    usual = _prefix(model, quantized)
+    prefix = prefix or usual
+    recipe = {"model": model, "depth": vision.depth, "seed": seed, "recipe": RECIPE}
     if quantized:
         recipe["quantized"] = [INPUT_SCALE, INPUT_OFFSET, INPUT_SCALES]
-    if quantized or prefix != _prefix(model, quantized):
+    if quantized or prefix != usual:
         recipe["prefix"] = prefix
     if _is_written(directory, recipe):
         return
-    ours = (directory / MARKER).is_file()
-    if directory.exists() and any(directory.iterdir()) and not ours:
-        raise MmparityError(
-            f"{directory} holds something else than the seeded checkpoint {recipe}. "
-            "Give an empty folder, or delete it."
-        )
+    _refuse_another(directory, recipe)
 
     def write(partial: Path) -> None:
         _write_files(partial, config, vision, seed, prefix)
@@ -86,6 +80,15 @@ def write_seeded_checkpoint(
         (partial / MARKER).write_text(marker)
 
     make_folder(directory, lambda: _is_written(directory, recipe), write)
+
+
+def _refuse_another(directory: Path, recipe: dict[str, Any]) -> None:
+    ours = (directory / MARKER).is_file()
+    if directory.exists() and any(directory.iterdir()) and not ours:
+        raise MmparityError(
+            f"{directory} holds something else than the seeded checkpoint {recipe}. "
+            "Give an empty folder, or delete it."
+        )
 
 
 def seeded_checkpoint(

@@ -147,13 +147,10 @@ def compared(
     verdict, reason = "pass", "within what chance explains"
     if not rows:
         verdict, reason = "error", "nothing to compare with: give --old"
-    for row in rows:
-        if not row["same"]:
+    for name, _, difference, allowed, same in beside:
+        if not same:
             verdict = "fail"
-            reason = (
-                f"{row['difference']:+.4f} from {row['name']}, "
-                f"allowed {row['allowed']:.4f}"
-            )
+            reason = f"{difference:+.4f} from {name}, allowed {allowed:.4f}"
     both = answers.get("old", {}).keys() & answers.get("new", {}).keys()
     equal = sum(answers["old"][key] == answers["new"][key] for key in both)
     return {

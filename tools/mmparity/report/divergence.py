@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmparity.report import labels, rows
+from mmparity.report import labels, rows, structures
 from mmparity.types.comparison import CaseComparison, ComparisonResult, FirstDivergence
+
+CAUSES = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class DivergenceView:
     """Empty in results of older versions."""
     faults: str
     """What differs by itself; empty where new was not fed old's tensors."""
+    causes: tuple[str, ...]
+    """Structural differences of the case that no patch intends."""
 
 
 def first_divergence(result: ComparisonResult) -> DivergenceView | None:
@@ -67,6 +71,7 @@ def first_divergence(result: ComparisonResult) -> DivergenceView | None:
         later=_later(first),
         where=_where(first),
         faults=_faults(result.cases[number - 1]) if number else "",
+        causes=_causes(result.cases[number - 1]) if number else (),
     )
 
 
@@ -85,6 +90,13 @@ def _faults(case: CaseComparison) -> str:
         for fault in case.faults
     ]
     return labels.clean(", ".join(shown), 400)
+
+
+def _causes(case: CaseComparison) -> tuple[str, ...]:
+    """What the encoders are made of and nobody declared: it may explain the rows."""
+    said = [f"{c.path}: {c.old} → {c.new}" for c in structures.undeclared([case])]
+    more = len(said) - CAUSES
+    return (*said[:CAUSES], *([f"and {more:,} more"] if more > 0 else []))
 
 
 def _where(first: FirstDivergence) -> str:

@@ -146,6 +146,8 @@ def _divergence(d: DivergenceView) -> Iterator[str]:
         yield f"| {d.metric} | {d.value}, allowed {d.allowed} |"
     if d.worst_index:
         yield f"| worst element {d.worst_index} | old {d.old}, new {d.new} |"
+    if d.causes:
+        yield f"| likely cause, declared by no patch | {cell('; '.join(d.causes))} |"
     if d.where:
         yield f"| where | {cell(d.where)} |"
     if d.faults:

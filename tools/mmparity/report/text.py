@@ -157,6 +157,8 @@ def _finding(view: ReportView) -> list[str]:
 
 def _facts(d: DivergenceView) -> Iterator[tuple[str, str]]:
     yield "why", d.reason
+    if d.causes:
+        yield "likely cause, declared by no patch", "; ".join(d.causes)
     if d.metric:
         yield d.metric, f"{d.value}, allowed {d.allowed}"
     if d.worst_index:

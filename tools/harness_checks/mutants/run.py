@@ -186,7 +186,9 @@ def _capture(
         for load, dtype in kinds
         for case, file in data.inputs[load].items()
     )
-    job = Job(name, data.trees[name], captures[0].checkpoint or "", captures)
+    # As the servers: another number may sum in another order.
+    given = name, data.trees[name], captures[0].checkpoint or "", captures
+    job = Job(*given, threads=1)
     log = work / "logs" / f"{name}.log"
     run_worker(job, work / "jobs" / f"{name}.json", log, lambda event: None)
 

@@ -95,7 +95,8 @@ def _forked(
             name = mutant.name if mutant else UNCHANGED
             answer = Path(job.work) / f"{name}-{dtype}-{workload}.json"
             answer.unlink(missing_ok=True)
-            trial = Trial(name, dtype, get_workload(workload), job)
+            rewrites = mutant is not None and mutant.kind == "rewrite"
+            trial = Trial(name, dtype, get_workload(workload), job, rewrites)
             pid = os.fork()
             if pid == 0:
                 _child(mutant, trial, runtime, answer)

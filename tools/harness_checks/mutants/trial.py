@@ -18,7 +18,8 @@ from mmparity.compare.case import compare_traces
 from mmparity.compare.rows import Readers, judge
 from mmparity.compare.tolerances import tolerance_for
 from mmparity.trace.reader import TraceReader
-from mmparity.types.comparison import CaseComparison
+from mmparity.types.comparison import CaseComparison, Expected
+from mmparity.workload.pairs import expected_of
 
 UNCHANGED = "unchanged"
 """One trial of a server, and how its captures are judged."""
@@ -76,6 +77,15 @@ class Trial:
     dtype: str
     workload: Workload
     job: ServerJob
+    rewrites: bool = False
+    """An edit that may change roundings: not held to the same bits."""
+
+    @property
+    def expected(self) -> Expected:
+        """What the pair is held to; ranks are compared with one process."""
+        if self.rewrites or self.workload.ranks > 1:
+            return "floor"
+        return expected_of(self.job.old, self.job.implementation)
 
     def folder(self, case: str, name: str | None = None) -> Path:
         """Where the trace of a case goes; ``name`` for that of another trial."""
@@ -112,7 +122,9 @@ class Trial:
         self, old: TraceReader, new: TraceReader, oracle: TraceReader
     ) -> Outcome:
         if not self.workload.data_parallel:
-            return self._diverged(compare_traces(old, new, oracle))
+            return self._diverged(
+                compare_traces(old, new, oracle, expected=self.expected)
+            )
         here, there, exact = (trace.record(RESULT) for trace in (old, new, oracle))
         pair = Pair(RESULT, here, there, exact)
         stored, quantization = old.record(RESULT).dtype, old.meta.quantization

@@ -42,7 +42,9 @@ def try_several(trial: Trial, runtime: encoders.Runtime) -> Outcome:
     for case in free:
         old = trial.reference(trial.job.old, case, trial.dtype)
         oracle = trial.reference("hf", case, "float64")
-        compared = compare_traces(old, TraceReader(trial.folder(case)), oracle)
+        compared = compare_traces(
+            old, TraceReader(trial.folder(case)), oracle, expected=trial.expected
+        )
         grafted = TraceReader(_fed_folder(trial, case))
         judged = with_grafted(compared, old, grafted, oracle)
         if judged.verdict != "pass":

@@ -77,6 +77,12 @@ def run_options(graft: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         click.option("--new", help="Implementation that is judged."),
         case_options,
         click.option(
+            "--expect",
+            type=click.Choice(["identical", "floor"]),
+            help="Hold every pair to the same bits, or to no more than noise. Default: "
+            "what is known of the pair (docs/reading-a-report.md).",
+        ),
+        click.option(
             "--graft",
             type=click.Choice(["failing", "all", "none"]),
             default=graft,

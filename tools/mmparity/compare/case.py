@@ -18,10 +18,15 @@ from mmparity.compare.descent import first_failing
 from mmparity.compare.evidence.coverage import coverage
 from mmparity.compare.evidence.structure import differences, without_structure
 from mmparity.compare.metrics.metrics import measure
-from mmparity.compare.rows import Readers, compare_pairs
+from mmparity.compare.rows import LOST, Readers, compare_pairs
 from mmparity.compare.token_maps import token_maps
 from mmparity.trace.reader import TraceReader
-from mmparity.types.comparison import CaseComparison, Coverage, StructuralDifference
+from mmparity.types.comparison import (
+    CaseComparison,
+    Coverage,
+    Expected,
+    StructuralDifference,
+)
 from mmparity.types.row import LayerComparison
 from mmparity.types.trace import ASSUMED, UNKNOWN, TraceMeta, Unmatched
 from mmparity.types.verdict import Verdict
@@ -43,16 +48,14 @@ def compare_traces(
     *,
     description: str = "",
     repeat: str = "",
+    expected: Expected = "floor",
 ) -> CaseComparison:
-    """Compares two traces of one case, hook point by hook point.
-
-    Raises MmparityError if they are not of the same computation or cannot be read.
-    """
+    """Compares two traces of one case; MmparityError where that cannot be done."""
     check_comparable(old.meta, new.meta)
     if oracle is not None:
         check_comparable(old.meta, oracle.meta, what="oracle")
     alignment = align(old, new, oracle)
-    layers = compare_pairs(alignment.pairs, Readers(old, new, oracle))
+    layers = compare_pairs(alignment.pairs, Readers(old, new, oracle), expected)
     covered = coverage(old, new, alignment)
     structure = differences(old.meta, new.meta)
     verdict, reason = case_verdict(layers, alignment.unmatched, covered, structure)
@@ -75,6 +78,7 @@ def compare_traces(
         repeat=repeat,
         coverage=covered,
         token_maps=token_maps(layers, old, new),
+        expected=expected,
     )
 
 
@@ -95,6 +99,12 @@ def case_verdict(
     unexplained = [item for item in unmatched if not item.explained]
     if failed:
         text = f"{len(failed)} of {len(layers)} hook points outside tolerance"
+        lost = sum(layer.reason.startswith(LOST) for layer in failed)
+        if lost:
+            text = f"{len(failed)} of {len(layers)} hook points not bit-equal"
+            text += (
+                f", as expected of this pair; {len(failed) - lost} outside tolerance"
+            )
         first = first_failing(failed)
         assert first is not None
         return "fail", f"{text}, first {first.hook_point}"

@@ -20,7 +20,7 @@ from mmparity.compare.floors import Floors, floor_of, margin
 from mmparity.compare.grafted import with_faults
 from mmparity.compare.result import with_cases
 from mmparity.compare.rows import judge_metrics, judged
-from mmparity.compare.tolerances import tolerance_for
+from mmparity.compare.tolerances import held_to, tolerance_for
 from mmparity.errors import MmparityError
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.row import Grafted, LayerComparison, Tolerance
@@ -166,6 +166,7 @@ def _tolerance(
     dtype = layer.old_dtype or layer.new_dtype
     quantization = case.old_meta.quantization if case.old_meta else ""
     tolerance = tolerance_for(layer.hook_point, dtype, case.dtype, quantization)
+    tolerance = held_to(tolerance, case.expected)
     for number, rule in enumerate(rules):
         if not rule.fits(layer, case.dtype):
             continue
@@ -176,7 +177,8 @@ def _tolerance(
             )
         used[number] = used.get(number, 0) + 1
         bounds: dict[str, Any] = dict(rule.bounds)
-        tolerance = replace(tolerance, **bounds, reason=f"OVERRIDDEN: {rule.reason}")
+        reason = f"OVERRIDDEN: {rule.reason}"
+        tolerance = replace(tolerance, **bounds, identical=False, reason=reason)
     return tolerance
 
 

@@ -17,10 +17,12 @@ from typing import Any
 from mmparity.compare.floors import Floors, read_floors
 from mmparity.errors import MmparityError
 from mmparity.trace.hook_points import pattern_of
+from mmparity.types.comparison import Expected
 from mmparity.types.row import Metrics, Tolerance
 
 _Bound = tuple[str, Any, float]
 
+IDENTICAL = "identical expected"
 CONTROL = {"seqlens", "cu_seqlens", "max_seqlen", "window_index"}
 EPSILON = {
     "float64": 2.0**-52,
@@ -122,6 +124,13 @@ def quantized_floors() -> Floors:
     return read_floors(QUANTIZED_FLOORS)
 
 
+def held_to(tolerance: Tolerance, expected: Expected) -> Tolerance:
+    """The tolerance of a row whose pair is expected to be ``expected``."""
+    if tolerance.exact or expected != "identical":
+        return tolerance
+    return replace(tolerance, identical=True, reason=f"{tolerance.reason}, {IDENTICAL}")
+
+
 @dataclass(frozen=True)
 class Exceeded:
     """The first bound that a row's metrics break."""
@@ -141,6 +150,8 @@ def first_exceeded(metrics: Metrics, tolerance: Tolerance) -> Exceeded | None:
         bounds = _pair_bounds(metrics, tolerance)
         if metrics.new_oracle_error is not None:
             bounds += _oracle_bounds(metrics, tolerance)
+        if tolerance.identical:  # last: what is out of tolerance says more
+            bounds.append(("max_abs_diff", metrics.max_abs_diff, 0.0))
     for metric, value, allowed in bounds:
         if not value <= allowed:
             return Exceeded(metric, value, allowed)

@@ -231,6 +231,7 @@ def _compare_case(
             *readers,
             description=case.description,
             repeat=plan.repeat(old, new, case, dtype),
+            expected=plan.expected_of(old, new),
         )
     except MmparityError as error:
         return _could_not(plan, case, dtype, (old, new), str(error))

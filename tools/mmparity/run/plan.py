@@ -7,11 +7,13 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmparity.types.comparison import Expected
 from mmparity.workload.cases import (
     CASES,
     Case,
 )
 from mmparity.workload.models import DEFAULT_MODEL
+from mmparity.workload.pairs import expected_of
 from mmparity.workload.trees import find_trees as find_trees
 
 ORACLE = "hf"
@@ -59,6 +61,8 @@ class Options:
     cache: Path | None = None
     cache_limit: float = CACHE_GIB
     ray: str | None = None
+    expect: Expected | None = None
+    """What every pair is held to; None for what is known of it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,10 @@ class Plan:
     def data_parallel(self) -> bool:
         """Whether ranks take some of the images each, and not some of the weights."""
         return self.tp > 1 and self.options.tp_mode == "data"
+
+    def expected_of(self, old: str, new: str) -> Expected:
+        """What a pair is held to."""
+        return self.options.expect or expected_of(old, new, self.options.device)
 
     def case_name(self, case: Case) -> str:
         """The case's name in results; the default model's need no prefix."""
@@ -138,8 +146,8 @@ class Plan:
         words += ["--dtype", dtype]
         if self.depth is not None:
             words += ["--depth", str(self.depth)]
-        if given.device != "cpu":
-            words += ["--device", given.device]
+        words += ["--expect", given.expect] if given.expect else []
+        words += ["--device", given.device] if given.device != "cpu" else []
         if given.checkpoint is not None:
             words += ["--checkpoint", str(given.checkpoint)]
         for tree in given.trees:

@@ -69,9 +69,7 @@ LENGTHS = (
         "offsets of sequences, for FlashAttention",
         place="encoder",
     ),
-    HookPoint(
-        f"{BLOCK}.max_seqlen", "integer", "[1]", "longest of them", place="host"
-    ),
+    HookPoint(f"{BLOCK}.max_seqlen", "integer", "[1]", "longest of them", place="host"),
     HookPoint(
         f"{BLOCK}.seqlens",
         "integer",

@@ -29,6 +29,9 @@ SCHEMA_VERSION = 2
 
 PrecisionKind = Literal["structural", "dtype path", "rounding only", "equal", "unknown"]
 
+Expected = Literal["identical", "floor"]
+"""What a pair is held to: the same bits, or no more than noise."""
+
 StructureVerdict = Literal["intended", "undeclared", "not judged", "not recorded"]
 
 
@@ -123,6 +126,8 @@ class CaseComparison:
     """The independent ones, in order of execution; only of a case that was grafted."""
     not_grafted: dict[str, str] = field(default_factory=dict)
     """Hook points where new could not be fed old's tensor, with the reason."""
+    expected: Expected = "floor"
+    """What the pair was held to."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,8 @@ class Tolerance:
     """Old's error counts as at least this much: it may be exact by chance."""
     exact: bool = False
     """Integers and control tensors: bit-equality only."""
+    identical: bool = False
+    """The pair is expected to have the same bits: any other value fails."""
     reason: str = ""
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmparity.compare.case import compare_traces
+from mmparity.compare.rejudge import rejudge
 from mmparity.compare.result import build_result
 from mmparity.errors import MmparityError
 from mmparity.types.comparison import CaseComparison
@@ -40,6 +41,45 @@ def test_correct_pair_passes_with_every_hook_point_compared(sides: Sides) -> Non
     assert [layer.hook_point for layer in case.layers] == list(sides.old)
     assert all(layer.metrics is not None for layer in case.layers)
     assert case.id == "image/float32/old:new"
+
+
+def test_pair_that_should_be_identical_fails_where_it_lost_its_bits(
+    sides: Sides,
+) -> None:
+    same = {name: tensor.clone() for name, tensor in sides.old.items()}
+    sides.new.update(same)
+    old, new, reference = sides.readers()
+    case = compare_traces(old, new, reference, expected="identical")
+    assert case.verdict == "pass", case.reason
+    assert case.expected == "identical"
+
+    sides.new["merger"][2, 3] *= 1 + 2.0**-22
+    old, new, reference = sides.readers()
+    assert compare_traces(old, new, reference).verdict == "pass"
+    case = compare_traces(old, new, reference, expected="identical")
+    layer = only_failing(case, "merger")
+    assert layer.reason.startswith("not bit-equal, as this pair is expected to be")
+    assert layer.exceeded == "max_abs_diff"
+    assert "1 of" in case.reason
+    assert "not bit-equal" in case.reason
+
+
+def test_what_is_out_of_tolerance_is_said_first(sides: Sides) -> None:
+    sides.new.update({name: tensor.clone() for name, tensor in sides.old.items()})
+    sides.new["merger"] = sides.new["merger"] * 1.01
+    old, new, reference = sides.readers()
+    case = compare_traces(old, new, reference, expected="identical")
+    assert only_failing(case, "merger").exceeded == "normalized_l2_error"
+    assert "outside tolerance, first merger" in case.reason
+
+
+def test_rejudging_holds_a_pair_to_what_was_expected(sides: Sides) -> None:
+    sides.new.update({name: tensor.clone() for name, tensor in sides.old.items()})
+    sides.new["merger"][2, 3] *= 1 + 2.0**-22
+    old, new, reference = sides.readers()
+    case = compare_traces(old, new, reference, expected="identical")
+    (again,) = rejudge(build_result([case], {})).cases
+    assert (again.verdict, again.layers) == ("fail", case.layers)
 
 
 def test_identical_tensors_are_bit_equal_even_far_from_the_oracle(sides: Sides) -> None:

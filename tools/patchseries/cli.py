@@ -21,6 +21,7 @@ from patchseries.commands.refresh import refresh
 from patchseries.commands.status import status
 from patchseries.commands.unapply import unapply
 from patchseries.commands.upstream import test_upstream
+from patchseries.commands.verify import verify_python
 from patchseries.errors import PatchseriesError, as_refusal
 from patchseries.project import Project
 from patchseries.tree.project_files import settle_files
@@ -66,6 +67,7 @@ for command in (
     check,
     rebase,
     test_upstream,
+    verify_python,
     pr_body,
 ):
     main.add_command(command)

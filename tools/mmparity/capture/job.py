@@ -133,6 +133,8 @@ class Event:
     message: str | None = None
     at: float | None = None
     """When it was said, in seconds of the clock of the worker's machine."""
+    elsewhere: str | None = None
+    """Of what was captured on another machine: what there is not as here."""
 
     def to_line(self) -> str:
         """One line of JSON, without the line's end."""

@@ -11,7 +11,6 @@ import click
 
 from mmparity.commands.options import EPILOG, implementations, options_of, run_options
 from mmparity.commands.report import finish
-from mmparity.errors import MmparityError
 from mmparity.locks import held
 from mmparity.processes import Starter
 from mmparity.run.plan import Options
@@ -46,10 +45,6 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     from mmparity.capture.worker_process import WORKER, warm_workers
 
     options = options_of(given)
-    if options.ray is not None and options.cache is not None:
-        raise MmparityError(
-            "--cache is this machine's own and does not go with --ray; leave one out."
-        )
     with ExitStack() as stack:
         starter: Starter = WORKER
         if options.ray is None:  # their packages are imported while the run is planned
@@ -69,10 +64,11 @@ def _run(
     from mmparity.run.execute import execute, with_pages_timed
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, steps_of
+    from mmparity.run.workers import CrewMaker, LocalCrew
 
     floors = read_floors(floors_file) if floors_file else None
     plans = make_plans(options, implementations())
-    crew = None
+    crew: CrewMaker = LocalCrew
     if options.ray is not None:
         from mmparity.run.ray_workers import connected
 

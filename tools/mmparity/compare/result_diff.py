@@ -54,7 +54,8 @@ def _line(kind: str, path: str, change: Any) -> str:
 
 def _comparable(result: ComparisonResult) -> dict[str, Any]:
     raw = asdict(result)
-    del raw["provenance"]
+    for name in ("provenance", "stages", "reuse"):  # how it was made
+        del raw[name]
     if raw["engine"]:
         del raw["engine"]["provenance"], raw["engine"]["speed"]
         rows = raw["engine"]["rows"]

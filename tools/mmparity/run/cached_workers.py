@@ -7,7 +7,6 @@ One of a tree with changes that are not committed is neither taken nor kept.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -17,31 +16,22 @@ from typing import Any
 
 from blake3 import blake3
 
-from mmparity import provenance
 from mmparity.capture.finished import first_difference, same_fields, unknowable, why_not
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.trace_meta import Origins, sources_of
-from mmparity.capture.worker_process import Worker
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.run.plan import Options
 from mmparity.run.prepare import Subject
+from mmparity.run.settings import settings_of
 from mmparity.run.trace_cache import Cache, CacheFull, digest_of
-from mmparity.run.workers import LocalCrew, RunState, Watcher, job_of
+from mmparity.run.workers import Crew, CrewMaker, RunState, Watcher
 from mmparity.trace.manifest import MANIFEST
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.evidence import Reuse, ReusedTrace
 from mmparity.types.trace import TraceMeta
 from mmparity.workload.implementations import ADDED
-
-ENVIRONMENT = (
-    *("VLLM_", "ASCEND_", "TORCH", "PYTORCH_", "ATEN_", "PYTHONPATH", "CUDA_"),
-    *("CUBLAS_", "CUDNN_", "NVIDIA_", "OMP_", "MKL_", "KMP_", "DNNL_", "ONEDNN_"),
-)
-"""Starts of the names of variables that may change what an encoder computes."""
-NO_MATTER = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
-"""scikit-learn sets them where it is imported, which is not in every run."""
 
 
 class TraceCache:
@@ -56,12 +46,19 @@ class TraceCache:
         self.full = False
         self._configs: dict[str, str] = {}
 
-    def crew(
-        self, batch: Sequence[Subject], number: int, starter: Starter
-    ) -> CachedCrew:
-        """The workers of a batch."""
-        self.store.reserve = sum(item.trace_bytes for item in batch)
-        return CachedCrew(batch, number, starter, self)
+    def around(self, make: CrewMaker) -> CrewMaker:
+        """Makes crews that take what is there, capture what is left, and keep that."""
+
+        def crew(
+            batch: Sequence[Subject],
+            number: int,
+            starter: Starter,
+            adapt: Callable[[Job], Job] = lambda job: job,
+        ) -> CachedCrew:
+            self.store.reserve = sum(item.trace_bytes for item in batch)
+            return CachedCrew(self, lambda left: make(batch, number, starter, left))
+
+        return crew
 
     def reuse(self) -> Reuse:
         """What the result says of it."""
@@ -126,7 +123,7 @@ class TraceCache:
         path = item.checkpoint_in(job)
         if path not in self._configs:
             self._configs[path] = _configuration(Path(path))
-        settings = {"configuration": self._configs[path], **_settings(job)}
+        settings = {"configuration": self._configs[path], **settings_of(job)}
         return {**same_fields(meta), **settings}
 
 
@@ -160,57 +157,64 @@ class Look:
         for reason, count in self.reasons.items():
             watcher.event(name, Event("noted", message=f"{count} to capture: {reason}"))
 
+    def leave(
+        self, items: Sequence[CaptureJob], elsewhere: str, watcher: Watcher
+    ) -> None:
+        """Keeps nothing of captures of another machine: here they may differ."""
+        self.kept += items
+        note = f"not kept, its node has other {elsewhere}"
+        watcher.event(self.job.implementation, Event("noted", message=note))
 
-class CachedCrew(LocalCrew):
-    """Workers that capture what the cache does not have; none where it has all."""
+
+class CachedCrew:
+    """Any crew, which captures what the cache does not have.
+
+    ``make`` gives it, told how to leave out of a job what was taken.
+    """
 
     def __init__(
-        self,
-        batch: Sequence[Subject],
-        number: int,
-        starter: Starter,
-        cache: TraceCache,
+        self, cache: TraceCache, make: Callable[[Callable[[Job], Job]], Crew]
     ) -> None:
-        super().__init__(batch, number, starter, self._without_taken)
-        self.cache = cache
-        self.looks: dict[str, Look] = {}
+        self.cache, self.crew = cache, make(self._left)
+        self.looks: list[Look] = []
+        self.running: tuple[RunState, Watcher] | None = None
 
-    def start_ahead(self, implementation: str) -> Worker | None:
-        """Starts nothing for nothing."""
-        look = self._look(implementation)
-        return super().start_ahead(implementation) if look.left else None
+    def __enter__(self) -> CachedCrew:
+        self.crew.__enter__()
+        return self
 
-    def capture(
-        self, implementation: str, later: str | None, state: RunState, watcher: Watcher
+    def __exit__(self, *error: object) -> None:
+        self.crew.__exit__(*error)
+
+    def capture_all(
+        self, names: Sequence[str], state: RunState, watcher: Watcher
     ) -> None:
-        """Takes what is there, captures the rest and keeps that."""
-        look = self._look(implementation)
-        look.say(watcher)
-        if not look.left:
-            state.captured.add(implementation)
-            return
-
-        def keep(items: Sequence[CaptureJob]) -> None:
-            try:
-                self.cache.keep(look, items)
-            except (CacheFull, OSError, MmparityError) as error:
-                self.cache.full = True
-                watcher.failed(f"the cache takes no more traces: {error}")
-
+        """Takes what is there, has the rest captured and keeps that."""
+        self.running = state, watcher
         try:
-            told = _Keeper(look, keep, watcher)
-            super().capture(implementation, later, state, told)
+            self.crew.capture_all(names, state, _Keeper(self, watcher))
         finally:
-            keep(look.left)
+            for look in self.looks:
+                self.keep(look, look.left)
 
-    def _look(self, implementation: str) -> Look:
-        if implementation not in self.looks:
-            job = job_of(self.batch, self.number, implementation)[0]
-            self.looks[implementation] = self.cache.look(job)
-        return self.looks[implementation]
+    def keep(self, look: Look, items: Sequence[CaptureJob]) -> None:
+        """Keeps captures of a look, while there is room."""
+        assert self.running is not None
+        try:
+            self.cache.keep(look, items)
+        except (CacheFull, OSError, MmparityError) as error:
+            self.cache.full = True
+            self.running[1].failed(f"the cache takes no more traces: {error}")
 
-    def _without_taken(self, job: Job) -> Job:
-        return replace(job, captures=tuple(self._look(job.implementation).left))
+    def _left(self, job: Job) -> Job:
+        """The job without what was taken of it, once: when its crew asks."""
+        assert self.running is not None
+        state, watcher = self.running
+        look = self.cache.look(job)
+        self.looks.append(look)
+        state.clock.lap("cache")
+        look.say(watcher)
+        return replace(job, captures=tuple(look.left))
 
 
 @dataclass(frozen=True)
@@ -220,15 +224,22 @@ class _Keeper:
     That of several ranks is made after the last one.
     """
 
-    look: Look
-    keep: Callable[[Sequence[CaptureJob]], None]
+    crew: CachedCrew
     watcher: Watcher
 
     def event(self, implementation: str, event: Event) -> None:
         self.watcher.event(implementation, event)
-        if event.event == "captured" and self.look.job.tp == 1:
-            said = event.case, event.dtype
-            self.keep([i for i in self.look.left if (i.case, i.dtype) == said])
+        if event.event != "captured":
+            return
+        for look in self.crew.looks:
+            if look.job.implementation == implementation:
+                said = event.case, event.dtype
+                items = [i for i in look.left if (i.case, i.dtype) == said]
+                if event.elsewhere:
+                    self.crew.cache.captured += len(items)
+                    look.leave(items, event.elsewhere, self.watcher)
+                elif look.job.tp == 1:
+                    self.crew.keep(look, items)
 
     def compared(self, case: CaseComparison, seconds: float) -> None:
         self.watcher.compared(case, seconds)
@@ -250,32 +261,6 @@ def _unfit(job: Job, item: CaptureJob, meta: TraceMeta) -> str | None:
     if job.device == "npu":
         return "NPUs and their CANN have no digest"
     return unknowable(meta)
-
-
-def _settings(job: Job) -> dict[str, Any]:
-    """What else may change the bits of a forward."""
-    machine = provenance.machine()
-    names = set(os.environ).difference(NO_MATTER)
-    here = sorted(name for name in names if name.startswith(ENVIRONMENT))
-    return {
-        "data_parallel": job.data_parallel,
-        "threads": job.threads,
-        "machine": [machine[key] for key in ("architecture", "processor", "cpus")],
-        "devices": _devices() if job.device == "cuda" else [],
-        # A variable may be a secret.
-        "environment": {
-            name: blake3(os.environ[name].encode()).hexdigest(8) for name in here
-        },
-    }
-
-
-def _devices() -> list[str]:
-    """The driver's version and the names of the GPUs."""
-    from mmparity.encoders.devices import cuda_devices
-
-    driver = Path("/proc/driver/nvidia/version")
-    version = driver.read_text() if driver.is_file() else "unknown"
-    return [version, *cuda_devices()]
 
 
 def _configuration(checkpoint: Path) -> str:

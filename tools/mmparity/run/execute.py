@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,15 @@ from mmparity.report import PAGES, render
 from mmparity.run.graft_run import Target, regraft
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
 from mmparity.run.prepare import Subject, batches, input_file, prepare
-from mmparity.run.workers import Crew, LocalCrew, RunState, Watcher, job_of, pairs_of
+from mmparity.run.workers import (
+    Crew,
+    CrewMaker,
+    LocalCrew,
+    RunState,
+    Watcher,
+    job_of,
+    pairs_of,
+)
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload.cases import Case
 from mmparity.workload.inputs import pictures
@@ -48,19 +56,19 @@ def execute(
     watcher: Watcher,
     starter: Starter = WORKER,
     *,
-    crew: Callable[[Sequence[Subject], int, Starter], Crew] | None = None,
+    crew: CrewMaker = LocalCrew,
 ) -> ComparisonResult:
     """Runs the plans and writes ``comparison.json``, also when it is interrupted.
 
-    ``crew`` makes the workers of a batch, where they are not processes of this machine.
+    ``crew`` makes the workers of a batch.
     """
     started = time.monotonic()
     out = plans[0].options.out
     remove_result(out)
     if not plans[0].options.keep_traces:  # of a killed run, where the disk may be full
         shutil.rmtree(out / "traces", ignore_errors=True)
-    cache = _open_cache(plans[0].options) if crew is None else None
-    crew = cache.crew if cache else crew or LocalCrew
+    cache = _open_cache(plans[0].options)
+    crew = cache.around(crew) if cache else crew
     state = RunState()
     subjects = prepare(plans)
     _load_comparison(plans)

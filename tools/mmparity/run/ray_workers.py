@@ -11,19 +11,18 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmparity.capture.job import CaptureJob, Event, Job
-from mmparity.capture.worker_process import WORKER, run_worker
+from mmparity.capture.job import Job
 from mmparity.errors import MmparityError
 from mmparity.processes import TOOLS, Command, Starter
 from mmparity.run.prepare import Subject
+from mmparity.run.ray_part import Outcome, Part, run_part
+from mmparity.run.settings import other_than_here
 from mmparity.run.workers import RunState, Watcher, job_of
 from mmparity.workload.implementations import ENCODERS
 
@@ -37,80 +36,9 @@ CARRIED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", ENCODERS)
 """Ray sets the first to a task's CPUs; here it is what it is in this process."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """What one task does; everything in it travels to the node."""
-
-    job: Job
-    inputs: dict[str, bytes]
-    """Path here -> content."""
-    token: str
-    """A file in the run's folder; a node that reads ``secret`` there shares it."""
-    secret: str
-    environment: dict[str, str | None]
-    command: Command | None
-    """None: the worker, with the node's own Python."""
-
-
-@dataclass
-class Outcome:
-    """What one task hands back."""
-
-    events: list[Event] = field(default_factory=list)
-    seconds: float = 0.0
-    log: str = ""
-    error: str | None = None
-    files: dict[str, bytes] = field(default_factory=dict)
-    """Path here -> content; empty where the folder is shared."""
-
-
-def run_part(part: Part) -> Outcome:
-    """Runs on a node: the part's job, in a worker process."""
-    for name, value in part.environment.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
-    outcome, started = Outcome(), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mmparity-ray-") as name:
-        folder = Path(name)
-        shared = _reads(Path(part.token)) == part.secret
-        job = part.job if shared else _moved(part, folder)
-        log = folder / "worker.log"
-        try:
-            command = part.command or WORKER
-            run_worker(job, folder / "job.json", log, outcome.events.append, command)
-        except MmparityError as error:
-            outcome.error = str(error).replace(str(log), "its log")
-        outcome.log = _reads(log)
-        if not shared:
-            for here, there in zip(part.job.captures, job.captures, strict=True):
-                for file in Path(there.out).glob("*"):
-                    outcome.files[str(Path(here.out) / file.name)] = file.read_bytes()
-    outcome.seconds = time.monotonic() - started
-    return outcome
-
-
 def _same_folder(token: Path, secret: str) -> None:
     """Leaves what a node finds only if it sees this very folder."""
     token.write_text(secret)
-
-
-def _reads(file: Path) -> str:
-    try:
-        return file.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _moved(part: Part, folder: Path) -> Job:
-    """The job with its inputs and its traces in ``folder``."""
-    captures: list[CaptureJob] = []
-    for number, item in enumerate(part.job.captures):
-        inputs = folder / f"{number}.safetensors"
-        inputs.write_bytes(part.inputs[item.inputs])
-        out = folder / f"trace{number}"
-        captures.append(replace(item, inputs=str(inputs), out=str(out)))
-    return replace(part.job, captures=tuple(captures), rank_logs=str(folder / "ranks"))
 
 
 class Cluster:
@@ -121,10 +49,14 @@ class Cluster:
         self.command = command
 
     def workers(
-        self, batch: Sequence[Subject], number: int, starter: Starter
+        self,
+        batch: Sequence[Subject],
+        number: int,
+        starter: Starter,
+        adapt: Callable[[Job], Job] = lambda job: job,
     ) -> RayWorkers:
-        """The workers of a batch; ``starter`` is for local ones."""
-        return RayWorkers(self, batch, number)
+        """The crew of a batch, as CrewMaker says."""
+        return RayWorkers(self, batch, number, adapt)
 
 
 @contextmanager
@@ -139,23 +71,19 @@ def connected(address: str, command: Command | None = None) -> Iterator[Cluster]
         raise MmparityError(
             f"--ray {address}: Ray is not installed ({error}). Install it: `{INSTALL}`."
         ) from error
-    _start(ray, address)
+    with _python_path() as path:
+        _start(ray, address, path)
     try:
         yield Cluster(ray, command)
     finally:
         ray.shutdown()
 
 
-def _start(ray: Any, address: str) -> None:
+def _start(ray: Any, address: str, path: str) -> None:
     """Connects; a Ray of a busy machine may need longer to start than it waits."""
     options: dict[str, Any] = {"address": address}
     if address == LOCAL:
         options |= {"object_store_memory": STORE_BYTES, "include_dashboard": False}
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    path = os.pathsep.join(
-        filter(None, dict.fromkeys([str(TOOLS), *given, str(EXTRA)]))
-    )
-    os.environ["PYTHONPATH"] = path  # a Ray that is started here finds itself
     for left in reversed(range(LOCAL_ATTEMPTS if address == LOCAL else 1)):
         try:
             ray.init(
@@ -177,11 +105,35 @@ def _start(ray: Any, address: str) -> None:
             ) from error
 
 
+@contextmanager
+def _python_path() -> Iterator[str]:
+    """What tasks find packages by; a Ray that is started here finds itself by it."""
+    before = os.environ.get("PYTHONPATH")
+    given = (before or "").split(os.pathsep)
+    path = os.pathsep.join(
+        filter(None, dict.fromkeys([str(TOOLS), *given, str(EXTRA)]))
+    )
+    os.environ["PYTHONPATH"] = path
+    try:
+        yield path
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
 class RayWorkers:
     """The tasks of a batch. A task that fails breaks its own case and no other."""
 
-    def __init__(self, cluster: Cluster, batch: Sequence[Subject], number: int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        batch: Sequence[Subject],
+        number: int,
+        adapt: Callable[[Job], Job],
+    ) -> None:
         self.cluster, self.batch, self.number = cluster, batch, number
+        self.adapt = adapt
         out = batch[0].plan.options.out
         self.secret = secrets.token_hex()
         self.token = (out / f".ray-{self.secret[:16]}").resolve()
@@ -203,19 +155,19 @@ class RayWorkers:
     ) -> None:
         """Captures what of ``names`` was not captured before, all at the same time."""
         ray = self.cluster.ray
-        waiting: dict[Any, tuple[str, str]] = {}
+        waiting: dict[Any, tuple[str, Job]] = {}
         for name in dict.fromkeys(names):
             if name not in state.captured:
-                job = job_of(self.batch, self.number, name)[0]
+                job = self.adapt(job_of(self.batch, self.number, name)[0])
                 for case, part in _parts(job):
-                    waiting[self._submit(part)] = name, case
+                    waiting[self._submit(part)] = case, part
                 state.captured.add(name)
         try:
             while waiting:
                 (done,), _ = ray.wait(list(waiting), num_returns=1)
-                name, case = waiting.pop(done)
+                case, part = waiting.pop(done)
                 state.clock.lap("capture")
-                self._finish(name, case, self._outcome(done), state, watcher)
+                self._finish(case, part, self._outcome(done), state, watcher)
         finally:
             for left in waiting:
                 ray.cancel(left, force=True)
@@ -243,8 +195,9 @@ class RayWorkers:
             return Outcome(error=f"its Ray task ended: {type(error).__name__}: {text}")
 
     def _finish(
-        self, name: str, case: str, outcome: Outcome, state: RunState, watcher: Watcher
+        self, case: str, job: Job, outcome: Outcome, state: RunState, watcher: Watcher
     ) -> None:
+        name = job.implementation
         log = self.logs / f"{name}-{case.replace('/', '-')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(outcome.log or (outcome.error or ""))
@@ -252,6 +205,9 @@ class RayWorkers:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
             Path(file).write_bytes(content)
         for event in outcome.events:
+            if event.event == "captured":
+                there = other_than_here(outcome.settings, job)
+                event = replace(event, elsewhere=there)
             state.heard(name, event)
             watcher.event(name, event)
         spent = state.seconds.get(name, 0.0) + outcome.seconds

@@ -7,11 +7,12 @@ captured anew and their pairs compared, and all else stays as it was judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 
+from mmparity.capture.job import Job
 from mmparity.compare.result import build_result, write_result
 from mmparity.processes import Starter
 from mmparity.run.execute import execute
@@ -67,8 +68,13 @@ class Watch:
         """Captures what is stale and judges its pairs; the rest is as it was."""
         stale = [replace(plan, pairs=self._stale_pairs(plan)) for plan in self.plans]
 
-        def crew(batch: Sequence[Subject], number: int, starter: Starter) -> Stale:
-            return Stale(batch, number, starter, self.fresh)
+        def crew(
+            batch: Sequence[Subject],
+            number: int,
+            starter: Starter,
+            adapt: Callable[[Job], Job] = lambda job: job,
+        ) -> Stale:
+            return Stale(batch, number, starter, adapt, self.fresh)
 
         plans = [plan for plan in stale if plan.pairs]
         for name in {name for plan in plans for name in plan.trees} - self.fresh:
@@ -109,9 +115,10 @@ class Stale(LocalCrew):
         batch: Sequence[Subject],
         number: int,
         starter: Starter,
+        adapt: Callable[[Job], Job],
         fresh: set[str],
     ) -> None:
-        super().__init__(batch, number, starter)
+        super().__init__(batch, number, starter, adapt)
         self.fresh = fresh
 
     def capture_all(

@@ -81,6 +81,23 @@ class Crew(Protocol):
         """
 
 
+class CrewMaker(Protocol):
+    """Makes the crew of a batch."""
+
+    def __call__(
+        self,
+        batch: Sequence[Subject],
+        number: int,
+        starter: Starter,
+        adapt: Callable[[Job], Job] = ...,
+    ) -> Crew:
+        """``starter`` is for workers of this machine.
+
+        ``adapt`` changes each job as its turn comes, once; one without captures needs
+        no worker.
+        """
+
+
 class LocalCrew:
     """The workers of a batch, one capturing at a time; the next imports meanwhile."""
 
@@ -93,7 +110,7 @@ class LocalCrew:
     ) -> None:
         self.batch, self.number, self.starter = batch, number, starter
         self.adapt = adapt
-        self.started: dict[str, Worker] = {}
+        self.started: dict[str, Worker | None] = {}
         self.stack = ExitStack()
 
     def __enter__(self) -> LocalCrew:
@@ -102,18 +119,19 @@ class LocalCrew:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
-    def start(self, implementation: str) -> Worker:
-        """The implementation's worker, which may have been started already."""
+    def start(self, implementation: str) -> Worker | None:
+        """The implementation's worker, which may have been started already.
+
+        None where nothing of it is to be captured.
+        """
         if implementation not in self.started:
             job, job_file, log = job_of(self.batch, self.number, implementation)
             job = self.adapt(job)
-            worker = Worker(job, job_file, log, self.starter, WAITING)
-            self.started[implementation] = self.stack.enter_context(worker)
+            self.started[implementation] = None
+            if job.captures:
+                worker = Worker(job, job_file, log, self.starter, WAITING)
+                self.started[implementation] = self.stack.enter_context(worker)
         return self.started[implementation]
-
-    def start_ahead(self, implementation: str) -> Worker | None:
-        """Starts the worker whose turn is next, which imports meanwhile."""
-        return self.start(implementation)
 
     def capture_all(
         self, names: Sequence[str], state: RunState, watcher: Watcher
@@ -146,9 +164,13 @@ class LocalCrew:
             state.heard(implementation, event)
             watcher.event(implementation, event)
 
-        with self.start(implementation) as worker:
+        worker = self.start(implementation)
+        if worker is None:
+            state.captured.add(implementation)
+            return
+        with worker:
             if later:
-                self.start_ahead(later)
+                self.start(later)
             worker.finish(on_event)
         state.clock.waited(implementation, "capture")
         spent = time.monotonic() - started

@@ -34,6 +34,7 @@ from mmparity.types.comparison import (
 from mmparity.types.engine import EngineResult, EngineRow, EngineSummary
 from mmparity.types.evidence import PatchText, Reuse
 from mmparity.types.row import LayerComparison
+from mmparity.types.stages import Stages
 from mmparity.types.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -245,6 +246,8 @@ def test_difference_of_structure_and_engine_is_named(
     assert "['engine']" in text
     slower = replace(engine, provenance={"seconds": 3})
     assert difference(later, replace(later, engine=slower)) == {}
+    cached = replace(later, stages=Stages({"cache": 1.0}), reuse=Reuse(captured=3))
+    assert difference(later, cached) == {}
 
 
 def test_a_case_of_one_side_is_named(failing: ComparisonResult) -> None:

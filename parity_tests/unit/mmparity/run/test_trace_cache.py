@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
 import shutil
@@ -12,15 +13,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from mmparity import cli
 from mmparity.capture import trace_meta
 from mmparity.capture.job import Event, Job
 from mmparity.compare.rejudge import rejudge
@@ -28,11 +27,13 @@ from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
 from mmparity.processes import Command
 from mmparity.report import render, terminal_summary
+from mmparity.run import ray_workers
 from mmparity.run.cached_workers import TraceCache
 from mmparity.run.execute import execute
 from mmparity.run.plan import Options
 from mmparity.run.planning import make_plan
 from mmparity.run.trace_cache import Cache, CacheFull, digest_of
+from mmparity.run.workers import CrewMaker, LocalCrew
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import implementations
@@ -76,6 +77,7 @@ class Project:
         self.root, self.checkpoint = root, checkpoint
         self.cache = root / "cache"
         self.watcher = Recorder()
+        self.crew: CrewMaker = LocalCrew
         for name in ("old-tree", "new-tree"):
             tree = root / name
             tree.mkdir()
@@ -102,7 +104,7 @@ class Project:
         )
         self.watcher = watcher or Recorder()
         plan = make_plan(options, IMPLEMENTATIONS)
-        return execute((plan,), self.watcher, COMMAND)
+        return execute((plan,), self.watcher, COMMAND, crew=self.crew)
 
     @property
     def entries(self) -> list[Path]:
@@ -486,11 +488,48 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         Cache(tmp_path / "thesis.txt", 1)
 
 
-def test_a_cluster_has_no_cache(tmp_path: Path) -> None:
-    words = ["run", "--ray", "local", "--cache", str(tmp_path / "cache")]
-    result = CliRunner().invoke(cli.main, words)
-    assert result.exit_code == 2
-    assert "--cache is this machine's own and does not go with --ray" in result.stderr
+@pytest.fixture
+def on_ray(project: Project) -> Iterator[Project]:
+    """The project, captured by a real Ray of this machine."""
+    if not (ray_workers.EXTRA.is_dir() or importlib.util.find_spec("ray")):
+        pytest.skip(f"Ray is not installed: {ray_workers.INSTALL}")
+    with ray_workers.connected("local", COMMAND) as cluster:
+        project.crew = cluster.workers
+        yield project
+
+
+def test_a_cluster_keeps_what_it_captures_and_takes_what_a_machine_kept(
+    on_ray: Project,
+) -> None:
+    first = on_ray.run()
+    assert first.verdict == "pass"
+    assert on_ray.watcher.failures == []
+    assert on_ray.watcher.count("captured") == ALL
+    assert len(on_ray.entries) == 6
+
+    on_ray.edit()
+    on_ray.commit()
+    second = on_ray.run()
+    assert on_ray.watcher.count("captured") == Counter({"new": 2})
+    assert on_ray.watcher.count("reused") == Counter({"hf": 2, "good": 2})
+    assert second.verdict == "pass"
+
+    on_ray.crew = LocalCrew
+    on_ray.run()
+    assert on_ray.watcher.count("reused") == ALL
+
+
+def test_what_a_node_unlike_this_machine_captures_is_compared_and_not_kept(
+    on_ray: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_DYNAMIC", "here alone")
+    result = on_ray.run()
+    assert result.verdict == "pass"
+    assert result.reuse is not None
+    assert result.reuse.captured == 6
+    assert on_ray.entries == []
+    notes = [event.message for _, event in on_ray.watcher.events]
+    assert "not kept, its node has other environment: OMP_DYNAMIC" in notes
 
 
 def test_an_entry_is_a_trace_like_any_other(project: Project) -> None:

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may change the bits of a forward beyond what a trace says of itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from mmparity import provenance
+from mmparity.capture.finished import first_difference
+from mmparity.capture.job import Job
+
+ENVIRONMENT = (
+    *("VLLM_", "ASCEND_", "TORCH", "PYTORCH_", "ATEN_", "PYTHONPATH", "CUDA_"),
+    *("CUBLAS_", "CUDNN_", "NVIDIA_", "OMP_", "MKL_", "KMP_", "DNNL_", "ONEDNN_"),
+)
+"""Starts of the names of variables that may change what an encoder computes."""
+NO_MATTER = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+"""scikit-learn sets them where it is imported, which is not in every run."""
+OF_RAY = ("PYTHONPATH", "CUDA_VISIBLE_DEVICES")
+"""Ray sets them for each task; versions and GPUs are compared themselves."""
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """What of this machine and process may change the bits of a job's forwards."""
+    machine = provenance.machine()
+    names = set(os.environ).difference(NO_MATTER)
+    here = sorted(name for name in names if name.startswith(ENVIRONMENT))
+    return {
+        "data_parallel": job.data_parallel,
+        "threads": job.threads,
+        "machine": [machine[key] for key in ("architecture", "processor", "cpus")],
+        "devices": _devices() if job.device == "cuda" else [],
+        # A variable may be a secret.
+        "environment": {
+            name: blake3(os.environ[name].encode()).hexdigest(8) for name in here
+        },
+    }
+
+
+def _devices() -> list[str]:
+    """The driver's version and the kinds of GPUs; which of a kind runs is no matter."""
+    from mmparity.encoders.devices import cuda_devices
+
+    driver = Path("/proc/driver/nvidia/version")
+    version = driver.read_text() if driver.is_file() else "unknown"
+    return [version, *dict.fromkeys(cuda_devices())]
+
+
+def other_than_here(there: dict[str, Any], job: Job) -> str | None:
+    """What of the settings of another machine is not as here; None where all is."""
+    here, there = (
+        {**found, "environment": _without_rays(found["environment"])}
+        for found in (settings_of(job), there)
+    )
+    return first_difference(there, here)
+
+
+def _without_rays(environment: dict[str, str]) -> dict[str, str]:
+    return {name: v for name, v in environment.items() if name not in OF_RAY}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity import provenance
-from mmparity.capture.job import Event, Job
+from mmparity.capture.job import Job
 from mmparity.capture.worker_process import WORKER
 from mmparity.compare.result import (
     build_result,
@@ -28,7 +28,7 @@ from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.project import ROOT
 from mmparity.report import PAGES, render
-from mmparity.run.graft_run import Target, regraft
+from mmparity.run.graft_run import Target, graft_again
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
 from mmparity.run.prepare import Subject, batches, input_file, prepare
 from mmparity.run.workers import (
@@ -86,14 +86,21 @@ def execute(
             shutil.rmtree(out / "traces", ignore_errors=True)
     result = build_result(state.cases, _provenance(plans, state, started))
     result = replace(result, reuse=cache.reuse() if cache else None)
-    try:
-        result = with_engine_beside(result, out)
-    except MmparityError as error:
-        watcher.failed(str(error))
+    result = _with_engine(result, out, watcher)
     state.clock.lap("report")
     result = replace(result, stages=state.clock.stages())
     write_result(result, out)
     return result
+
+
+def _with_engine(
+    result: ComparisonResult, out: Path, watcher: Watcher
+) -> ComparisonResult:
+    try:
+        return with_engine_beside(result, out)
+    except MmparityError as error:
+        watcher.failed(str(error))
+        return result
 
 
 def with_pages_timed(result: ComparisonResult, out: Path) -> ComparisonResult:
@@ -160,7 +167,7 @@ def _run_batch(
             for target in _compare_pair(item.plan, state, old, new, watcher)
         ]
         job = job_of(batch, number, new)[0] if compared else None
-        _graft(compared, job, state, watcher, starter)
+        graft_again(compared, job, state, watcher, starter)
         still = needed_after(pairs, index)
         kept = still | {ORACLE} if still else still
         _drop_traces(batch[0].plan.options, state.captured - kept)
@@ -170,35 +177,6 @@ def _drop_traces(options: Options, names: set[str]) -> None:
     if not options.keep_traces:
         for name in names:
             shutil.rmtree(options.out / "traces" / name, ignore_errors=True)
-
-
-def _graft(
-    compared: Sequence[Target],
-    job: Job | None,
-    state: RunState,
-    watcher: Watcher,
-    starter: Starter,
-) -> None:
-    """Runs new again where --graft says so, and puts the grafted rows in the cases."""
-    targets = [target for target in compared if target.wanted]
-    if not targets or job is None:
-        return
-
-    def on_event(event: Event) -> None:
-        if event.event in ("loading", "capturing"):  # the others count as steps
-            watcher.event(f"{job.implementation}, fed with old's tensors:", event)
-
-    try:
-        grafted = regraft(targets, job, on_event, starter)
-    except MmparityError as error:
-        message = f"no grafted rows of {job.implementation}: {error}"
-        state.errors.append(message)
-        watcher.failed(message)
-        return
-    finally:
-        state.clock.lap("graft")
-    by_id = {case.id: case for case in grafted}
-    state.cases = [by_id.get(case.id, case) for case in state.cases]
 
 
 def _compare_pair(

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import run_worker
+from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Plan
+from mmparity.run.workers import RunState, Watcher
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.cases import Case
 
@@ -63,7 +65,36 @@ class Target:
         return with_grafted(self.judged, *traces)
 
 
-def regraft(
+def graft_again(
+    compared: Sequence[Target],
+    job: Job | None,
+    state: RunState,
+    watcher: Watcher,
+    starter: Starter,
+) -> None:
+    """Runs new again where --graft says so, and puts the grafted rows in the cases."""
+    targets = [target for target in compared if target.wanted]
+    if not targets or job is None:
+        return
+
+    def on_event(event: Event) -> None:
+        if event.event in ("loading", "capturing"):  # the others count as steps
+            watcher.event(f"{job.implementation}, fed with old's tensors:", event)
+
+    try:
+        grafted = _regraft(targets, job, on_event, starter)
+    except MmparityError as error:
+        message = f"no grafted rows of {job.implementation}: {error}"
+        state.errors.append(message)
+        watcher.failed(message)
+        return
+    finally:
+        state.clock.lap("graft")
+    by_id = {case.id: case for case in grafted}
+    state.cases = [by_id.get(case.id, case) for case in state.cases]
+
+
+def _regraft(
     targets: Sequence[Target],
     job: Job,
     on_event: Callable[[Event], None],

@@ -7,10 +7,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TextIO
 
 from mmparity.tied import GRACE_SECONDS, tied
 
@@ -109,6 +109,20 @@ def started(
             env=environment,
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[TextIO]:
+    """This process's real standard output; what others print goes to standard error.
+
+    A line is there for the reader as soon as it is written.
+    """
+    stream = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        yield stream
+    finally:
+        stream.close()
 
 
 def end_group(process: Process) -> None:

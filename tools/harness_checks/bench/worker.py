@@ -8,7 +8,6 @@ carries answers only.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from harness_checks.bench import measure
 from harness_checks.bench.clock import Clock
 from mmparity import encoders
 from mmparity.capture.worker import DTYPES
+from mmparity.processes import answering
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get
 
@@ -118,13 +118,12 @@ class _Held:
 
 def main() -> None:
     """Serves the settings file that is the only argument."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    worker = Worker(json.loads(Path(sys.argv[1]).read_text()))
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = getattr(worker, request.pop("ask"))(**request)
-        print(json.dumps(answer), file=answers, flush=True)
+    with answering() as answers:
+        worker = Worker(json.loads(Path(sys.argv[1]).read_text()))
+        for line in sys.stdin:
+            request = json.loads(line)
+            answer = getattr(worker, request.pop("ask"))(**request)
+            answers.write(json.dumps(answer) + "\n")
 
 
 if __name__ == "__main__":

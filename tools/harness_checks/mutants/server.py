@@ -38,6 +38,7 @@ from harness_checks.mutants.workload import get as get_workload
 from mmparity import encoders
 from mmparity.capture.job import GO
 from mmparity.files import write_text
+from mmparity.processes import answering
 from mmparity.workload.implementations import get
 
 LIMIT_SECONDS = 120
@@ -49,11 +50,15 @@ Todo = tuple["Mutant | None", str, str]
 
 def main(job_file: Path) -> int:
     """Answers each mutant of the job on standard output."""
-    stream = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
     raw = json.loads(job_file.read_text())
     lists = {name: tuple(raw[name]) for name in ("mutants", "peers")}
-    job = ServerJob(**{**raw, **lists})
+    with answering() as stream:
+        for outcome in _outcomes(ServerJob(**{**raw, **lists})):
+            stream.write(json.dumps(asdict(outcome)) + "\n")
+    return 0
+
+
+def _outcomes(job: ServerJob) -> Iterator[Outcome]:
     # A fork has no other thread than the one that forked.
     torch.set_num_threads(1)
     runtime = encoders.start(get(job.implementation), job.trees, "cpu")
@@ -66,7 +71,7 @@ def main(job_file: Path) -> int:
     for edit in (edit for mutant in mutants for edit in mutant.edits):
         import_module(edit.module)
     if sys.stdin.readline() != GO:  # the references are being captured meanwhile
-        return 0
+        return
     runs = [(mutant, mutant.dtype, mutant.workload) for mutant in mutants]
     alone = [run for run in runs if get_workload(run[2]).ranks == 1]
     spread = [run for run in runs if get_workload(run[2]).ranks > 1]
@@ -75,9 +80,7 @@ def main(job_file: Path) -> int:
             runtime.close()
         before = {(None, dtype, workload): None for _, dtype, workload in todo}
         for part, count in ((list(before), 1), (todo, processes)):
-            for outcome in _forked(part, job, runtime, count):
-                stream.write(json.dumps(asdict(outcome)) + "\n")
-    return 0
+            yield from _forked(part, job, runtime, count)
 
 
 def _forked(

@@ -14,9 +14,10 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,7 +42,7 @@ from mmparity.encoders.eager import eager_attention
 from mmparity.errors import MmparityError
 from mmparity.files import NO_ROOM, cannot_write
 from mmparity.fork_server import forks_of_this
-from mmparity.processes import Starter
+from mmparity.processes import Starter, answering
 from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import Counts, TraceMeta
 from mmparity.workload import checkpoint
@@ -60,7 +61,8 @@ Emit = Callable[[Event], None]
 
 def main(arguments: list[str]) -> int:
     """Runs the job file that is the only argument; returns the exit code."""
-    with _event_stream() as emit:
+    with answering() as stream:
+        emit = partial(_emit, stream)
         try:
             if len(arguments) != 1:
                 raise MmparityError("usage: python -m mmparity.capture.worker JOB.json")
@@ -257,21 +259,8 @@ def _error_event(error: Exception) -> Event:
     return Event("error", kind="internal", message=text)
 
 
-@contextmanager
-def _event_stream() -> Iterator[Emit]:
-    """Keeps the real standard output for events and sends the rest to stderr."""
-    stream: TextIO = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def emit(event: Event) -> None:
-        if event.at is None:  # a rank has said already when
-            event = replace(event, at=time.monotonic())
-        stream.write(event.to_line() + "\n")
-
-    try:
-        yield emit
-    finally:
-        stream.close()
+def _emit(stream: TextIO, event: Event) -> None:
+    stream.write(event.to_line() + "\n")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,13 +33,15 @@ from mmparity.engine.offline.llm import start, stop
 from mmparity.engine.offline.outcomes import Answer, Outcome
 from mmparity.engine.offline.probe import ask
 from mmparity.engine.offline.scenarios import ENGINES, Call, Engine, Generate, Scenario
+from mmparity.processes import answering
 
 
 def main(arguments: list[str]) -> int:
     """Does what the job file says; what an engine answers is in its outcomes."""
     job = EngineJob.read(Path(arguments[0]))
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    with _progress_stream() as say:
+    with answering() as stream:
+        say = partial(_say, stream)
         for model, checkpoint in job.checkpoints.items():
             if job.growth:
                 growth.measure(job, model, checkpoint, say)
@@ -168,15 +169,8 @@ def _in_one_line(error: BaseException) -> str:
     return " <- ".join(parts)
 
 
-@contextmanager
-def _progress_stream() -> Iterator[Any]:
-    """Keeps the real standard output for progress, the rest goes to stderr."""
-    stream: TextIO = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    try:
-        yield lambda text: stream.write(f"#{json.dumps(text)}\n")
-    finally:
-        stream.close()
+def _say(stream: TextIO, text: str) -> None:
+    stream.write(f"#{json.dumps(text)}\n")
 
 
 if __name__ == "__main__":

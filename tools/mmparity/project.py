@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from mmparity.errors import MmparityError
 
 ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
 SOURCES = ROOT / "vllm_src"
 
 
@@ -20,14 +22,13 @@ def user_cache() -> Path:
     return Path(cache) / "mmparity"
 
 
-def known(kind: str, name: str, names: Iterable[str]) -> str:
-    """The name, or an error that suggests the closest one."""
-    names = list(names)
-    if name in names:
-        return name
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+def known(kind: str, name: str, table: Mapping[str, T], more: str = "") -> T:
+    """What has that name, or an error that suggests the closest one."""
+    if name in table:
+        return table[name]
+    like = name.rpartition("/")[2].lower()
+    close = difflib.get_close_matches(like, table, n=1, cutoff=0.4)
     hint = f" Closest: {close[0]!r}." if close else ""
     raise MmparityError(
-        f"unknown {kind} {name!r}.{hint} `mmparity list {kind}s` shows all "
-        f"({', '.join(names)})."
+        f"unknown {kind} {name!r}.{hint}{more} Known: {', '.join(table)}."
     )

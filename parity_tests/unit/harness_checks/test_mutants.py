@@ -120,7 +120,7 @@ def test_a_workload_that_is_not_known_is_refused(tmp_path: Path) -> None:
     entry = 'name = "x"\nold = "a"\nnew = "b"\nat = "blocks.0"\nworkload = "tp3"\n'
     head = '[[file]]\npath = "vllm/a.py"\non = "unified"\n'
     (tmp_path / "bugs.toml").write_text(f"{head}[[file.mutant]]\n{entry}")
-    with pytest.raises(MmparityError, match=r"no workload 'tp3'\. Known: float, w8a8"):
+    with pytest.raises(MmparityError, match=r"unknown workload 'tp3'\. Closest: 'tp2'\. Known: float, w8a8"):
         read_catalogue(tmp_path)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from mmparity.errors import MmparityError
+from mmparity.project import known
 from mmparity.workload.cases import Case, Noise
 from mmparity.workload.checkpoint import expected_shapes
 from mmparity.workload.inputs import Geometry, write_inputs
@@ -96,10 +96,7 @@ WORKLOADS = {
 
 def get(name: str) -> Workload:
     """The workload of that name."""
-    if name not in WORKLOADS:
-        known = ", ".join(WORKLOADS)
-        raise MmparityError(f"there is no workload {name!r}. Known: {known}")
-    return WORKLOADS[name]
+    return known("workload", name, WORKLOADS)
 
 
 def write_checkpoint(directory: Path, workload: Workload) -> Path:

@@ -30,9 +30,11 @@ def report(directory: Path, formats: str, show: bool) -> None:
     """Render a comparison.json again; exits with its verdict."""
     from mmparity.compare.result import read_result
     from mmparity.project import known
-    from mmparity.report import terminal_summary, write_reports
+    from mmparity.report import FILES, terminal_summary, write_reports
 
-    names = [known("format", name.strip(), FORMATS) for name in formats.split(",")]
+    names = [name.strip() for name in formats.split(",")]
+    for name in names:
+        known("format", name, FILES)
     folder = directory if directory.is_dir() else directory.parent
     files = [name for name in names if name != "text"]
     with held(folder) if files and directory.exists() else nullcontext():

@@ -117,7 +117,7 @@ def make_capture_plan(
     options: Options, implementation: str, implementations: dict[str, Implementation]
 ) -> Plan:
     """The plan of capturing one implementation, without a comparison."""
-    name = known("implementation", implementation, implementations)
+    name = known("implementation", implementation, implementations).name
     check_options(options)
     check_trees_used(options.trees, {name}, implementations)
     if options.statistics and (options.only or options.tp > 1):
@@ -171,7 +171,7 @@ def _default_dtypes(device: str, sides: Iterable[Implementation]) -> tuple[str, 
 
 def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]:
     """The cases by name and the one of ``--grid``; all default cases for neither."""
-    chosen = [CASES[known("case", name, CASES)] for name in dict.fromkeys(names)]
+    chosen = [known("case", name, CASES) for name in dict.fromkeys(names)]
     parsed: tuple[Grid, ...] = tuple(parse_grid(text) for text in grids)
     if parsed:
         chosen.append(noise_case(parsed))

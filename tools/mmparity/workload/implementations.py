@@ -6,7 +6,6 @@ Data only. It must import without torch; ``mmparity.encoders`` builds them.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmparity.errors import MmparityError
+from mmparity.project import known
 from mmparity.workload.models import FAMILIES, MODELS
 
 ENCODERS = "MMPARITY_ENCODERS"
@@ -265,14 +265,7 @@ def add_file(file: Path) -> None:
 
 def get(name: str) -> Implementation:
     """The implementation of that name, or an error that names the closest."""
-    if name in IMPLEMENTATIONS:
-        return IMPLEMENTATIONS[name]
-    close = difflib.get_close_matches(name, IMPLEMENTATIONS, n=1)
-    hint = f" Closest: {close[0]!r}." if close else ""
-    raise MmparityError(
-        f"there is no implementation {name!r}.{hint} "
-        f"Known: {', '.join(IMPLEMENTATIONS)} (mmparity list implementations)."
-    )
+    return known("implementation", name, IMPLEMENTATIONS)
 
 
 for _file in filter(None, os.environ.get(ENCODERS, "").split(os.pathsep)):

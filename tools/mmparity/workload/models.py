@@ -10,11 +10,11 @@ written down from the released config.json without a copy at hand to compare.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mmparity.errors import MmparityError
+from mmparity.project import known
 
 Architecture = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 """What decides the hook points of a tower."""
@@ -233,16 +233,8 @@ MODELS = {
 
 def get(name: str) -> Model:
     """The model of that name, or an error that names the closest."""
-    if name in MODELS:
-        return MODELS[name]
-    close = difflib.get_close_matches(name.rpartition("/")[2].lower(), MODELS, n=1)
-    hint = f" Closest: {close[0]!r}." if close else ""
-    if "/" in name:
-        hint += " For weights of your own: `--checkpoint FOLDER`."
-    raise MmparityError(
-        f"there is no model {name!r}.{hint} "
-        f"Known: all, {', '.join(MODELS)} (mmparity list models)."
-    )
+    own = " For weights of your own: `--checkpoint FOLDER`." if "/" in name else ""
+    return known("model", name, MODELS, own)
 
 
 def family_of(config: Any) -> Family:

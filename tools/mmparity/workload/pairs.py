@@ -64,8 +64,8 @@ def choose_pairs(
     """The pair given, or those of ``defaults`` with a given side and an encoder."""
     for name in (old, new):
         if name is not None:
-            known("implementation", name, implementations)
-            if not has_encoder(implementations[name], model):
+            given = known("implementation", name, implementations)
+            if not has_encoder(given, model):
                 raise MmparityError(
                     f"{name} has no encoder for {model}. With one: "
                     + ", ".join(

@@ -51,11 +51,11 @@ def parse_tree(
             f"--tree {text!r} is not IMPL:SOURCE=DIR, for example "
             "unified:vllm=../vllm-fork"
         )
-    known("implementation", name, implementations)
-    if source not in implementations[name].trees:
+    trees = known("implementation", name, implementations).trees
+    if source not in trees:
         raise MmparityError(
             f"--tree {text!r}: {name} has no source {source!r}. "
-            f"Allowed: {', '.join(implementations[name].trees) or 'none'}"
+            f"Allowed: {', '.join(trees) or 'none'}"
         )
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():

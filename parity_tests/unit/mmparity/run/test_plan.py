@@ -189,7 +189,7 @@ def test_each_model_has_the_pairs_whose_sides_exist(model: str, old: str) -> Non
     [
         (
             {"models": ("qwen3-vl-9b",)},
-            "no model 'qwen3-vl-9b'.*Closest: 'qwen3-vl-8b'",
+            "unknown model 'qwen3-vl-9b'.*Closest: 'qwen3-vl-8b'",
         ),
         (
             {"models": ("qwen3-vl-8b",), "old": "ascend-0.11.0"},

@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmparity.errors import MmparityError
 from mmparity.files import make_folder
+from mmparity.project import known
 from mmparity.workload.models import FAMILIES
 
 if TYPE_CHECKING:
@@ -153,12 +153,8 @@ _TEMPLATE = (
 
 
 def get(name: str) -> Served:
-    """The model of that name, or an error that names them all."""
-    if name in SERVED:
-        return SERVED[name]
-    raise MmparityError(
-        f"there is no served model {name!r}. Known: {', '.join(SERVED)}."
-    )
+    """The model of that name."""
+    return known("served model", name, SERVED)
 
 
 def served_checkpoint(cache: Path, name: str, seed: int = 0) -> Path:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmparity.errors import MmparityError
+from mmparity.project import known
 
 DTYPE = "float16"
 """Of the two that the NPU's attention operator has, the one with smaller roundings: in
@@ -213,12 +213,8 @@ SCENARIOS = {
 
 
 def get(name: str) -> Scenario:
-    """The scenario of that name, or an error that names them all."""
-    if name in SCENARIOS:
-        return SCENARIOS[name]
-    raise MmparityError(
-        f"there is no scenario {name!r}. Known: {'; '.join(SCENARIOS)}."
-    )
+    """The scenario of that name."""
+    return known("scenario", name, SCENARIOS)
 
 
 def of_model(model: str, names: tuple[str, ...] = ()) -> list[Scenario]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmparity.errors import MmparityError
+from mmparity.project import known
 from mmparity.workload.implementations import IMPLEMENTATIONS, Implementation
 
 
@@ -66,7 +66,5 @@ SIDES = {
 
 
 def get(name: str) -> Side:
-    """The side of that name, or an error that names them all."""
-    if name in SIDES:
-        return SIDES[name]
-    raise MmparityError(f"there is no engine side {name!r}. Known: {', '.join(SIDES)}.")
+    """The side of that name."""
+    return known("engine side", name, SIDES)

@@ -20,7 +20,7 @@ from harness_checks.mutants.command import mutants
 from harness_checks.mutants.run import OLD_OF
 from harness_checks.mutants.score import BEGIN, END, Score, score, write_docs
 from harness_checks.mutants.swap import SwapError, swap
-from harness_checks.mutants.trial import Outcome
+from harness_checks.mutants.trial import TrialOutcome
 from harness_checks.mutants.workload import WORKLOADS
 from mmparity.errors import MmparityError
 from mmparity.locks import held
@@ -120,7 +120,10 @@ def test_a_workload_that_is_not_known_is_refused(tmp_path: Path) -> None:
     entry = 'name = "x"\nold = "a"\nnew = "b"\nat = "blocks.0"\nworkload = "tp3"\n'
     head = '[[file]]\npath = "vllm/a.py"\non = "unified"\n'
     (tmp_path / "bugs.toml").write_text(f"{head}[[file.mutant]]\n{entry}")
-    with pytest.raises(MmparityError, match=r"unknown workload 'tp3'\. Closest: 'tp2'\. Known: float, w8a8"):
+    with pytest.raises(
+        MmparityError,
+        match=r"unknown workload 'tp3'.*Known: float, w8a8",
+    ):
         read_catalogue(tmp_path)
 
 
@@ -151,12 +154,12 @@ def test_edits_of_one_function_are_planted_together(tmp_path: Path) -> None:
 BUG = Mutant("bug", "bug", "unified", "vllm/a/b.py", "x", "y", ("blocks.0",), "ragged")
 SAME = Mutant("same", "bug", "unified", "vllm/a.py", "x", "y", equivalent="no effect")
 CALM = Mutant("calm", "rewrite", "unified", "vllm/a.py", "x", "y")
-FOUND = Outcome("bug", "float32", "fail", ("f",), case="ragged", place="blocks.0")
-QUIET = Outcome("same", "float32", "pass", ("f",), identical=True)
-PASSED = Outcome("calm", "float32", "pass", ("f",))
+FOUND = TrialOutcome("bug", "float32", "fail", ("f",), case="ragged", place="blocks.0")
+QUIET = TrialOutcome("same", "float32", "pass", ("f",), identical=True)
+PASSED = TrialOutcome("calm", "float32", "pass", ("f",))
 
 
-def scored(*outcomes: Outcome) -> Score:
+def scored(*outcomes: TrialOutcome) -> Score:
     by_name = {outcome.name: outcome for outcome in (FOUND, QUIET, PASSED, *outcomes)}
     return score([BUG, SAME, CALM], by_name)
 
@@ -171,17 +174,26 @@ def test_what_does_as_the_catalogue_says_passes() -> None:
 @pytest.mark.parametrize(
     ("outcome", "problem"),
     [
-        (Outcome("bug", "float32", "pass"), "escapes"),
-        (Outcome("bug", "float32", "pass", identical=True), "escapes; it changes"),
-        (Outcome("bug", "float32", "fail", case="ragged", place="x"), "misplaced"),
-        (Outcome("bug", "float32", "fail", case="x", place="blocks.0"), "misplaced"),
-        (Outcome("same", "float32", "pass", identical=False), "declared equivalent"),
-        (Outcome("same", "float32", "fail", identical=True), "declared equivalent"),
-        (Outcome("calm", "float32", "fail", place="x"), "false alarm"),
-        (Outcome("calm", "float32", "error", place="x"), "false alarm"),
+        (TrialOutcome("bug", "float32", "pass"), "escapes"),
+        (TrialOutcome("bug", "float32", "pass", identical=True), "escapes; it changes"),
+        (TrialOutcome("bug", "float32", "fail", case="ragged", place="x"), "misplaced"),
+        (
+            TrialOutcome("bug", "float32", "fail", case="x", place="blocks.0"),
+            "misplaced",
+        ),
+        (
+            TrialOutcome("same", "float32", "pass", identical=False),
+            "declared equivalent",
+        ),
+        (
+            TrialOutcome("same", "float32", "fail", identical=True),
+            "declared equivalent",
+        ),
+        (TrialOutcome("calm", "float32", "fail", place="x"), "false alarm"),
+        (TrialOutcome("calm", "float32", "error", place="x"), "false alarm"),
     ],
 )
-def test_what_does_not_is_named_and_fails(outcome: Outcome, problem: str) -> None:
+def test_what_does_not_is_named_and_fails(outcome: TrialOutcome, problem: str) -> None:
     result = scored(outcome)
     assert not result.passes
     assert [row.problem.startswith(problem) for row in result.problems] == [True]
@@ -198,7 +210,7 @@ def test_what_does_not_is_named_and_fails(outcome: Outcome, problem: str) -> Non
 def test_bugs_planted_together_must_all_be_named(place: str, problem: str) -> None:
     at = ("blocks.0", "blocks.1")
     both = replace(BUG, name="both", kind="several", at=at, parts=(BUG, BUG))
-    found = Outcome("both", "float32", "fail", place=place)
+    found = TrialOutcome("both", "float32", "fail", place=place)
     (row,) = score([both], {"both": found}).rows
     assert row.problem == problem
     assert score([BUG, both], {"bug": FOUND, "both": found}).passes == (not problem)
@@ -211,7 +223,7 @@ def test_one_misplaced_of_twenty_is_allowed() -> None:
     ]
     places = ["elsewhere"] + ["blocks.0"] * 19
     outcomes = {
-        bug.name: Outcome(bug.name, "float32", "fail", case="ragged", place=place)
+        bug.name: TrialOutcome(bug.name, "float32", "fail", case="ragged", place=place)
         for bug, place in zip(bugs, places, strict=True)
     }
     assert score(bugs, outcomes).passes

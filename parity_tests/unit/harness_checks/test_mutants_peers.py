@@ -15,8 +15,8 @@ from harness_checks.mutants.peers import msprobe, run, sglang, table
 from harness_checks.mutants.peers.places import Places, is_edited, is_right, owner_of
 from harness_checks.mutants.peers.types import Found, Row
 from harness_checks.mutants.score import Score, score
-from harness_checks.mutants.trial import Outcome
-from mmparity.capture.dumps.forward import Subject
+from harness_checks.mutants.trial import TrialOutcome
+from mmparity.capture.dumps.forward import DumpedTower
 from mmparity.errors import MmparityError
 from mmparity.workload.implementations import IMPLEMENTATIONS
 
@@ -26,7 +26,7 @@ QWEN3 = SimpleNamespace(model_type="qwen3_vl", depth=3, deepstack_visual_indexes
 
 @pytest.fixture(scope="module")
 def places() -> Places:
-    return Places(Subject(IMPLEMENTATIONS["unified"], CONFIG))
+    return Places(DumpedTower(IMPLEMENTATIONS["unified"], CONFIG))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_row_shows_the_hook_point(
     places: Places, module: str, side: Any, value: str, at: str
 ) -> None:
     if at.startswith("deepstack"):
-        places = Places(Subject(IMPLEMENTATIONS["unified"], QWEN3))
+        places = Places(DumpedTower(IMPLEMENTATIONS["unified"], QWEN3))
     assert is_right(places.of(Row(module, side, value, True)), [at])
 
 
@@ -233,7 +233,7 @@ OUTCOMES = {
 
 def judged() -> run.Judged:
     outcomes = {
-        name: Outcome(name, "float32", "pass", peers=peers)
+        name: TrialOutcome(name, "float32", "pass", peers=peers)
         for name, peers in OUTCOMES.items()
     }
     return run.judged(MUTANTS, outcomes)
@@ -241,10 +241,12 @@ def judged() -> run.Judged:
 
 def result() -> Score:
     outcomes = {
-        mutant.name: Outcome(mutant.name, "float32", "fail", place="blocks.0.norm1")
+        mutant.name: TrialOutcome(
+            mutant.name, "float32", "fail", place="blocks.0.norm1"
+        )
         for mutant in BUGS
     }
-    return score(MUTANTS, {**outcomes, "calm": Outcome("calm", "float32", "pass")})
+    return score(MUTANTS, {**outcomes, "calm": TrialOutcome("calm", "float32", "pass")})
 
 
 def test_what_a_tool_cannot_run_is_in_none_of_its_counts() -> None:
@@ -274,7 +276,7 @@ def test_the_table_says_what_each_tool_said(tmp_path: Path) -> None:
 
 
 def test_a_tool_that_cannot_judge_a_tree_without_an_edit_is_an_error() -> None:
-    fine = Outcome("unchanged", "float32", "pass", peers=found(NOTHING, NOTHING))
+    fine = TrialOutcome("unchanged", "float32", "pass", peers=found(NOTHING, NOTHING))
     run.check(fine)
     broken = found(Found(reason="ValueError: x"), NOTHING)
     for peers, said in ((broken, "ValueError: x"), ({}, "no forward")):

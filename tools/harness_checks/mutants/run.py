@@ -18,7 +18,7 @@ from harness_checks.mutants.catalogue import Mutant
 from harness_checks.mutants.peers import run as peers
 from harness_checks.mutants.peers.run import Judged
 from harness_checks.mutants.server import INVALID
-from harness_checks.mutants.trial import UNCHANGED, Outcome, ServerJob
+from harness_checks.mutants.trial import UNCHANGED, ServerJob, TrialOutcome
 from harness_checks.mutants.workload import get as get_workload
 from harness_checks.mutants.workload import write_cases, write_checkpoint
 from mmparity.capture.job import GO, CaptureJob, Job
@@ -45,7 +45,7 @@ def run_mutants(
     work: Path,
     watcher: Watcher,
     tools: tuple[str, ...] = (),
-) -> tuple[dict[str, Outcome], Judged]:
+) -> tuple[dict[str, TrialOutcome], Judged]:
     """The outcome of every mutant by name, and what other ``tools`` say of it.
 
     Raises MmparityError where the trees without an edit do not pass already.
@@ -57,7 +57,7 @@ def run_mutants(
         load = get_workload(mutant.workload).data
         wanted.setdefault(OLD_OF[mutant.on], set()).add((load, mutant.dtype))
         wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, TrialOutcome] = {}
     with ExitStack() as stack:
         servers = [stack.enter_context(_server(job, work)) for job in jobs]
         edited = ", ".join(job.implementation for job in jobs)
@@ -140,7 +140,7 @@ def _judged_by(
     watcher: Watcher,
 ) -> Judged:
     """What other tools say, in servers of their own: they change what is imported."""
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, TrialOutcome] = {}
     for job in peers.jobs_for(jobs, mutants, tools):
         watcher(f"{job.implementation}, judged by {', '.join(tools)}")
         try:
@@ -160,7 +160,7 @@ def _judged_by(
     return peers.judged(mutants, outcomes)
 
 
-def _check(outcome: Outcome, implementation: str) -> None:
+def _check(outcome: TrialOutcome, implementation: str) -> None:
     """Raises MmparityError where an outcome says nothing of the harness."""
     if outcome.name == UNCHANGED and outcome.verdict != "pass":
         raise MmparityError(
@@ -209,7 +209,7 @@ def _server(job: ServerJob, work: Path) -> Iterator[subprocess.Popen[str]]:
 
 def _answers(
     job: ServerJob, process: subprocess.Popen[str], work: Path
-) -> Iterator[Outcome]:
+) -> Iterator[TrialOutcome]:
     """Hands on what the server answers; every mutant must have an answer."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -219,7 +219,7 @@ def _answers(
         process.stdin.flush()
     for line in process.stdout:
         raw = json.loads(line)
-        outcome = Outcome(**{**raw, "edited": tuple(raw["edited"])})
+        outcome = TrialOutcome(**{**raw, "edited": tuple(raw["edited"])})
         answered.add(outcome.name)
         yield outcome
     status = process.wait()

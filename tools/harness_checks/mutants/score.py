@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness_checks.doc_blocks import write_between
 from harness_checks.mutants.catalogue import Mutant
-from harness_checks.mutants.trial import Outcome
+from harness_checks.mutants.trial import TrialOutcome
 
 LEAST_DETECTED = 1.0
 LEAST_LOCATED = 0.95
@@ -24,7 +24,7 @@ class Scored:
     """A mutant with what it did."""
 
     mutant: Mutant
-    outcome: Outcome
+    outcome: TrialOutcome
 
     @property
     def counts(self) -> bool:
@@ -114,7 +114,7 @@ class Score:
         )
 
 
-def score(mutants: Iterable[Mutant], outcomes: dict[str, Outcome]) -> Score:
+def score(mutants: Iterable[Mutant], outcomes: dict[str, TrialOutcome]) -> Score:
     """Puts catalogue and outcomes together; every mutant must have one."""
     return Score(tuple(Scored(mutant, outcomes[mutant.name]) for mutant in mutants))
 

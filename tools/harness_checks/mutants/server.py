@@ -27,9 +27,9 @@ from harness_checks.mutants.catalogue import Mutant, edited_files, read_catalogu
 from harness_checks.mutants.swap import SwapError, swap
 from harness_checks.mutants.trial import (
     UNCHANGED,
-    Outcome,
     ServerJob,
     Trial,
+    TrialOutcome,
     raised_in,
     text_of,
 )
@@ -58,7 +58,7 @@ def main(job_file: Path) -> int:
     return 0
 
 
-def _outcomes(job: ServerJob) -> Iterator[Outcome]:
+def _outcomes(job: ServerJob) -> Iterator[TrialOutcome]:
     # A fork has no other thread than the one that forked.
     torch.set_num_threads(1)
     runtime = encoders.start(get(job.implementation), job.trees, "cpu")
@@ -88,10 +88,10 @@ def _forked(
     job: ServerJob,
     runtime: encoders.Runtime,
     processes: int,
-) -> Iterator[Outcome]:
+) -> Iterator[TrialOutcome]:
     """The outcome of each, as they end; at most ``processes`` at once."""
     waiting = list(reversed(todo))
-    running: dict[int, tuple[Outcome, Path]] = {}
+    running: dict[int, tuple[TrialOutcome, Path]] = {}
     while waiting or running:
         while waiting and len(running) < processes:
             mutant, dtype, workload = waiting.pop()
@@ -110,7 +110,7 @@ def _forked(
         died, answer = running.pop(pid)
         if answer.is_file():
             raw = json.loads(answer.read_text())
-            yield Outcome(**{**raw, "edited": tuple(raw["edited"])})
+            yield TrialOutcome(**{**raw, "edited": tuple(raw["edited"])})
         else:
             code = os.waitstatus_to_exitcode(status)
             reason = f"its process ended with status {code} and no answer"
@@ -144,7 +144,9 @@ def _child(
     os._exit(0)
 
 
-def _tried(mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime) -> Outcome:
+def _tried(
+    mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime
+) -> TrialOutcome:
     if trial.job.peers:
         from harness_checks.mutants.peers import trial as peers
 

@@ -47,7 +47,7 @@ class ServerJob:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """What one mutant did.
 
     ``identical``: every tensor of every case has the bits of the tree without
@@ -97,12 +97,12 @@ class Trial:
         folder = Path(self.job.references) / implementation / self.workload.data
         return TraceReader(folder / f"{case}-{dtype}")
 
-    def outcome(self, verdict: str, **known: Any) -> Outcome:
+    def outcome(self, verdict: str, **known: Any) -> TrialOutcome:
         """What came of it."""
         given = {"workload": self.workload.name, **known}
-        return Outcome(self.name, self.dtype, verdict, **given)
+        return TrialOutcome(self.name, self.dtype, verdict, **given)
 
-    def judged(self, captured: Iterator[tuple[str, Exception | None]]) -> Outcome:
+    def judged(self, captured: Iterator[tuple[str, Exception | None]]) -> TrialOutcome:
         """Compares case after case as they are captured, up to the first that fails."""
         identical = True
         for case, error in captured:
@@ -120,7 +120,7 @@ class Trial:
 
     def _compared(
         self, old: TraceReader, new: TraceReader, oracle: TraceReader
-    ) -> Outcome:
+    ) -> TrialOutcome:
         if not self.workload.data_parallel:
             return self._diverged(
                 compare_traces(old, new, oracle, expected=self.expected)
@@ -135,7 +135,7 @@ class Trial:
             judged.verdict, case=old.meta.case, place=place, reason=judged.reason
         )
 
-    def _diverged(self, compared: CaseComparison) -> Outcome:
+    def _diverged(self, compared: CaseComparison) -> TrialOutcome:
         place, reason = None, compared.reason
         failing = [layer for layer in compared.layers if layer.verdict != "pass"]
         undeclared = [item for item in compared.unmatched if not item.explained]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness_checks.mutants.captures import captures
-from harness_checks.mutants.trial import Outcome, Trial, raised_in, text_of
+from harness_checks.mutants.trial import Trial, TrialOutcome, raised_in, text_of
 from mmparity import encoders
 from mmparity.capture.gather import gather_traces
 from mmparity.compare.case import compare_traces
@@ -25,12 +25,12 @@ LATE_SECONDS = 2.0
 """So long the other ranks may still say why, after one failed."""
 
 
-def try_alone(trial: Trial, runtime: encoders.Runtime) -> Outcome:
+def try_alone(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
     """A trial in this process."""
     return trial.judged(captures(trial, runtime, trial.folder))
 
 
-def try_several(trial: Trial, runtime: encoders.Runtime) -> Outcome:
+def try_several(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
     """A trial that names every independent fault, by grafting."""
     faults: dict[str, None] = {}
     verdicts, reason = ["pass"], ""
@@ -61,7 +61,7 @@ def _fed_folder(trial: Trial, case: str) -> Path:
     return folder.with_name(f"{folder.name}.grafted")
 
 
-def try_on_ranks(trial: Trial) -> Outcome:
+def try_on_ranks(trial: Trial) -> TrialOutcome:
     """A trial on several ranks, each in a fork that starts its own runtime."""
     folder = Path(trial.job.work) / trial.name / trial.workload.name
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import torch
 from mmparity.capture.shards import shard
 from mmparity.encoders.rules import Tap
 from mmparity.trace import hook_points
-from mmparity.trace.layout import Geometry, LayoutError, invert, plan
+from mmparity.trace.layout import HeadGeometry, LayoutError, invert, plan
 from mmparity.trace.reader import TraceReader
 
 
@@ -44,7 +44,9 @@ class Graft:
                 tensor.copy_(values)
         self._before.clear()
 
-    def put(self, name: str, tap: Tap, value: torch.Tensor, geometry: Geometry) -> None:
+    def put(
+        self, name: str, tap: Tap, value: torch.Tensor, geometry: HeadGeometry
+    ) -> None:
         """Overwrites ``value``, which ``tap`` found at the hook point ``name``."""
         try:
             donated = self._layout_of(name, tap, value, geometry)
@@ -61,7 +63,7 @@ class Graft:
         return point.kind == "float" and hook_points.number_of(name) is not None
 
     def _layout_of(
-        self, name: str, tap: Tap, value: torch.Tensor, geometry: Geometry
+        self, name: str, tap: Tap, value: torch.Tensor, geometry: HeadGeometry
     ) -> torch.Tensor:
         if name not in self.donor:
             raise LayoutError("the other side has no such hook point")

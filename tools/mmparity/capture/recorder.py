@@ -28,12 +28,12 @@ from mmparity.capture.whole_tensors import Recorded, WholeTensors
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, OperatorTap, Tap
 from mmparity.trace import hook_points
-from mmparity.trace.layout import COMPUTED, Geometry, LayoutError, execute, plan
+from mmparity.trace.layout import COMPUTED, HeadGeometry, LayoutError, execute, plan
 from mmparity.trace.sink import Sink
 
 
 @dataclass
-class Report:
+class Observed:
     """What a capture says besides its tensors.
 
     Attributes:
@@ -57,7 +57,7 @@ class Report:
 @contextmanager
 def capturing(
     encoder: Encoder, depth: int, sink: Sink, graft: Graft | None = None
-) -> Iterator[Report]:
+) -> Iterator[Observed]:
     """Records into ``sink`` what ``encoder`` executes inside the ``with``.
 
     With a ``graft``, what was recorded is overwritten with the donor's.
@@ -88,10 +88,10 @@ class _Recorder:
         self.device = next((p.device.type for p in self.model.parameters()), "cpu")
         self.map = encoder.hook_map
         self.tensors = WholeTensors(sink)
-        self.report = Report()
+        self.report = Observed()
         known = encoder.hyper_parameters
         heads = known["num_heads"] // known.get("tensor_parallel", 1)
-        self.geometry = Geometry(heads, known["head_size"])
+        self.geometry = HeadGeometry(heads, known["head_size"])
         self._stack: list[str] = []
         self._known: dict[str, tuple[Tap, ...]] = {}
 

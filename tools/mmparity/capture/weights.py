@@ -19,7 +19,7 @@ from mmparity.capture.shards import shard
 from mmparity.encoders import Encoder, Ranks
 from mmparity.trace import hook_points
 from mmparity.trace.hook_points import HookPoint, pattern_of
-from mmparity.trace.layout import Geometry, LayoutError, execute, plan
+from mmparity.trace.layout import HeadGeometry, LayoutError, execute, plan
 from mmparity.workload import checkpoint
 from mmparity.workload.quantized import PER_OUTPUT
 
@@ -118,7 +118,7 @@ def prove_encoder(
     }
     numel = sum(parameter.numel() for parameter in parameters.values())
     known = encoder.hyper_parameters
-    geometry = Geometry(known["num_heads"] // ranks.shards, known["head_size"])
+    geometry = HeadGeometry(known["num_heads"] // ranks.shards, known["head_size"])
     if numel > PROVABLE_NUMEL or checkpoint.quantization_of(directory, config):
         return prove_lanes(parameters, geometry)
     stored = dict(checkpoint.vision_weights(directory, config))
@@ -128,7 +128,7 @@ def prove_encoder(
 def prove(
     parameters: Mapping[str, torch.Tensor],
     stored: Mapping[str, torch.Tensor],
-    geometry: Geometry,
+    geometry: HeadGeometry,
     rank: int = 0,
     ranks: int = 1,
 ) -> Proof:
@@ -144,7 +144,9 @@ def prove(
     return Proof(len(parameters) - len(wrong), wrong)
 
 
-def prove_lanes(parameters: Mapping[str, torch.Tensor], geometry: Geometry) -> Proof:
+def prove_lanes(
+    parameters: Mapping[str, torch.Tensor], geometry: HeadGeometry
+) -> Proof:
     """Whether the padded lanes of loaded parameters, quantised ones too, are zero.
 
     ``geometry`` is that of one rank.
@@ -182,7 +184,7 @@ def _check(
     name: str,
     loaded: torch.Tensor,
     stored: Mapping[str, torch.Tensor],
-    geometry: Geometry,
+    geometry: HeadGeometry,
     place: tuple[int, int],
 ) -> None:
     module, _, kind = name.rpartition(".")
@@ -191,7 +193,7 @@ def _check(
     if layer is None:
         _equal(loaded.reshape(-1), exact.reshape(-1))
         return
-    whole = Geometry(geometry.num_heads * place[1], geometry.head_size)
+    whole = HeadGeometry(geometry.num_heads * place[1], geometry.head_size)
     if layer.by_inputs:
         if kind != "weight":
             _equal(loaded, exact)
@@ -227,7 +229,7 @@ def _outputs_last(parameter: torch.Tensor) -> torch.Tensor:
 
 
 def _canonical(
-    tensor: torch.Tensor, names: Iterable[str], geometry: Geometry
+    tensor: torch.Tensor, names: Iterable[str], geometry: HeadGeometry
 ) -> torch.Tensor:
     return execute(tensor, plan(tuple(names), tuple(tensor.shape), geometry))
 

@@ -37,7 +37,7 @@ METRIC_NAMES = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Judgement:
     """What became of one row."""
 
     verdict: Verdict
@@ -98,15 +98,15 @@ def _layer(
 
 
 def judged(
-    row: LayerComparison, outcome: Outcome, tolerance: Tolerance
+    row: LayerComparison, judgement: Judgement, tolerance: Tolerance
 ) -> LayerComparison:
     """The row with what became of it under this tolerance."""
-    exceeded = outcome.exceeded
+    exceeded = judgement.exceeded
     return replace(
         row,
-        verdict=outcome.verdict,
-        reason=outcome.reason,
-        metrics=outcome.metrics,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        metrics=judgement.metrics,
         tolerance=tolerance,
         exceeded=exceeded.metric if exceeded else None,
         value=exceeded.value if exceeded else None,
@@ -114,11 +114,11 @@ def judged(
     )
 
 
-def judge(pair: Pair, readers: Readers, tolerance: Tolerance) -> Outcome:
+def judge(pair: Pair, readers: Readers, tolerance: Tolerance) -> Judgement:
     """One hook point, judged on its tensors."""
     reason = unusable(pair, readers, tolerance)
     if reason:
-        return Outcome("fail", reason)
+        return Judgement("fail", reason)
     old, new = readers.old.read(pair.hook_point), readers.new.read(pair.hook_point)
     oracle = None
     if pair.oracle is not None and not tolerance.exact:
@@ -132,41 +132,41 @@ def judge_tensors(
     new: torch.Tensor,
     oracle: torch.Tensor | None,
     tolerance: Tolerance,
-) -> Outcome:
+) -> Judgement:
     """A row of usable records, judged on its tensors."""
     try:
         metrics = measure(old, new, oracle)
     except NotFinite:
         return _not_finite(old, new, oracle)
-    outcome = judge_metrics(metrics, tolerance)
-    if tolerance.exact and outcome.exceeded:
+    judgement = judge_metrics(metrics, tolerance)
+    if tolerance.exact and judgement.exceeded:
         mismatched = int((old != new).sum())
         counts = f"{mismatched} / {metrics.numel} ({mismatched / metrics.numel:.1%})"
-        reason = f"mismatched elements: {counts}; {outcome.reason}"
-        return replace(outcome, reason=reason)
-    return outcome
+        reason = f"mismatched elements: {counts}; {judgement.reason}"
+        return replace(judgement, reason=reason)
+    return judgement
 
 
-def judge_metrics(metrics: Metrics, tolerance: Tolerance) -> Outcome:
+def judge_metrics(metrics: Metrics, tolerance: Tolerance) -> Judgement:
     """A row, judged on what was measured."""
     exceeded = first_exceeded(metrics, tolerance)
     if exceeded is None:
-        return Outcome("pass", metrics=metrics)
-    return Outcome(
+        return Judgement("pass", metrics=metrics)
+    return Judgement(
         "fail", _failure_text(metrics, exceeded, tolerance), metrics, exceeded
     )
 
 
 def _not_finite(
     old: torch.Tensor, new: torch.Tensor, oracle: torch.Tensor | None
-) -> Outcome:
+) -> Judgement:
     for side, tensor, other in (("old", old, new), ("new", new, old)):
         broken = non_finite(tensor)
         if broken:
             both = f"; the other side: {non_finite(other) or 'finite'}"
-            return Outcome("fail", f"{side} is not finite: {broken}{both}")
+            return Judgement("fail", f"{side} is not finite: {broken}{both}")
     assert oracle is not None
-    return Outcome("error", f"the oracle is not finite: {non_finite(oracle)}")
+    return Judgement("error", f"the oracle is not finite: {non_finite(oracle)}")
 
 
 def unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:

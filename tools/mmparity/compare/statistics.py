@@ -38,7 +38,7 @@ SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Row:
+class StatisticsRow:
     """One hook point of two traces of statistics.
 
     ``error`` and ``token_error`` are estimates of the normalized L2 error and of the
@@ -54,18 +54,18 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Case:
+class StatisticsCase:
     """All hook points of one case; ``undeclared`` has no partner and no reason."""
 
     name: str
     dtype: str
-    rows: tuple[Row, ...]
+    rows: tuple[StatisticsRow, ...]
     undeclared: tuple[str, ...]
     next: tuple[str, ...]
     """The commands of the second pass; none where there is no suspect."""
 
     @property
-    def suspects(self) -> list[Row]:
+    def suspects(self) -> list[StatisticsRow]:
         """Rows that do not pass."""
         return [row for row in self.rows if row.word == "suspect"]
 
@@ -100,7 +100,7 @@ def compare_statistics(
     return int(any(case.suspects or case.undeclared for case in cases))
 
 
-def compare_case(old: TraceReader, new: TraceReader, out: Path) -> Case:
+def compare_case(old: TraceReader, new: TraceReader, out: Path) -> StatisticsCase:
     """Judges every hook point of one case."""
     check_comparable(old.meta, new.meta)
     assert old.statistics and new.statistics
@@ -117,10 +117,12 @@ def compare_case(old: TraceReader, new: TraceReader, out: Path) -> Case:
     undeclared = [item.path for item in alignment.unmatched if not item.explained]
     undeclared += coverage(old, new, alignment).uncovered_paths
     commands = _second_pass(rows, (old, new), out)
-    return Case(old.meta.case, old.meta.dtype, rows, tuple(undeclared), commands)
+    return StatisticsCase(
+        old.meta.case, old.meta.dtype, rows, tuple(undeclared), commands
+    )
 
 
-def _row(pair: Pair, old: TraceReader, new: TraceReader) -> Row:
+def _row(pair: Pair, old: TraceReader, new: TraceReader) -> StatisticsRow:
     name = pair.hook_point
     record = pair.old or pair.new
     assert record
@@ -130,21 +132,25 @@ def _row(pair: Pair, old: TraceReader, new: TraceReader) -> Row:
     if here is None or there is None or pair.old is None or pair.new is None:
         judged = judge(pair, Readers(old, new, None), tolerance)
         word: Word = "exact" if judged.verdict == "pass" else "suspect"
-        return Row(name, word, judged.reason)
+        return StatisticsRow(name, word, judged.reason)
     for side, one in (("old", pair.old), ("new", pair.new)):
         if one.error:
-            return Row(name, "suspect", f"{side} could not be used: {one.error}")
+            return StatisticsRow(
+                name, "suspect", f"{side} could not be used: {one.error}"
+            )
     if here[1] != there[1]:
-        return Row(name, "suspect", f"shape differs: old {here[1]}, new {there[1]}")
+        return StatisticsRow(
+            name, "suspect", f"shape differs: old {here[1]}, new {there[1]}"
+        )
     return _estimated(name, old.read(name), new.read(name), tolerance)
 
 
 def _estimated(
     name: str, old_TS: torch.Tensor, new_TS: torch.Tensor, tolerance: Tolerance
-) -> Row:
+) -> StatisticsRow:
     """A row of two tensors' statistics."""
     if torch.equal(old_TS, new_TS):
-        return Row(name, "same statistics", "", 0.0, 0.0)
+        return StatisticsRow(name, "same statistics", "", 0.0, 0.0)
     old_TS, new_TS = old_TS.double(), new_TS.double()
     sizes_T = size_of_difference(old_TS, new_TS)
     error = _ratio(sizes_T.norm().item(), old_TS[:, 0].norm().item())
@@ -158,13 +164,13 @@ def _estimated(
         and MISS * worst <= tolerance.max_token_error
     )
     if inside:
-        return Row(name, "by sketch", "", error, worst, token)
+        return StatisticsRow(name, "by sketch", "", error, worst, token)
     reason = (
         f"estimated L2 error {error:.2g}, token {token}: {worst:.2g}; up to "
         f"{MISS:g} times as much cannot be excluded, and "
         f"{tolerance.normalized_l2_error:g}, {tolerance.max_token_error:g} are allowed"
     )
-    return Row(name, "suspect", reason, error, worst, token)
+    return StatisticsRow(name, "suspect", reason, error, worst, token)
 
 
 def size_of_difference(old_TS: torch.Tensor, new_TS: torch.Tensor) -> torch.Tensor:
@@ -182,7 +188,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _second_pass(
-    rows: Sequence[Row], traces: tuple[TraceReader, TraceReader], out: Path
+    rows: Sequence[StatisticsRow], traces: tuple[TraceReader, TraceReader], out: Path
 ) -> tuple[str, ...]:
     """The commands that capture the first suspects and their neighbours as tensors."""
     names = [row.hook_point for row in rows]
@@ -201,7 +207,7 @@ def _second_pass(
     return (*commands, f"mmparity compare {folders[0]} {folders[1]} --out {out}")
 
 
-def text(case: Case) -> str:
+def text(case: StatisticsCase) -> str:
     """What a reader is told of a case."""
     counts = Counter(row.word for row in case.rows)
     said = ", ".join(f"{n} {word}" for word, n in counts.items() if word != "suspect")

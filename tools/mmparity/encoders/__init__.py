@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmparity.encoders.rules import Subject
+from mmparity.encoders.rules import TowerKind
 from mmparity.errors import MmparityError
 from mmparity.trace import hook_points
 from mmparity.workload import models
@@ -134,7 +134,7 @@ def hook_map(
 ) -> HookMap:
     """The name map of an implementation's encoder of a family."""
     module = _module(implementation.hook_maps)
-    subject = Subject(
+    subject = TowerKind(
         family.name,
         family.architecture,
         deepstack,

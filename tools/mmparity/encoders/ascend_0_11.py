@@ -14,8 +14,8 @@ from mmparity.encoders.rules import (
     HookMap,
     Modules,
     OperatorTap,
-    Subject,
     Tap,
+    TowerKind,
 )
 from mmparity.encoders.vllm_0_12 import BLOCK, ROW
 
@@ -40,7 +40,7 @@ WINDOW_INDEX = OperatorTap(
 )
 
 
-def hook_map(subject: Subject) -> HookMap:
+def hook_map(subject: TowerKind) -> HookMap:
     """The name map; Qwen3-VL's class hands the operator an empty sequence first."""
     assert subject.ascend, "these classes exist in vllm-ascend only"
     modules: Modules = {**vllm_0_12.MODULES[subject.architecture], **CHANGES}

@@ -8,8 +8,8 @@ from mmparity.encoders.rules import (
     HookMap,
     Modules,
     OperatorTap,
-    Subject,
     Tap,
+    TowerKind,
 )
 from mmparity.encoders.vllm_0_12 import BLOCK, CONTAINER, DEEPSTACK, OFFSETS
 from mmparity.workload.models import FAMILIES, Architecture
@@ -142,7 +142,7 @@ def attention(modeling: str) -> OperatorTap:
     )
 
 
-def hook_map(subject: Subject) -> HookMap:
+def hook_map(subject: TowerKind) -> HookMap:
     """The name map; vLLM appends deepstack's results to the tower's output."""
     modules = dict(MODULES[subject.architecture])
     if subject.family == "qwen2_5_omni":

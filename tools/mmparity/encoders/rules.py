@@ -116,7 +116,7 @@ class HookMap:
 
 
 @dataclass(frozen=True)
-class Subject:
+class TowerKind:
     """What a name map depends on.
 
     Attributes:

@@ -9,8 +9,8 @@ from mmparity.encoders.rules import (
     HookMap,
     Modules,
     OperatorTap,
-    Subject,
     Tap,
+    TowerKind,
 )
 from mmparity.encoders.vllm_0_12 import BLOCK, ROW
 
@@ -30,7 +30,7 @@ _NATIVE = (
 )
 
 
-def hook_map(subject: Subject) -> HookMap:
+def hook_map(subject: TowerKind) -> HookMap:
     """The name map.
 
     On Ascend q, k, v and context are taken inside MMEncoderAttention, from the

@@ -8,8 +8,8 @@ from mmparity.encoders.rules import (
     HookMap,
     Modules,
     OperatorTap,
-    Subject,
     Tap,
+    TowerKind,
 )
 from mmparity.workload.implementations import FLOAT32_NOTE
 from mmparity.workload.models import Architecture
@@ -177,7 +177,7 @@ def flash_attention_unpad(
     )
 
 
-def hook_map(subject: Subject) -> HookMap:
+def hook_map(subject: TowerKind) -> HookMap:
     """The name map; with vllm-ascend's patches the attention operator differs."""
     attention = SDPA if subject.architecture == "qwen2_vl" else SDPA_WRAPPER
     if subject.ascend:

@@ -28,7 +28,7 @@ from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.project import ROOT
 from mmparity.report import PAGES, render
-from mmparity.run.graft_run import Target, graft_again
+from mmparity.run.graft_run import GraftTarget, graft_again
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
 from mmparity.run.prepare import Subject, batches, input_file, prepare
 from mmparity.run.workers import (
@@ -181,7 +181,7 @@ def _drop_traces(options: Options, names: set[str]) -> None:
 
 def _compare_pair(
     plan: Plan, state: RunState, old: str, new: str, watcher: Watcher
-) -> Iterator[Target]:
+) -> Iterator[GraftTarget]:
     for case in plan.cases:
         for dtype in plan.dtypes:
             started = time.monotonic()
@@ -199,7 +199,7 @@ def _compare_pair(
             state.cases.append(compared)
             state.clock.lap("compare")
             watcher.compared(compared, time.monotonic() - started)
-            yield Target(plan, case, dtype, compared)
+            yield GraftTarget(plan, case, dtype, compared)
 
 
 def _compare_case(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmparity import provenance
-from mmparity.capture.dumps.forward import Subject, calls_of, depth_of, dtype_of
+from mmparity.capture.dumps.forward import DumpedTower, calls_of, depth_of, dtype_of
 from mmparity.capture.dumps.identity import pixels_of, weights_of
 from mmparity.capture.dumps.msprobe import Dump, is_dump
 from mmparity.capture.dumps.to_trace import write_trace
@@ -154,7 +154,7 @@ def _of_dump(
         if options.checkpoint
         else vision_config(options.model or DEFAULT_MODEL)
     )
-    subject = Subject(get(name), config, options.forward)
+    subject = DumpedTower(get(name), config, options.forward)
     calls = calls_of(dump, subject)
     config = with_depth(config, depth_of(calls))
     inputs = read_inputs(options.inputs) if options.inputs else None

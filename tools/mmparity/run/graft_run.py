@@ -23,7 +23,7 @@ from mmparity.workload.cases import Case
 
 
 @dataclass(frozen=True)
-class Target:
+class GraftTarget:
     """A judged case with what its traces are found by."""
 
     plan: Plan
@@ -66,7 +66,7 @@ class Target:
 
 
 def graft_again(
-    compared: Sequence[Target],
+    compared: Sequence[GraftTarget],
     job: Job | None,
     state: RunState,
     watcher: Watcher,
@@ -95,7 +95,7 @@ def graft_again(
 
 
 def _regraft(
-    targets: Sequence[Target],
+    targets: Sequence[GraftTarget],
     job: Job,
     on_event: Callable[[Event], None],
     starter: Starter,

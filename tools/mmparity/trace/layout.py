@@ -25,7 +25,7 @@ class LayoutError(ValueError):
 
 
 @dataclass(frozen=True)
-class Geometry:
+class HeadGeometry:
     """What the transforms need to know of an encoder."""
 
     num_heads: int
@@ -44,7 +44,7 @@ class Transform:
             where the transform cannot be undone.
     """
 
-    plan: Callable[[Shape, Geometry], Shape]
+    plan: Callable[[Shape, HeadGeometry], Shape]
     apply: Callable[[torch.Tensor, Shape], torch.Tensor]
     invert: Callable[[torch.Tensor, Shape], torch.Tensor] | None = None
 
@@ -58,7 +58,9 @@ class Step:
 
 
 @lru_cache(maxsize=4096)
-def plan(names: tuple[str, ...], shape: Shape, geometry: Geometry) -> tuple[Step, ...]:
+def plan(
+    names: tuple[str, ...], shape: Shape, geometry: HeadGeometry
+) -> tuple[Step, ...]:
     """The steps that change something, in order."""
     steps = []
     for name in names:
@@ -93,8 +95,8 @@ def _reshape(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return tensor.reshape(shape)
 
 
-def _plan_squeeze(dim: int) -> Callable[[Shape, Geometry], Shape]:
-    def plan_squeeze(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_squeeze(dim: int) -> Callable[[Shape, HeadGeometry], Shape]:
+    def plan_squeeze(shape: Shape, geometry: HeadGeometry) -> Shape:
         if len(shape) <= dim or shape[dim] != 1:
             raise LayoutError(f"dimension {dim} of {list(shape)} is not 1")
         return shape[:dim] + shape[dim + 1 :]
@@ -102,10 +104,10 @@ def _plan_squeeze(dim: int) -> Callable[[Shape, Geometry], Shape]:
     return plan_squeeze
 
 
-def _plan_split(parts: int) -> Callable[[Shape, Geometry], Shape]:
+def _plan_split(parts: int) -> Callable[[Shape, HeadGeometry], Shape]:
     """[T, parts * h * d] -> [T, parts, h, d], without ``parts`` where it is 1."""
 
-    def plan_split(shape: Shape, geometry: Geometry) -> Shape:
+    def plan_split(shape: Shape, geometry: HeadGeometry) -> Shape:
         count = parts * geometry.num_heads
         if len(shape) != 2 or shape[1] % count:
             raise LayoutError(f"{list(shape)} is not [T, {count} * head size]")
@@ -115,7 +117,7 @@ def _plan_split(parts: int) -> Callable[[Shape, Geometry], Shape]:
     return plan_split
 
 
-def _plan_unpad(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_unpad(shape: Shape, geometry: HeadGeometry) -> Shape:
     if shape[-1] < geometry.head_size:
         raise LayoutError(f"{list(shape)} has heads below {geometry.head_size}")
     return (*shape[:-1], geometry.head_size)
@@ -155,7 +157,7 @@ def _check_zero(lanes: torch.Tensor) -> None:
         )
 
 
-def _plan_half(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_half(shape: Shape, geometry: HeadGeometry) -> Shape:
     if shape[-1] % 2:
         raise LayoutError(f"{list(shape)} has no two halves")
     return (*shape[:-1], shape[-1] // 2)
@@ -172,7 +174,7 @@ def _double_halves(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return torch.cat((tensor, tensor), dim=-1)
 
 
-def _plan_diff(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_diff(shape: Shape, geometry: HeadGeometry) -> Shape:
     if len(shape) != 1 or shape[0] < 2:
         raise LayoutError(f"{list(shape)} is not a list of offsets")
     return (shape[0] - 1,)
@@ -188,13 +190,13 @@ def _offsets(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return F.pad(tensor.cumsum(0, dtype=tensor.dtype), (1, 0))
 
 
-def _plan_offsets(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_offsets(shape: Shape, geometry: HeadGeometry) -> Shape:
     if len(shape) != 1:
         raise LayoutError(f"{list(shape)} is not a list of lengths")
     return (shape[0] + 1,)
 
 
-def _plan_longest(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_longest(shape: Shape, geometry: HeadGeometry) -> Shape:
     if len(shape) != 1 or not shape[0]:
         raise LayoutError(f"{list(shape)} is not a list of lengths")
     return (1,)
@@ -204,19 +206,19 @@ def _longest(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return tensor.max().reshape(shape)
 
 
-def _plan_scalar(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_scalar(shape: Shape, geometry: HeadGeometry) -> Shape:
     if shape:
         raise LayoutError(f"{list(shape)} is not one number")
     return (1,)
 
 
-def _plan_tokens_first(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_tokens_first(shape: Shape, geometry: HeadGeometry) -> Shape:
     if len(shape) != 3 or shape[0] != geometry.num_heads:
         raise LayoutError(f"{list(shape)} is not [{geometry.num_heads}, T, d]")
     return (shape[1], shape[0], shape[2])
 
 
-def _plan_length(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_length(shape: Shape, geometry: HeadGeometry) -> Shape:
     return (1,)
 
 
@@ -224,17 +226,17 @@ def _length(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return torch.tensor([tensor.shape[0]], dtype=torch.int32)
 
 
-def _plan_one_of_qkv(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_one_of_qkv(shape: Shape, geometry: HeadGeometry) -> Shape:
     if len(shape) != 2 or shape[1] % geometry.num_heads:
         raise LayoutError(f"{list(shape)} is not [T, {geometry.num_heads} * head size]")
     return (shape[0], 1, geometry.num_heads, shape[1] // geometry.num_heads)
 
 
-def _plan_same(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_same(shape: Shape, geometry: HeadGeometry) -> Shape:
     return shape
 
 
-def _plan_drop_empty(shape: Shape, geometry: Geometry) -> Shape:
+def _plan_drop_empty(shape: Shape, geometry: HeadGeometry) -> Shape:
     if len(shape) != 1 or shape[0] < 2:
         raise LayoutError(f"{list(shape)} is not an empty sequence and others")
     return (shape[0] - 1,)
@@ -254,7 +256,7 @@ def _swap(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return tensor.transpose(0, 1)
 
 
-def _view(plan: Callable[[Shape, Geometry], Shape]) -> Transform:
+def _view(plan: Callable[[Shape, HeadGeometry], Shape]) -> Transform:
     return Transform(plan, _reshape, _reshape)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmparity.capture.recorder import Report, capturing
+from mmparity.capture.recorder import Observed, capturing
 from mmparity.encoders import Encoder
 from mmparity.encoders.rules import Declared, HookMap, OperatorTap, Tap
 
@@ -151,7 +151,7 @@ def encoder(
     )
 
 
-def capture(given: Encoder, x: torch.Tensor) -> tuple[Sink, Report]:
+def capture(given: Encoder, x: torch.Tensor) -> tuple[Sink, Observed]:
     sink = Sink()
     with capturing(given, 2, sink) as report:
         given.model(x)

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmparity.capture.weights import PROVABLE_NUMEL, Proof, prove, prove_encoder
 from mmparity.encoders import ALONE, Encoder, hook_map_of
-from mmparity.trace.layout import Geometry
+from mmparity.trace.layout import HeadGeometry
 from mmparity.workload.implementations import get
 from mmparity.workload.quantized import DESCRIPTION, W8A8, quantize
 from mmparity.workload.seeded import vision_config
@@ -73,7 +73,7 @@ def loaded(
 
 
 def proof(found: Tensors, stored: Tensors, rank: int = 0, ranks: int = 1) -> Proof:
-    return prove(found, stored, Geometry(HEADS // ranks, SIZE), rank, ranks)
+    return prove(found, stored, HeadGeometry(HEADS // ranks, SIZE), rank, ranks)
 
 
 @settings(max_examples=20, deadline=None)

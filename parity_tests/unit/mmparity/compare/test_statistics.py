@@ -16,7 +16,7 @@ from mmparity.capture.job import CaptureJob
 from mmparity.capture.statistics_writer import StatisticsWriter
 from mmparity.capture.writers import ChosenWriter, writer_of
 from mmparity.cli import main
-from mmparity.compare.statistics import Case, compare_case
+from mmparity.compare.statistics import StatisticsCase, compare_case
 from mmparity.errors import MmparityError
 from mmparity.trace.manifest import is_whole
 from mmparity.trace.reader import TraceReader
@@ -34,8 +34,8 @@ def write(folder: Path, tensors: Tensors, sides: Sides, side: str) -> Path:
 
 
 @pytest.fixture
-def compared(sides: Sides, tmp_path: Path) -> Callable[[], Case]:
-    def compare() -> Case:
+def compared(sides: Sides, tmp_path: Path) -> Callable[[], StatisticsCase]:
+    def compare() -> StatisticsCase:
         folders = (
             write(tmp_path, sides.old, sides, "old"),
             write(tmp_path, sides.new, sides, "new"),
@@ -46,12 +46,12 @@ def compared(sides: Sides, tmp_path: Path) -> Callable[[], Case]:
     return compare
 
 
-def words(case: Case) -> dict[str, str]:
+def words(case: StatisticsCase) -> dict[str, str]:
     return {row.hook_point: row.word for row in case.rows}
 
 
 def test_rounding_passes_by_sketch_and_integers_exactly(
-    compared: Callable[[], Case],
+    compared: Callable[[], StatisticsCase],
 ) -> None:
     case = compared()
     found = words(case)
@@ -61,7 +61,7 @@ def test_rounding_passes_by_sketch_and_integers_exactly(
 
 
 def test_equal_tensors_have_the_same_statistics(
-    sides: Sides, compared: Callable[[], Case]
+    sides: Sides, compared: Callable[[], StatisticsCase]
 ) -> None:
     sides.new = dict(sides.old)
     assert set(words(compared()).values()) == {"same statistics", "exact"}
@@ -109,7 +109,7 @@ def another_width(tensors: Tensors) -> None:
 )
 def test_what_differs_is_the_only_suspect(
     sides: Sides,
-    compared: Callable[[], Case],
+    compared: Callable[[], StatisticsCase],
     change: Callable[[Tensors], object],
     place: str,
     reason: str,
@@ -121,7 +121,7 @@ def test_what_differs_is_the_only_suspect(
 
 
 def test_the_second_pass_takes_the_suspect_and_its_neighbours(
-    sides: Sides, compared: Callable[[], Case]
+    sides: Sides, compared: Callable[[], StatisticsCase]
 ) -> None:
     negate("blocks.0", 2)(sides.new)
     first, second, last = compared().next

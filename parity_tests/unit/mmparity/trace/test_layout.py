@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from mmparity.trace.layout import (
     TRANSFORMS,
-    Geometry,
+    HeadGeometry,
     LayoutError,
     execute,
     invert,
     plan,
 )
 
-GEOMETRY = Geometry(num_heads=3, head_size=10)
+GEOMETRY = HeadGeometry(num_heads=3, head_size=10)
 SIZES = st.integers(1, 8)
 
 
 def transform(
-    names: tuple[str, ...], tensor: torch.Tensor, geometry: Geometry = GEOMETRY
+    names: tuple[str, ...], tensor: torch.Tensor, geometry: HeadGeometry = GEOMETRY
 ) -> torch.Tensor:
     return execute(tensor, plan(names, tuple(tensor.shape), geometry))
 
@@ -40,7 +40,7 @@ def test_unpad_halves_inverts_the_loaders_padding(
 ) -> None:
     x = torch.randn(tokens, heads, 2 * half)
     padded = pad_halves(x, 2 * (half + extra))
-    geometry = Geometry(heads, 2 * half)
+    geometry = HeadGeometry(heads, 2 * half)
     assert torch.equal(transform(("unpad_halves",), padded, geometry), x)
 
 
@@ -49,7 +49,7 @@ def test_unpad_tail_inverts_padding_at_the_end(
     tokens: int, heads: int, size: int, extra: int
 ) -> None:
     x = torch.randn(tokens, heads, size)
-    geometry = Geometry(heads, size)
+    geometry = HeadGeometry(heads, size)
     assert torch.equal(transform(("unpad_tail",), F.pad(x, (0, extra)), geometry), x)
 
 
@@ -163,7 +163,7 @@ def test_the_inverse_gives_what_the_transforms_take(
     names: tuple[str, ...], tokens: int, heads: int, half: int, extra: int
 ) -> None:
     """From a canonical tensor there and back, and the padding is zero."""
-    geometry, size = Geometry(heads, 2 * half), 2 * (half + extra)
+    geometry, size = HeadGeometry(heads, 2 * half), 2 * (half + extra)
     if "tokens_first" in names or "one_of_qkv" in names:
         size = 2 * half
     raw = {

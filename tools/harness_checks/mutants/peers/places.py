@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from harness_checks.mutants.catalogue import Mutant
 from harness_checks.mutants.peers.types import Row
 from mmparity import encoders
-from mmparity.capture.dumps.forward import Subject
+from mmparity.capture.dumps.forward import DumpedTower
 from mmparity.capture.dumps.to_trace import other_places
 from mmparity.encoders.rules import HookMap
 from mmparity.trace import hook_points
@@ -45,7 +45,7 @@ UNSEEN = {
 class Places:
     """The hook points of one encoder, by the modules that show them."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: DumpedTower) -> None:
         self.names: HookMap = encoders.hook_map_of(
             subject.implementation, subject.config
         )

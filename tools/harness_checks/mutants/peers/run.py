@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness_checks.mutants.catalogue import Mutant
 from harness_checks.mutants.peers.types import Found
-from harness_checks.mutants.trial import Outcome, ServerJob
+from harness_checks.mutants.trial import ServerJob, TrialOutcome
 from harness_checks.mutants.workload import get as get_workload
 from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
@@ -52,7 +52,7 @@ def why_not(mutant: Mutant) -> str:
     return RANKS if get_workload(mutant.workload).ranks > 1 else ""
 
 
-def judged(mutants: Iterable[Mutant], outcomes: dict[str, Outcome]) -> Judged:
+def judged(mutants: Iterable[Mutant], outcomes: dict[str, TrialOutcome]) -> Judged:
     """What each tool found of each mutant and of each tree without an edit."""
     found: Judged = {}
     for mutant in mutants:
@@ -65,7 +65,7 @@ def judged(mutants: Iterable[Mutant], outcomes: dict[str, Outcome]) -> Judged:
     return found
 
 
-def _of(outcome: Outcome | None, missing: Found | None) -> dict[str, Found]:
+def _of(outcome: TrialOutcome | None, missing: Found | None) -> dict[str, Found]:
     known = {} if outcome is None else outcome.peers
     if missing is None:
         missing = Found(reason=TOO_OLD if known else NO_FORWARD)
@@ -77,7 +77,7 @@ def _of(outcome: Outcome | None, missing: Found | None) -> dict[str, Found]:
     }
 
 
-def check(unchanged: Outcome) -> None:
+def check(unchanged: TrialOutcome) -> None:
     """Raises MmparityError where a tool cannot judge a tree without an edit."""
     reasons = [found["reason"] for found in unchanged.peers.values()]
     if not reasons or any(reasons):
@@ -85,7 +85,7 @@ def check(unchanged: Outcome) -> None:
         raise MmparityError(f"other tools, {unchanged.workload}, no edit: {reason}")
 
 
-def sentence(outcome: Outcome) -> str:
+def sentence(outcome: TrialOutcome) -> str:
     """What each tool said, in one line."""
     if not outcome.peers:
         return outcome.reason

@@ -22,13 +22,13 @@ from harness_checks.mutants.peers.places import Places, is_edited
 from harness_checks.mutants.peers.types import Found, Peer, Row
 from harness_checks.mutants.trial import (
     UNCHANGED,
-    Outcome,
     Trial,
+    TrialOutcome,
     raised_in,
     text_of,
 )
 from mmparity import encoders
-from mmparity.capture.dumps.forward import Subject
+from mmparity.capture.dumps.forward import DumpedTower
 from mmparity.errors import MmparityError
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get
@@ -43,7 +43,9 @@ def prepare(names: tuple[str, ...]) -> None:
         PEERS[name].prepare()
 
 
-def tried(mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime) -> Outcome:
+def tried(
+    mutant: Mutant | None, trial: Trial, runtime: encoders.Runtime
+) -> TrialOutcome:
     """What each tool says; the verdict is a pass where none flags anything.
 
     Without an edit it is done twice, and the second time is compared with the first.
@@ -98,7 +100,7 @@ def _placed(
     config = checkpoint.read_vision_config(
         Path(trial.job.checkpoints[trial.workload.data])
     )
-    places = Places(Subject(get(trial.job.implementation), config)).of(row)
+    places = Places(DumpedTower(get(trial.job.implementation), config)).of(row)
     kinds = type(encoder.model.get_submodule(row.module)).__mro__
     edited = mutant is not None and is_edited(
         row,

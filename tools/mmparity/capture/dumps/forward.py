@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmparity import encoders
-from mmparity.capture.dumps.msprobe import Call, Dump
+from mmparity.capture.dumps.msprobe import Dump, DumpedCall
 from mmparity.encoders.rules import HookMap
 from mmparity.errors import MmparityError
 from mmparity.trace import hook_points
@@ -20,7 +20,7 @@ FIRST_NORM = "blocks.0.norm1"
 
 
 @dataclass(frozen=True)
-class Subject:
+class DumpedTower:
     """What a dump does not say of itself.
 
     Attributes:
@@ -39,12 +39,12 @@ class Subject:
         return encoders.hook_map_of(self.implementation, self.config)
 
 
-def calls_of(dump: Dump, subject: Subject) -> dict[str, Call]:
+def calls_of(dump: Dump, subject: DumpedTower) -> dict[str, DumpedCall]:
     """Module path, from the tower's root -> its call in the forward asked for."""
     return dict(_of_forward(dump, subject))
 
 
-def dtype_of(calls: dict[str, Call]) -> str:
+def dtype_of(calls: dict[str, DumpedCall]) -> str:
     """The dtype that the tower ran in."""
     call = calls.get(FIRST_NORM)
     entry = call.outputs[0] if call and call.outputs else None
@@ -53,7 +53,7 @@ def dtype_of(calls: dict[str, Call]) -> str:
     return str(entry.get("dtype")).removeprefix("torch.")
 
 
-def depth_of(calls: dict[str, Call]) -> int:
+def depth_of(calls: dict[str, DumpedCall]) -> int:
     """Number of blocks that the dump has."""
     numbers = [hook_points.block_number(path) for path in calls]
     found = [number for number in numbers if number is not None]
@@ -65,7 +65,7 @@ def depth_of(calls: dict[str, Call]) -> int:
     return max(found) + 1
 
 
-def parameters_of(calls: dict[str, Call]) -> dict[str, list[Any]]:
+def parameters_of(calls: dict[str, DumpedCall]) -> dict[str, list[Any]]:
     """Name of each parameter in the dump -> its shape and dtype."""
     return {
         f"{path}.{name}": [entry["shape"], str(entry["dtype"]).removeprefix("torch.")]
@@ -75,7 +75,7 @@ def parameters_of(calls: dict[str, Call]) -> dict[str, list[Any]]:
     }
 
 
-def _of_forward(dump: Dump, subject: Subject) -> Iterator[tuple[str, Call]]:
+def _of_forward(dump: Dump, subject: DumpedTower) -> Iterator[tuple[str, DumpedCall]]:
     """The calls of one forward; a module that blocks share was called once in each."""
     prefix = _prefix(dump.calls, models.family_of(subject.config))
     calls = [
@@ -106,7 +106,7 @@ def _of_forward(dump: Dump, subject: Subject) -> Iterator[tuple[str, Call]]:
             yield (place if each == depth else call.path), call
 
 
-def _prefix(calls: Sequence[Call], family: models.Family) -> str:
+def _prefix(calls: Sequence[DumpedCall], family: models.Family) -> str:
     """What stands before the tower in the paths.
 
     msprobe may see the tower alone, the whole model, a list of models (``0.``), or one

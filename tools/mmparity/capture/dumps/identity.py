@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mmparity.capture.dumps.msprobe import Call, Dump
+from mmparity.capture.dumps.msprobe import Dump, DumpedCall
 from mmparity.errors import MmparityError
 from mmparity.types.trace import UNKNOWN
 from mmparity.workload import checkpoint
@@ -24,7 +24,7 @@ PIXELS = ("patch_embed.proj", "patch_embed")
 
 
 def weights_of(
-    dump: Dump, calls: dict[str, Call], directory: Path | None, config: Any
+    dump: Dump, calls: dict[str, DumpedCall], directory: Path | None, config: Any
 ) -> str:
     """The digest of the checkpoint, if the dump's parameters are its tensors.
 
@@ -51,7 +51,7 @@ def weights_of(
     return UNKNOWN
 
 
-def pixels_of(dump: Dump, calls: dict[str, Call], inputs: Inputs | None) -> str:
+def pixels_of(dump: Dump, calls: dict[str, DumpedCall], inputs: Inputs | None) -> str:
     """The digest of the pixels; in float32 they tell it themselves."""
     given_to = [calls[path] for path in PIXELS if path in calls]
     entry = given_to[0].inputs[0] if given_to and given_to[0].inputs else None

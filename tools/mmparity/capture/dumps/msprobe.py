@@ -34,7 +34,7 @@ _AGAIN = "Dump again: level L0, task tensor, data_mode all."
 
 
 @dataclass(frozen=True)
-class Call:
+class DumpedCall:
     """One call of a module, as ``dump.json`` lists it.
 
     Attributes:
@@ -102,13 +102,13 @@ class Dump:
             )
         return tensor
 
-    def _calls(self, data: Any) -> Iterator[Call]:
+    def _calls(self, data: Any) -> Iterator[DumpedCall]:
         for key, entry in (data if isinstance(data, dict) else {}).items():
             match = _CALL.fullmatch(key)
             if match is None:  # an operator of level L1 or mix, or a backward pass
                 continue
             entry = entry if isinstance(entry, dict) else {}
-            yield Call(
+            yield DumpedCall(
                 match["path"] or "",
                 match["kind"],
                 int(match["number"]),

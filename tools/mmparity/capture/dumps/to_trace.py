@@ -19,15 +19,15 @@ import torch
 from mmparity import encoders
 from mmparity.capture.dumps.forward import (
     FIRST_NORM,
-    Subject,
+    DumpedTower,
     calls_of,
     depth_of,
     parameters_of,
 )
-from mmparity.capture.dumps.msprobe import Call, Dump
+from mmparity.capture.dumps.msprobe import Dump, DumpedCall
 from mmparity.encoders.rules import Declared, HookMap, Tap
 from mmparity.trace import hook_points
-from mmparity.trace.layout import Geometry, LayoutError, execute, plan
+from mmparity.trace.layout import HeadGeometry, LayoutError, execute, plan
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import models
@@ -42,13 +42,13 @@ _NO_FUNCTION = "a dump of level L0 has no functions, and this is taken at one"
 _NO_ROOT = "a dump has neither the root module nor modules that vLLM compiles"
 
 
-def write_trace(dump: Dump, subject: Subject, meta: TraceMeta, out: Path) -> None:
+def write_trace(dump: Dump, subject: DumpedTower, meta: TraceMeta, out: Path) -> None:
     """Writes the trace that the dump makes; one tensor is held at a time."""
     names = subject.hook_map
     calls = calls_of(dump, subject)
     depth = depth_of(calls)
     size = models.head_size(subject.config)
-    taken = _Taken(dump, names, Geometry(subject.config.num_heads, size))
+    taken = _Taken(dump, names, HeadGeometry(subject.config.num_heads, size))
     for path, call in calls.items():
         taken.call(path, call)
     taken.elsewhere(calls, depth, subject)
@@ -93,12 +93,12 @@ class _Piece:
 class _Taken:
     """Hook point -> where the dump has it."""
 
-    def __init__(self, dump: Dump, names: HookMap, geometry: Geometry) -> None:
+    def __init__(self, dump: Dump, names: HookMap, geometry: HeadGeometry) -> None:
         self.dump, self.names, self.geometry = dump, names, geometry
         self.found: dict[str, list[_Piece]] = {}
         self.noted: dict[str, tuple[str, bool]] = {}
 
-    def call(self, path: str, call: Call) -> None:
+    def call(self, path: str, call: DumpedCall) -> None:
         """Takes what the name map takes at a module."""
         rules = self.names.rules_of(path)
         if not rules:
@@ -111,7 +111,7 @@ class _Taken:
             for tap in rule:
                 self.take(_named(self.names, tap.hook_point, path), path, call, tap)
 
-    def take(self, name: str, path: str, call: Call, tap: Tap) -> bool:
+    def take(self, name: str, path: str, call: DumpedCall, tap: Tap) -> bool:
         """Takes one value, if the call has it."""
         entry = _pick(call, tap.take)
         if not isinstance(entry, dict) or entry.get("type") != "torch.Tensor":
@@ -121,7 +121,9 @@ class _Taken:
         self.found.setdefault(name, []).append(piece)
         return True
 
-    def elsewhere(self, calls: dict[str, Call], depth: int, subject: Subject) -> None:
+    def elsewhere(
+        self, calls: dict[str, DumpedCall], depth: int, subject: DumpedTower
+    ) -> None:
         """Takes what is still missing where another module received it."""
         for name, path, tap in other_places(self.names, depth, subject):
             if name not in self.found and path in calls:
@@ -157,7 +159,7 @@ def _named(names: HookMap, pattern: str, path: str) -> str:
     return pattern.replace("{i}", str(names.number_of(path)))
 
 
-def _pick(call: Call, take: str) -> Any:
+def _pick(call: DumpedCall, take: str) -> Any:
     """The entry that a tap's ``take`` names; None where it is absent."""
     kind, *steps = take.split(".")
     value: Any
@@ -179,7 +181,7 @@ def _pick(call: Call, take: str) -> Any:
 
 
 def other_places(
-    names: HookMap, depth: int, subject: Subject
+    names: HookMap, depth: int, subject: DumpedTower
 ) -> Iterator[tuple[str, str, Tap]]:
     """Hook point, module and tap of values that another module received unchanged."""
     norm = _layout_of(names, f"{BLOCK}.norm1")

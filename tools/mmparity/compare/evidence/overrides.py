@@ -47,7 +47,7 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Row:
+class OverrideReason:
     """One reason for overrides."""
 
     title: str
@@ -86,7 +86,7 @@ class Suite:
 class Map:
     """The content of ``overrides.toml``."""
 
-    rows: dict[str, Row]
+    rows: dict[str, OverrideReason]
     overrides: dict[Override, tuple[str, ...]]
     """Override -> names of its rows."""
     outside: dict[Override, str]
@@ -99,7 +99,7 @@ def read_map(path: Path = DATA) -> Map:
         content: dict[str, Any] = tomllib.loads(path.read_text())
         raw = content.pop("rows")
         rows = {
-            name: Row(
+            name: OverrideReason(
                 row["title"], *(tuple(row[k]) for k in ("patches", "cases", "tests"))
             )
             for name, row in raw.items()
@@ -159,7 +159,7 @@ def problems(
     return lines
 
 
-def _unproven(row: Row, suite: Suite) -> Iterator[str]:
+def _unproven(row: OverrideReason, suite: Suite) -> Iterator[str]:
     """What of a row's proofs nobody runs."""
     always = []
     for case in row.cases:

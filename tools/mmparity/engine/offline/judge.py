@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pair:
+class EnginePair:
     """Two sides, and how near their values must be.
 
     Attributes:
@@ -42,15 +42,15 @@ LOGPROB, EMBEDDING = 1e-2, 4e-3
 """In float16, which has steps of 2**-8 at a logit of 4 and of 2**-11 at the greatest
 value of an embedding. 6e-3 and 2e-3 were seen."""
 PAIRS = (
-    Pair("vllm-0.12.0", "unified", 0.0, 0.0),
-    Pair(
+    EnginePair("vllm-0.12.0", "unified", 0.0, 0.0),
+    EnginePair(
         "ascend-0.11.0",
         "unified-ascend",
         LOGPROB,
         EMBEDDING,
         "another release's language model and kernels",
     ),
-    Pair(
+    EnginePair(
         "unified",
         "unified-ascend",
         LOGPROB,
@@ -61,7 +61,7 @@ PAIRS = (
 
 
 def judge(
-    pair: Pair,
+    pair: EnginePair,
     scenario: Scenario,
     engine: Engine,
     outcomes: tuple[Outcome | None, Outcome | None],
@@ -88,7 +88,7 @@ def judge(
         return row("cannot run", "; ".join(refused))
     old, new = outcomes
     assert old is not None and new is not None
-    comparison = Comparison(pair)
+    comparison = EngineComparison(pair)
     comparison.answers(old, new)
     comparison.embeddings(old, new, *embeddings)
     for outcome in (old, new):
@@ -96,10 +96,10 @@ def judge(
     return comparison.row(model, scenario.name)
 
 
-class Comparison:
+class EngineComparison:
     """Collects what differs; nothing compared is a failure too."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: EnginePair) -> None:
         self.pair = pair
         self.failures: list[str] = []
         self.notes: list[str] = []

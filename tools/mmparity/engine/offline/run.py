@@ -24,7 +24,7 @@ from mmparity.engine.offline import (
 )
 from mmparity.engine.offline.growth import QUIET
 from mmparity.engine.offline.job import EngineJob
-from mmparity.engine.offline.judge import PAIRS, Pair, judge
+from mmparity.engine.offline.judge import PAIRS, EnginePair, judge
 from mmparity.engine.offline.result import build, judge_memory
 from mmparity.engine.offline.scenarios import ENGINES
 from mmparity.engine.offline.sides import Side
@@ -130,7 +130,7 @@ def _measure(
 
 
 def _rows(
-    pair: Pair, options: EngineOptions, models: Sequence[str], folder: Path
+    pair: EnginePair, options: EngineOptions, models: Sequence[str], folder: Path
 ) -> list[EngineRow]:
     rows = []
     for model in models:

@@ -154,7 +154,7 @@ def test_new_kinds_of_overrides_are_seen(tmp_path: Path) -> None:
         ("qwen2-vl-7b unified:vllm-0.12.0 rotary.cos", "unified:vllm-0.12.0 on qwen2"),
         ("qwen2-vl-7b vllm-0.12.0:unified window_index", "no hook point"),
         ("qwen2.5-vl-7b ascend-0.11.0-nopad:unified-ascend rotary.cos", "neither"),
-        ("qwen9-vl vllm-0.12.0:unified rotary.cos", "no model"),
+        ("qwen9-vl vllm-0.12.0:unified rotary.cos", "unknown model"),
         ("qwen2-vl-7b vllm-0.12.0:unified rotary.cos --case vidoe", "invalid choice"),
         ("qwen2-vl-7b vllm-0.12.0:unified rotary.cos --case w8a8", "case w8a8 of"),
         ("qwen2.5-vl-7b vllm-0.12.0:unified rotary.cos --tp 2", "no option --tp"),

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from mmparity.engine.offline.judge import Pair, judge
+from mmparity.engine.offline.judge import EnginePair, judge
 from mmparity.engine.offline.outcomes import Outcome
 from mmparity.engine.offline.scenarios import ENGINES, SCENARIOS, Generate, Scenario
 from mmparity.types.engine import EngineRow
 
-EXACT = Pair("vllm-0.12.0", "unified", 0.0, 0.0)
-NEAR = Pair("ascend-0.11.0", "unified-ascend", 1e-3, 1e-5)
+EXACT = EnginePair("vllm-0.12.0", "unified", 0.0, 0.0)
+NEAR = EnginePair("ascend-0.11.0", "unified-ascend", 1e-3, 1e-5)
 ONE = SCENARIOS["one image"]
 TWICE = replace(ONE, steps=(*ONE.steps, *ONE.steps), same=(0, 1))
 
@@ -22,7 +22,7 @@ def row(
     old: Outcome | None,
     new: Outcome | None,
     embeddings: Any,
-    pair: Pair = EXACT,
+    pair: EnginePair = EXACT,
     scenario: Scenario = ONE,
     engine: str = "plain",
 ) -> EngineRow:

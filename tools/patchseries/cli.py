@@ -15,6 +15,7 @@ import patchseries
 from patchseries.commands.apply import apply
 from patchseries.commands.check import check
 from patchseries.commands.fetch import fetch
+from patchseries.commands.forecast import forecast_command
 from patchseries.commands.pr_body import pr_body
 from patchseries.commands.rebase import rebase
 from patchseries.commands.refresh import refresh
@@ -66,6 +67,7 @@ for command in (
     status,
     check,
     rebase,
+    forecast_command,
     test_upstream,
     verify_python,
     pr_body,

@@ -12,7 +12,8 @@ from patchseries.apply.commits import build_commits
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
 from patchseries.project import Project
-from patchseries.rebase.rebase import Analysis, Moved, analyse, proven, unproven
+from patchseries.rebase.proven import proven, unproven
+from patchseries.rebase.rebase import Analysis, Moved, analyse
 from patchseries.rebase.trial import Say
 from patchseries.scratch import scratch
 from patchseries.series.export import commits_after, export

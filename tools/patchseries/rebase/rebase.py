@@ -27,7 +27,9 @@ from patchseries.proof.independence import needed_by_text
 from patchseries.proof.results import FAILED, PASSED
 from patchseries.rebase.conflicts import explain
 from patchseries.rebase.elsewhere import Elsewhere
-from patchseries.rebase.trial import Proof, Say, not_run, trial
+from patchseries.rebase.landed import Landed, Part, look, read_parts
+from patchseries.rebase.renamed import Renames
+from patchseries.rebase.trial import Proof
 from patchseries.series.export import patch_id
 from patchseries.series.folder import read_series
 from patchseries.series.patch import Patch
@@ -37,7 +39,7 @@ from patchseries.tree.places import require_package
 from patchseries.tree.target import GitTarget, Target
 
 CARRIED = ("exact", "offset", "three-way")
-UPSTREAM, CLAIMED = "upstream", "upstream?"
+UPSTREAM, CLAIMED, PARTLY = "upstream", "upstream?", "partly"
 _LOOKED_BACK = 5000  # commits, for changes that upstream has taken as they are
 
 
@@ -47,7 +49,10 @@ class Moved:
 
     Attributes:
         outcome: exact, offset or three-way: carried over, as text; upstream; upstream?
-            where `Remove-when` alone says so; conflict; blocked.
+            where `Remove-when` alone says so; partly, where upstream has some of its
+            parts; conflict; blocked.
+        text: what becomes of its text, whatever upstream has.
+        renamed: whether it is carried over to files that have another path there.
         explanation: where a conflict is, and what of the patch is there.
         proof: what the patch's tests say, where its outcome needs one.
     """
@@ -57,6 +62,8 @@ class Moved:
     detail: str = ""
     explanation: tuple[str, ...] = ()
     proof: Proof | None = None
+    text: str = ""
+    renamed: bool = False
 
     @property
     def carried(self) -> bool:
@@ -126,7 +133,8 @@ def analyse(project: Project, git: Git, name: str, target: Target) -> Analysis:
             f"{target.place} has none of the files of {name}",
             "give the top of a source tree, or the folder of an installed package",
         )
-    mover = _Mover(git, pristine, own, Elsewhere(target))
+    parts = read_parts(project, name)
+    mover = _Mover(git, pristine, own, Elsewhere(target), parts)
     verdicts, moved = mover.move(start)
     return Analysis(source, series, target, own, start, tuple(verdicts), tuple(moved))
 
@@ -135,25 +143,38 @@ class _Mover:
     """Takes a series along another tree's files."""
 
     def __init__(
-        self, git: Git, pristine: Git, own: Classification, there: Elsewhere
+        self,
+        git: Git,
+        pristine: Git,
+        own: Classification,
+        there: Elsewhere,
+        parts: Mapping[str, tuple[Part, ...]],
     ) -> None:
         self._git = git
         self._pristine = pristine
         self._own = own
         self._there = there
+        self._parts = parts
+        self._renames = Renames(git, there)
         self._edges = needed_by_text(git, own.series, own.before)
         self._taken = _taken_upstream(there.target, own.series)
         self._failed: set[str] = set()
 
     def move(self, start: Snapshot) -> tuple[list[PatchVerdict], list[Moved]]:
+        """What becomes of each patch; `start` gets the files found elsewhere."""
         current, own = dict(start), dict(self._own.before)
         verdicts, moved = [], []
         for patch, mine in zip(
             self._own.series.patches, self._own.verdicts, strict=True
         ):
             own |= mine.after or {}
-            verdict = self._verdict(patch, current)
+            known = set(current)
+            there = self._renames.follow(patch, current)
+            start |= {path: current[path] for path in set(current) - known}
+            verdict = self._verdict(there, current)
             done = self._judge(patch, verdict, current, own)
+            renamed = done.carried and there is not patch
+            done = replace(done, text=verdict.outcome, renamed=renamed)
             if not done.carried:
                 verdict = replace(verdict, after={})
                 self._failed |= {patch.slug} if done.open else set()
@@ -177,21 +198,50 @@ class _Mover:
             return Moved(slug, UPSTREAM, f"is commit {commit[:12]}")
         if verdict.outcome == "upstreamed":
             return Moved(slug, UPSTREAM, "its change is there")
-        signs = landed_signs(patch, self._there, partial(self._read_own, own))
+        found = look(self._parts.get(slug, ()), self._there)
+        if found.there:
+            return self._declared(patch, verdict, current, found)
+        signs = []
+        if slug not in self._parts:
+            read = partial(self._read_own, own)
+            signs = landed_signs(patch, self._there, read)
         if signs and all(sign.meant for sign in signs):
             return Moved(slug, CLAIMED, f"Remove-when holds: {_texts(signs)}")
         hint = f"Remove-when holds, by accident? {_texts(signs)}" if signs else ""
         if verdict.outcome in CARRIED:
             detail = "; ".join(filter(None, (verdict.detail, hint)))
             return Moved(slug, verdict.outcome, detail)
-        blockers = [one for one in self._edges[slug] if one in self._failed]
+        blockers, places = self._open(patch, current)
         needs = f"needs {', '.join(blockers)}" if blockers else ""
-        return Moved(
-            slug,
-            "blocked" if blockers else "conflict",
-            "; ".join(filter(None, (needs, hint))),
-            tuple(explain(self._git, self._there, patch, current, not blockers)),
-        )
+        outcome = "blocked" if blockers else "conflict"
+        detail = "; ".join(filter(None, (needs, hint)))
+        return Moved(slug, outcome, detail, places)
+
+    def _open(
+        self, patch: Patch, current: Snapshot
+    ) -> tuple[list[str], tuple[str, ...]]:
+        """Which open patches it needs, and what of it is there or does not merge."""
+        blockers = [one for one in self._edges[patch.slug] if one in self._failed]
+        lines = explain(self._git, self._there, patch, current, not blockers)
+        return blockers, tuple(lines)
+
+    def _declared(
+        self, patch: Patch, verdict: PatchVerdict, current: Snapshot, found: Landed
+    ) -> Moved:
+        """A patch of whose parts upstream has some, or all."""
+        shown = [f"there: {what} ({', '.join(at)})" for what, at in found.there]
+        if not found.missing:
+            why = "all of it"
+            if verdict.outcome in CARRIED:
+                why = "it would merge as text, and upstream has all of it"
+            return Moved(patch.slug, UPSTREAM, why, tuple(shown))
+        shown += [f"missing: {what}" for what in found.missing]
+        detail = f"missing: {'; '.join(found.missing)}"
+        if verdict.outcome not in CARRIED:
+            blockers, places = self._open(patch, current)
+            shown += places
+            detail += f"; needs {', '.join(blockers)}" if blockers else ""
+        return Moved(patch.slug, PARTLY, detail, tuple(shown))
 
     def _read_own(self, states: Mapping[str, State], path: str) -> bytes | None:
         """A file of the tree that the series is for, with the patches so far."""
@@ -217,44 +267,3 @@ def _taken_upstream(target: Target, series: Series) -> dict[str, str]:
         return {}  # a clone without its blobs: the other signs still count
     lines = target.git("patch-id", "--stable", stdin=log.stdout).splitlines()
     return {content: commit for content, commit in map(str.split, lines)}
-
-
-def proven(project: Project, git: Git, found: Analysis, say: Say) -> tuple[Moved, ...]:
-    """The same patches, with what their tests say on the other tree.
-
-    Nothing is proven, and said so, where this environment cannot run them.
-    """
-    steps = list(zip(found.series.patches, found.verdicts, found.moved, strict=True))
-    moved: list[Moved] = []
-    source = _environment(project, found)
-    try:
-        with trial(project, git, found.target, source, found.series) as bench:
-            for patch, verdict, one in steps:
-                after = verdict.after or {}
-                if one.carried or one.outcome == CLAIMED:
-                    say(f"{patch.slug}: its tests on {found.target.root}")
-                if one.carried:
-                    one = replace(one, proof=bench.of_carried(patch, after))
-                elif one.outcome == CLAIMED:
-                    one = replace(one, proof=bench.of_upstream(patch))
-                moved.append(one)
-                bench.step(after)
-    except PatchseriesError as error:
-        return unproven(found, str(error.args[0]))
-    return tuple(moved)
-
-
-def unproven(found: Analysis, why: str) -> tuple[Moved, ...]:
-    """The same patches, said to be text only where tests would prove something."""
-    return tuple(
-        replace(m, proof=not_run(why)) if m.carried or m.outcome == CLAIMED else m
-        for m in found.moved
-    )
-
-
-def _environment(project: Project, found: Analysis) -> Source:
-    """The pin that says how tests run: the other tree's own, else the series'."""
-    for source in read_sources(project.pins).values():
-        if source.tests and project.pristine(source.tree_name) == found.target.root:
-            return source
-    return found.source

@@ -30,10 +30,12 @@ class Proof:
     Attributes:
         status: passed, failed or not-run.
         text: one clause.
+        dead: whether they pass without its code too.
     """
 
     status: str
     text: str
+    dead: bool = False
 
 
 class Trial:
@@ -57,7 +59,7 @@ class Trial:
             tests = {p: s for p, s in after.items() if p.startswith(TESTS)}
             if self._run(patch, tests).status == PASSED:
                 text = f"{green.text}, and without its code too: upstream may have it"
-                return Proof(PASSED, text)
+                return Proof(PASSED, text, dead=True)
         return green
 
     def of_upstream(self, patch: Patch) -> Proof:

@@ -78,8 +78,17 @@ def test_conflict_is_explained_and_the_rest_kept(toy, newer, tools, tmp_path):
     assert lines[2] == "# third-neighbour: blocked needs first-lines"
 
 
-def test_moved_file_is_looked_for(toy, newer, tools):
+def test_moved_file_is_followed_by_its_lines(toy, newer, tools):
     tree = newer({"pkg/b.py": None, "pkg/sub/b.py": "B = 1\n"})
+    proposal = propose(toy.project, tools.tree, tree)
+    assert not proposal.open
+    assert [m.slug for m in proposal.moved if m.renamed] == ["second-file"]
+    patch = proposal.files["second-file"]
+    assert b"+++ b/pkg/sub/b.py" in patch and b"b/pkg/b.py" not in patch
+
+
+def test_another_file_of_the_name_of_a_moved_one_is_shown(toy, newer, tools):
+    tree = newer({"pkg/b.py": None, "pkg/sub/b.py": "import another\n"})
     proposal = propose(toy.project, tools.tree, tree)
     (moved,) = proposal.open
     assert moved.slug == "second-file"

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`forecast` on released trees says what docs/patchseries.md judges by reading them."""
+
+import pytest
+
+from patchseries.project import Project, cache_folder
+from patchseries.rebase.forecast import WORDS, forecast
+from patchseries.series.folder import read_series, series_names
+
+
+def judged():
+    """Release -> patch -> word, as the page has it."""
+    text = (Project.here().root / "docs/patchseries.md").read_text()
+    text = text.split("<!-- forecast:begin -->")[1].split("<!-- forecast:end -->")[0]
+    found, releases = {}, []
+    for line in filter(None, text.splitlines()):
+        first, *cells, _why = (cell.strip() for cell in line.strip("|").split("|"))
+        if first == "patch":
+            releases = cells
+        elif not first.startswith("---"):
+            for release, word in zip(releases, cells, strict=True):
+                found.setdefault(release, {})[first] = word
+    return found
+
+
+def test_every_patch_is_judged_on_every_release():
+    found = judged()
+    assert len(found) == 7
+    for release, words in found.items():
+        name = release.rpartition("-")[0]
+        (series,) = (
+            s for s in series_names(Project.here()) if s.startswith(f"{name}-0")
+        )
+        slugs = [patch.slug for patch in read_series(Project.here(), series).patches]
+        assert list(words) == slugs, release
+        assert set(words.values()) <= set(WORDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", judged())
+def test_the_command_says_what_was_judged(release):
+    tree = cache_folder() / "releases" / release
+    if not tree.is_dir():
+        pytest.skip(f"not there: patchseries forecast --text-only {release}")
+    name = release.rpartition("-")[0]
+    project = Project.here()
+    (series,) = (s for s in series_names(project) if s.startswith(f"{name}-0"))
+    if not project.pristine(series).is_dir():
+        pytest.skip("the trees are not there: `make trees`")
+    found = {fate.slug: fate.word for fate in forecast(project, series, tree)}
+    assert found == judged()[release]

@@ -1,7 +1,7 @@
 # Names for commands a person types; the work is in tools/.
 .DEFAULT_GOAL := help
 .PHONY: help setup lock sources apply unapply status parity engine report test test-gpu \
-	test-npu test-upstream kills mutants bench serve-bench accuracy lint check docs clean
+	test-npu test-upstream kills mutants paths bench serve-bench accuracy lint check docs clean
 
 BIN := .venv/bin
 OUT ?= build/parity
@@ -65,8 +65,11 @@ test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
 	$(BIN)/pytest --device=cuda -m gpu $(ARGS)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device=npu -m npu $(ARGS)
-mutants: trees ## plant every bug of the catalogue: each must be found and placed (ARGS=)
-	$(BIN)/python -m harness_checks.mutants $(ARGS)
+mutants: trees ## plant every bug of the catalogue: each must be found and placed (SET=history, ARGS=)
+	$(BIN)/python -m harness_checks.mutants $(if $(SET),--set $(SET)) $(ARGS)
+	$(if $(SET)$(ARGS),,$(BIN)/python -m harness_checks.transforms)
+paths: trees ## lines of the encoders that no default case executes, and why (ARGS=--reasons)
+	$(BIN)/python -m harness_checks.paths $(ARGS)
 bench: trees ## seconds to a verdict (RUNS="edit watch fast default"), then encoders, capture, comparison, apply (ARGS=)
 	$(BIN)/python -m harness_checks.bench.stages $(addprefix --run ,$(RUNS))
 	$(BIN)/python -m harness_checks.bench $(ARGS)

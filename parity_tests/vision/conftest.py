@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,6 +91,18 @@ class Captures:
         for tree in trees.values():
             assert tree.is_dir(), f"{tree} is not there; run: make sources apply"
         return {source: str(tree) for source, tree in trees.items()}
+
+    @staticmethod
+    def tree_with(tree: str, texts: Mapping[str, str], folder: Path) -> str:
+        """A tree of links to ``tree``, in which files have other texts."""
+        for package in {file.split("/")[0] for file in texts}:
+            shutil.copytree(
+                f"{tree}/{package}", folder / package, copy_function=os.symlink
+            )
+        for file, text in texts.items():
+            (folder / file).unlink()
+            (folder / file).write_text(text)
+        return str(folder)
 
     def run(
         self,

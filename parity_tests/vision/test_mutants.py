@@ -10,7 +10,7 @@ import pytest
 from harness_checks.mutants.catalogue import read_catalogue
 from harness_checks.mutants.peers.places import is_right
 from harness_checks.mutants.peers.run import runnable
-from harness_checks.mutants.run import OLD_OF, run_mutants
+from harness_checks.mutants.run import OLDS, run_mutants
 from harness_checks.mutants.score import score
 from mmparity.errors import MmparityError
 from mmparity.workload.implementations import IMPLEMENTATIONS
@@ -18,7 +18,7 @@ from mmparity.workload.trees import find_trees
 
 
 def test_every_edit_of_the_catalogue_fits_the_trees() -> None:
-    trees = find_trees(sorted(OLD_OF), (), IMPLEMENTATIONS)
+    trees = find_trees(sorted(OLDS), (), IMPLEMENTATIONS)
     for mutant in read_catalogue():
         before, after = mutant.edited(trees[mutant.on])
         assert before != after

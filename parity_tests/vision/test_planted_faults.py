@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,16 +77,11 @@ FAULTS = {
 }
 
 
-def with_fault(tree: str, fault: Fault, folder: Path) -> str:
-    """A tree of links to ``tree``, in which one file has the fault."""
-    package = fault.file.split("/")[0]
-    shutil.copytree(f"{tree}/{package}", folder / package, copy_function=os.symlink)
-    file = folder / fault.file
-    text = file.read_text()
+def text_with(tree: str, fault: Fault) -> str:
+    """The file of the fault, with the fault in it."""
+    text = Path(tree, fault.file).read_text()
     assert text.count(fault.right) == 1, f"{fault.file} has changed"
-    file.unlink()
-    file.write_text(text.replace(fault.right, fault.wrong))
-    return str(folder)
+    return text.replace(fault.right, fault.wrong)
 
 
 def first_difference(trace: TraceReader, right: TraceReader) -> tuple[str, str]:
@@ -110,7 +103,9 @@ def test_a_planted_fault_shows_first_where_it_is(
 ) -> None:
     fault = FAULTS[name]
     trees = captures.trees(fault.implementation)
-    trees[fault.source] = with_fault(trees[fault.source], fault, tmp_path / "tree")
+    tree = trees[fault.source]
+    texts = {fault.file: text_with(tree, fault)}
+    trees[fault.source] = captures.tree_with(tree, texts, tmp_path / "tree")
     captures.run(fault.implementation, trees, tmp_path)
     trace = TraceReader(tmp_path / "float32")
     assert trace.meta.sources[fault.source] == "unversioned"

@@ -12,12 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
-from harness_checks.mutants import tries
-from harness_checks.mutants.catalogue import Mutant, edited_files, read_catalogue
+from harness_checks.mutants import groups, history, tries
+from harness_checks.mutants.catalogue import (
+    SETS,
+    Mutant,
+    edited_files,
+    read_catalogue,
+)
 from harness_checks.mutants.command import mutants
-from harness_checks.mutants.run import OLD_OF
+from harness_checks.mutants.run import OLDS
 from harness_checks.mutants.score import BEGIN, END, Score, score, write_docs
 from harness_checks.mutants.swap import SwapError, swap
 from harness_checks.mutants.trial import TrialOutcome
@@ -112,8 +118,52 @@ def test_the_catalogue_is_as_large_as_promised() -> None:
     assert len(bugs) >= 60
     assert sum(m.kind == "rewrite" for m in mutants) >= 20
     assert sum(m.quick for m in mutants) >= 12
-    assert {m.on for m in mutants} == set(OLD_OF)
-    assert {m.workload for m in bugs} == set(WORKLOADS)
+    assert {m.on for m in mutants} == set(OLDS)
+    used = [WORKLOADS[m.workload] for m in bugs]
+    assert {n for load in used for n in (load.name, load.data)} == set(WORKLOADS)
+    assert sum(m.of == "history" for m in bugs) >= 17
+
+
+def test_the_command_knows_the_sets() -> None:
+    (option,) = (item for item in mutants.params if item.name == "of")
+    assert isinstance(option.type, click.Choice)
+    assert list(option.type.choices) == list(SETS)
+    assert {mutant.of for mutant in read_catalogue()} == set(SETS)
+
+
+def test_a_public_bug_without_its_reference_is_refused(tmp_path: Path) -> None:
+    entry = 'name = "x"\nold = "a"\nnew = "b"\nat = "blocks.0"\nwas = "wrong"\n'
+    head = '[[file]]\npath = "vllm/a.py"\non = "unified"\n'
+    (tmp_path / "history.toml").write_text(f"{head}[[file.mutant]]\n{entry}")
+    with pytest.raises(MmparityError, match="`reference` and `was` are needed"):
+        read_catalogue(tmp_path)
+
+
+def test_the_table_of_public_bugs_says_what_no_cpu_shows() -> None:
+    bug = replace(BUG, of="history", reference=("vllm#1",), was="lost")
+    absent = history.NotHere(("vllm#2",), "too large", "it takes a day")
+    text = history.table(score([bug], {"bug": FOUND}), (absent,))
+    assert "| vllm#1 | lost | b (unified) | `blocks.0` | yes |" in text
+    assert "| vllm#2 | too large | it takes a day |" in text
+    assert all(item.reason for item in history.read_not_here())
+
+
+def test_rates_are_given_by_family_and_by_path() -> None:
+    padded = replace(BUG, name="padded", on="unified-ascend-weights")
+    spread = replace(BUG, name="spread", workload="qwen2-tp2")
+    outcomes = {
+        "bug": FOUND,
+        "padded": TrialOutcome("padded", "float32", "pass"),
+        "spread": replace(FOUND, name="spread", place="x"),
+        "calm": PASSED,
+    }
+    result = score([BUG, padded, spread, CALM], outcomes)
+    found = {name: part for _, name, part in groups.groups(result)}
+    assert set(found) == {"qwen2_5_vl", "qwen2_vl", "unified", "padded weights", "TP 2"}
+    assert found["padded weights"].detection == 0
+    assert (found["TP 2"].detection, found["TP 2"].localisation) == (1, 0)
+    assert len(found["unified"].rewrites) == 1
+    assert "| path | TP 2 | 1 | 1 | 0 | 0 | 0 |" in groups.table(result)
 
 
 def test_a_workload_that_is_not_known_is_refused(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def captures(
     job, load = trial.job, trial.workload
     encoder = built(trial, runtime)
     for case, inputs in job.inputs[load.data].items():
-        old = trial.reference(job.old, case, trial.dtype)
+        old = trial.old(case)
         meta = replace(old.meta, implementation=job.implementation, modules={})
         out = folder_of(case)
         if load.data_parallel:

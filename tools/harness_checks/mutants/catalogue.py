@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The catalogue: edits of the patched trees, and where each must be found.
 
-Data from ``bugs.toml`` and ``rewrites.toml``; every edit is checked against the
-trees before anything runs.
+Data from the TOML files beside this one; every edit is checked against the trees
+before anything runs.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness_checks.mutants.workload import get as get_workload
 from mmparity.errors import MmparityError
 
 if sys.version_info >= (3, 11):
@@ -23,6 +22,11 @@ else:
 
 FOLDER = Path(__file__).resolve().parent
 Kind = Literal["bug", "rewrite", "several"]
+SETS: dict[str, tuple[tuple[Kind, str], ...]] = {
+    "catalogue": (("bug", "bugs.toml"), ("rewrite", "rewrites.toml")),
+    "history": (("bug", "history.toml"),),
+}
+"""What is run together -> its files, and what each of them holds."""
 COMMON = ("on", "workload", "dtype")
 """What all mutants of a file may have alike."""
 
@@ -45,6 +49,9 @@ class Mutant:
         equivalent: why the edit changes no bit of these runs.
         quick: also run by the tests.
         parts: bugs planted together; ``file``, ``old`` and ``new`` are the first one's.
+        of: the set that it is run with.
+        reference: where users reported it in public.
+        was: what was wrong there.
     """
 
     name: str
@@ -60,6 +67,9 @@ class Mutant:
     equivalent: str = ""
     quick: bool = False
     parts: tuple[Mutant, ...] = ()
+    of: str = "catalogue"
+    reference: tuple[str, ...] = ()
+    was: str = ""
 
     @property
     def edits(self) -> tuple[Mutant, ...]:
@@ -93,6 +103,11 @@ class Mutant:
         return before, before.replace(self.old, self.new)
 
 
+def read_toml(file: Path) -> dict[str, Any]:
+    """What a file of the catalogue holds."""
+    return tomllib.loads(file.read_text())
+
+
 def edited_files(
     edits: Iterable[Mutant], trees: dict[str, str]
 ) -> list[tuple[Path, str, str]]:
@@ -111,17 +126,11 @@ def edited_files(
 
 
 def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
-    """Every mutant, bugs first."""
-    mutants = []
-    kinds: tuple[tuple[Kind, str], ...] = (
-        ("bug", "bugs.toml"),
-        ("rewrite", "rewrites.toml"),
-    )
-    for kind, name in kinds:
-        for file in tomllib.loads((folder / name).read_text())["file"]:
-            common = {"file": file["path"], **{k: file[k] for k in COMMON if k in file}}
-            for entry in file["mutant"]:
-                mutants.append(_mutant(kind, {**common, **entry}, folder / name))
+    """Every mutant of every set, bugs first."""
+    mutants: list[Mutant] = []
+    for of, files in SETS.items():
+        for kind, name in files:
+            mutants += _read(of, kind, folder / name)
     mutants += _several(mutants, folder / "several.toml")
     names = [mutant.name for mutant in mutants]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -130,13 +139,24 @@ def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     return tuple(mutants)
 
 
+def _read(of: str, kind: Kind, file: Path) -> Iterator[Mutant]:
+    """The mutants of one file; none where there is no such file."""
+    if not file.exists():
+        return
+    for part in read_toml(file)["file"]:
+        common = {"of": of, "file": part["path"]}
+        common |= {key: part[key] for key in COMMON if key in part}
+        for entry in part["mutant"]:
+            yield _mutant(kind, {**common, **entry}, file)
+
+
 def _several(mutants: list[Mutant], file: Path) -> list[Mutant]:
     """Sets of bugs; none where there is no file of them."""
     if not file.exists():
         return []
     by_name = {mutant.name: mutant for mutant in mutants if mutant.kind == "bug"}
     found = []
-    for entry in tomllib.loads(file.read_text())["several"]:
+    for entry in read_toml(file)["several"]:
         unknown = sorted(set(entry["parts"]) - set(by_name))
         if unknown:
             raise MmparityError(f"{file}: {entry['name']}: no bug {unknown[0]!r}")
@@ -154,14 +174,21 @@ def _several(mutants: list[Mutant], file: Path) -> list[Mutant]:
 
 def _mutant(kind: Kind, entry: dict[str, Any], file: Path) -> Mutant:
     at = entry.pop("at", ())
+    entry["at"] = (at,) if isinstance(at, str) else tuple(at)
+    entry["reference"] = tuple(entry.get("reference", ()))
     try:
-        mutant = Mutant(
-            kind=kind, at=(at,) if isinstance(at, str) else tuple(at), **entry
-        )
+        mutant = Mutant(kind=kind, **entry)
     except TypeError as error:
         raise MmparityError(f"{file}: {entry.get('name')}: {error}") from error
     if kind == "bug" and not (mutant.at or mutant.equivalent):
         raise MmparityError(f"{file}: {mutant.name}: `at` is missing")
+    if mutant.of == "history" and not (mutant.reference and mutant.was):
+        raise MmparityError(
+            f"{file}: {mutant.name}: `reference` and `was` are needed: where it was "
+            "reported in public, and what was wrong"
+        )
+    from harness_checks.mutants.workload import get as get_workload  # it needs torch
+
     get_workload(mutant.workload)
     if mutant.old == mutant.new:
         raise MmparityError(f"{file}: {mutant.name}: it changes nothing")

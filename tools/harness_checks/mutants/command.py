@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness_checks.mutants.catalogue import SETS, read_catalogue
 from mmparity.locks import held
 
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ DOCS = ROOT / "docs" / "mutants.md"
     "2 could not run."
 )
 @click.argument("names", nargs=-1)
+@click.option(
+    "--set",
+    "of",
+    type=click.Choice(list(SETS)),
+    default="catalogue",
+    help="Which bugs: those thought of, or those that users reported in public.",
+)
 @click.option("--quick", is_flag=True, help="Only the dozen that the tests run.")
 @click.option("--docs", is_flag=True, help="Write the table of docs/mutants.md.")
 @click.option("--peers", is_flag=True, help="Also judge them by msprobe and by SGLang.")
@@ -34,19 +42,19 @@ DOCS = ROOT / "docs" / "mutants.md"
     help="Folder of traces and logs. Default: build/mutants.",
 )
 def mutants(
-    names: tuple[str, ...], quick: bool, docs: bool, peers: bool, out: Path
+    names: tuple[str, ...], of: str, quick: bool, docs: bool, peers: bool, out: Path
 ) -> None:
     """Plant bugs in the patched trees and say which ones the harness finds.
 
     NAMES: only those mutants whose name has one of these texts in it.
     """
-    from harness_checks.mutants.catalogue import read_catalogue
+    from harness_checks.mutants import history
     from harness_checks.mutants.peers.run import runnable
     from harness_checks.mutants.peers.table import summary, write_peers
     from harness_checks.mutants.run import run_mutants
     from harness_checks.mutants.score import score, write_docs
 
-    catalogue = read_catalogue()
+    catalogue = [mutant for mutant in read_catalogue() if mutant.of == of]
     chosen = [
         mutant
         for mutant in catalogue
@@ -56,7 +64,7 @@ def mutants(
     if not chosen:
         raise click.UsageError(f"no mutant is called like {', '.join(names)}")
     if docs and len(chosen) < len(catalogue):
-        raise click.UsageError("--docs needs the whole catalogue")
+        raise click.UsageError(f"--docs needs the whole {of}")
     tools = runnable() if peers else ()
     started = time.monotonic()
     with held(out):
@@ -68,7 +76,7 @@ def mutants(
     if peers:
         click.echo("\n".join(summary(result, judged)))
     if docs:
-        write_docs(result, DOCS)
+        (history.write_docs if of == "history" else write_docs)(result, DOCS)
         if peers:
             write_peers(result, judged, DOCS)
         click.echo(f"Written: {DOCS.relative_to(ROOT)}")
@@ -76,6 +84,8 @@ def mutants(
 
 
 def _print(result: Score, seconds: float) -> None:
+    from harness_checks.mutants import groups
+
     for row in result.problems:
         outcome, mutant = row.outcome, row.mutant
         click.echo(f"{row.problem}: {mutant.name} ({mutant.file})")
@@ -84,4 +94,5 @@ def _print(result: Score, seconds: float) -> None:
             click.echo(f"  expected {' or '.join(mutant.at)}, case {mutant.case}")
         if outcome.reason:
             click.echo(f"  {outcome.reason}")
+    click.echo("\n".join(groups.table(result)))
     click.echo(f"{result.sentence()}; {seconds:.0f} s")

@@ -27,15 +27,18 @@ from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.processes import Command
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE
+from mmparity.workload.implementations import IMPLEMENTATIONS, get
 from mmparity.workload.trees import find_trees
 
 SERVER = Command((sys.executable, "-m", "harness_checks.mutants.server"))
-OLD_OF = {
-    "unified": "vllm-0.12.0",
-    "unified-ascend": "ascend-0.11.0",
-    "unified-ascend-weights": "ascend-0.11.0",
+_ASCEND = ("ascend-0.11.0", "ascend-0.11.0-nopad")
+OLDS = {
+    "unified": ("vllm-0.12.0",),
+    "unified-ascend": _ASCEND,
+    "unified-ascend-weights": _ASCEND,
 }
-"""Implementation that is edited -> the one it is compared with."""
+"""Implementation that is edited -> those it is compared with: the first of them that
+has the tower."""
 
 Watcher = Callable[[str], None]
 
@@ -55,7 +58,7 @@ def run_mutants(
     wanted: dict[str, set[tuple[str, str]]] = {}
     for mutant in mutants:
         load = get_workload(mutant.workload).data
-        wanted.setdefault(OLD_OF[mutant.on], set()).add((load, mutant.dtype))
+        wanted.setdefault(old_of(mutant.on, load), set()).add((load, mutant.dtype))
         wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
     outcomes: dict[str, TrialOutcome] = {}
     with ExitStack() as stack:
@@ -94,10 +97,8 @@ class _Data:
 
 def _prepared(mutants: Sequence[Mutant], work: Path) -> _Data:
     """Finds the trees, tries every edit of a file, and writes weights and pixels."""
-    from mmparity.workload.implementations import IMPLEMENTATIONS
-
     edited = {mutant.on for mutant in mutants}
-    names = sorted({ORACLE, *edited, *(OLD_OF[name] for name in edited)})
+    names = sorted({ORACLE, *edited, *(old for name in edited for old in OLDS[name])})
     trees = find_trees(names, (), IMPLEMENTATIONS)
     for mutant in mutants:
         for edit in mutant.edits:
@@ -116,7 +117,7 @@ def _jobs(mutants: Sequence[Mutant], work: Path, data: _Data) -> list[ServerJob]
     return [
         ServerJob(
             implementation=name,
-            old=OLD_OF[name],
+            olds={load: old_of(name, load) for load in data.inputs},
             trees=data.trees[name],
             checkpoints={load: str(folder) for load, folder in data.weights.items()},
             inputs={
@@ -130,6 +131,12 @@ def _jobs(mutants: Sequence[Mutant], work: Path, data: _Data) -> list[ServerJob]
         )
         for name in sorted({mutant.on for mutant in mutants})
     ]
+
+
+def old_of(implementation: str, workload: str) -> str:
+    """The released implementation that an edited one is compared with."""
+    family = get_workload(workload).family
+    return next(old for old in OLDS[implementation] if family in get(old).classes)
 
 
 def _judged_by(

@@ -160,14 +160,25 @@ def write_docs(result: Score, file: Path) -> None:
 
 def _bug_row(row: Scored) -> str:
     outcome = row.outcome
-    place = f"`{outcome.place}`" if outcome.place else "-"
-    right = "yes" if row.located else f"**{row.problem}**"
-    if row.problem == "misplaced":
-        right += f": {' or '.join(f'`{at}`' for at in row.mutant.at)}"
     how = f"{outcome.case or 'load'}" + (", raised" * (outcome.verdict == "error"))
-    if outcome.workload != "float":
-        how += f" on {outcome.workload}"
-    return f"| {row.mutant.name} | {_edited(row)} | {place} | {how} | {right} |"
+    if row.mutant.workload != "float":
+        how += f" on {row.mutant.workload}"
+    return (
+        f"| {row.mutant.name} | {_edited(row)} | {place_of(row)} | {how} "
+        f"| {right_of(row)} |"
+    )
+
+
+def place_of(row: Scored) -> str:
+    """The first divergence, as the tables print it."""
+    return f"`{row.outcome.place}`" if row.outcome.place else "-"
+
+
+def right_of(row: Scored) -> str:
+    """Whether that is the right place, and else which would be."""
+    if row.problem == "misplaced":
+        return f"**misplaced**: {' or '.join(f'`{at}`' for at in row.mutant.at)}"
+    return "yes" if row.located else f"**{row.problem}**"
 
 
 def _edited(row: Scored) -> str:

@@ -31,7 +31,8 @@ class ServerJob:
     """Who runs what against which traces; a case's traces are in its folder."""
 
     implementation: str
-    old: str
+    olds: dict[str, str]
+    """Workload -> the implementation that it is compared with there."""
     trees: dict[str, str]
     checkpoints: dict[str, str]
     """Workload -> checkpoint."""
@@ -85,7 +86,7 @@ class Trial:
         """What the pair is held to; ranks are compared with one process."""
         if self.rewrites or self.workload.ranks > 1:
             return "floor"
-        return expected_of(self.job.old, self.job.implementation)
+        return expected_of(self.job.olds[self.workload.data], self.job.implementation)
 
     def folder(self, case: str, name: str | None = None) -> Path:
         """Where the trace of a case goes; ``name`` for that of another trial."""
@@ -97,6 +98,10 @@ class Trial:
         folder = Path(self.job.references) / implementation / self.workload.data
         return TraceReader(folder / f"{case}-{dtype}")
 
+    def old(self, case: str) -> TraceReader:
+        """What a case is compared with."""
+        return self.reference(self.job.olds[self.workload.data], case, self.dtype)
+
     def outcome(self, verdict: str, **known: Any) -> TrialOutcome:
         """What came of it."""
         given = {"workload": self.workload.name, **known}
@@ -106,7 +111,7 @@ class Trial:
         """Compares case after case as they are captured, up to the first that fails."""
         identical = True
         for case, error in captured:
-            old = self.reference(self.job.old, case, self.dtype)
+            old = self.old(case)
             oracle = self.reference("hf", case, "float64")
             new = TraceReader(self.folder(case))
             found = self._compared(old, new, oracle)

@@ -40,7 +40,7 @@ def try_several(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
         if error is not None:
             raise error
     for case in free:
-        old = trial.reference(trial.job.old, case, trial.dtype)
+        old = trial.old(case)
         oracle = trial.reference("hf", case, "float64")
         compared = compare_traces(
             old, TraceReader(trial.folder(case)), oracle, expected=trial.expected

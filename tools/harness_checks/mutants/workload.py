@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mmparity.project import known
 from mmparity.workload.cases import Case, Noise
 from mmparity.workload.checkpoint import expected_shapes
 from mmparity.workload.inputs import Geometry, write_inputs
+from mmparity.workload.models import FAMILIES
 from mmparity.workload.quantized import DESCRIPTION, FLOAT, W8A8, is_quantized, quantize
 
 _WIDTHS = {
@@ -35,6 +37,16 @@ QWEN2_5 = {
     **_WIDTHS,
     "fullatt_block_indexes": [1],
     "window_size": 112,
+    "patch_size": 14,
+}
+QWEN2 = {
+    "depth": 3,
+    "embed_dim": 160,
+    "hidden_size": 256,
+    "num_heads": 2,
+    "mlp_ratio": 2,
+    "spatial_merge_size": 2,
+    "temporal_patch_size": 2,
     "patch_size": 14,
 }
 QWEN3 = {
@@ -62,6 +74,7 @@ class Workload:
         quantized: its checkpoint is W8A8.
         ranks: it is spread over so many processes.
         data_parallel: each of them takes some of the images, instead of a shard.
+        base: the workload whose data it uses, where it has none of its own.
     """
 
     name: str
@@ -70,11 +83,21 @@ class Workload:
     quantized: bool = False
     ranks: int = 1
     data_parallel: bool = False
+    base: str = ""
 
     @property
     def data(self) -> str:
         """The workload whose checkpoint, pixels and references it uses."""
-        return "float" if self.ranks > 1 else self.name
+        return self.base or self.name
+
+    @property
+    def path(self) -> str:
+        """What is particular to it, as the scores name it; empty for nothing."""
+        if self.quantized:
+            return "W8A8"
+        if self.ranks > 1:
+            return "data-parallel" if self.data_parallel else f"TP {self.ranks}"
+        return ""
 
 
 WORKLOADS = {
@@ -87,9 +110,12 @@ WORKLOADS = {
             {**QWEN2_5, "depth": 1, "fullatt_block_indexes": [0]},
             quantized=True,
         ),
+        Workload("qwen2", QWEN2, "qwen2_vl"),
+        Workload("omni", QWEN2_5, "qwen2_5_omni"),
         Workload("qwen3", QWEN3, "qwen3_vl"),
-        Workload("tp2", QWEN2_5, ranks=2),
-        Workload("dp2", QWEN2_5, ranks=2, data_parallel=True),
+        Workload("tp2", QWEN2_5, ranks=2, base="float"),
+        Workload("qwen2-tp2", QWEN2, "qwen2_vl", ranks=2, base="qwen2"),
+        Workload("dp2", QWEN2_5, ranks=2, data_parallel=True, base="float"),
     )
 }
 
@@ -101,11 +127,17 @@ def get(name: str) -> Workload:
 
 def write_checkpoint(directory: Path, workload: Workload) -> Path:
     """Seeded weights; biases and norms are away from 0 and 1."""
-    config = _config(workload)
-    directory.mkdir(parents=True, exist_ok=True)
-    config.save_pretrained(directory)
-    shapes = expected_shapes(config.vision_config)
+    shapes = expected_shapes(_vision_part(_config(workload), workload))
     tensors = {name: _values(name, shape) for name, shape in shapes.items()}
+    return write_tensors(directory, workload, tensors)
+
+
+def write_tensors(
+    directory: Path, workload: Workload, tensors: dict[str, torch.Tensor]
+) -> Path:
+    """A checkpoint of these tensors, by their names in the tower."""
+    directory.mkdir(parents=True, exist_ok=True)
+    _config(workload).save_pretrained(directory)
     if workload.quantized:
         description = {}
         for name in [name for name in tensors if name.endswith(".weight")]:
@@ -122,14 +154,26 @@ def write_checkpoint(directory: Path, workload: Workload) -> Path:
 
 def write_cases(directory: Path, workload: Workload) -> dict[str, Path]:
     """The pixels of each case."""
-    geometry = Geometry.of(_config(workload).vision_config)
+    geometry = geometry_of(workload)
     return {case.name: write_inputs(case, directory, geometry) for case in CASES}
+
+
+def geometry_of(workload: Workload) -> Geometry:
+    """How its tower cuts images into patches."""
+    return Geometry.of(_vision_part(_config(workload), workload))
 
 
 def _config(workload: Workload) -> Any:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    return CONFIG_MAPPING[workload.family](vision_config=workload.vision)
+    parts: dict[str, Any] = workload.vision
+    for name in reversed(FAMILIES[workload.family].path):
+        parts = {name: parts}
+    return CONFIG_MAPPING[workload.family](**parts)
+
+
+def _vision_part(config: Any, workload: Workload) -> Any:
+    return reduce(getattr, FAMILIES[workload.family].path, config)
 
 
 def _values(name: str, shape: tuple[int, ...]) -> torch.Tensor:

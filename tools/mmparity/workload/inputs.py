@@ -93,11 +93,23 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
             pixels, grid = _processed(item, geometry)
         parts.append(pixels)
         grids.append(grid)
-    pixel_values = torch.cat(parts).float().contiguous()
+    save_inputs(file, torch.cat(parts), tuple(grids), case.description, recipe)
+    return file
+
+
+def save_inputs(
+    file: Path,
+    pixels: torch.Tensor,
+    grids: tuple[Grid, ...],
+    description: str,
+    recipe: str = "",
+) -> None:
+    """Writes pixels, [patches, pixels of one], as ``read_inputs`` reads them."""
+    pixel_values = pixels.float().contiguous()
     metadata = {
         "grid_thw": grids,
         "pixels_digest": pixels_digest(pixel_values),
-        "description": case.description,
+        "description": description,
         "recipe": recipe,
     }
     partial, said = partial_of(file), {METADATA_KEY: json.dumps(metadata)}
@@ -105,7 +117,6 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
         file.parent.mkdir(parents=True, exist_ok=True)
         save_file({"pixel_values": pixel_values}, partial, said)
         partial.replace(file)
-    return file
 
 
 def _recipe(case: Case, geometry: Geometry) -> str:

@@ -128,7 +128,7 @@ def test_html_has_the_tags_that_a_harmless_name_gives(
     assert len(text.encode()) < 1024 * 1024
     data = re.findall(r'<script type="application/json" id="rows">(.*?)</script>', text)
     assert len(data) == 1
-    assert json.loads(data[0])["cases"]["case-2"]["rows"] == 42
+    assert json.loads(data[0])["cases"]["case-2"]["rows"] == 38
 
 
 def test_markdown_has_the_blocks_that_a_harmless_name_gives(

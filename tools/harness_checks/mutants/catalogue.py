@@ -23,7 +23,11 @@ else:
 FOLDER = Path(__file__).resolve().parent
 Kind = Literal["bug", "rewrite", "several"]
 SETS: dict[str, tuple[tuple[Kind, str], ...]] = {
-    "catalogue": (("bug", "bugs.toml"), ("rewrite", "rewrites.toml")),
+    "catalogue": (
+        ("bug", "bugs.toml"),
+        ("bug", "families.toml"),
+        ("rewrite", "rewrites.toml"),
+    ),
     "history": (("bug", "history.toml"),),
 }
 """What is run together -> its files, and what each of them holds."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +35,27 @@ def read_json(file: Path, limit: int | None = None) -> Any:
         _check(raw)
     except (OSError, ValueError, RecursionError) as error:
         raise MmparityError(f"{file} cannot be read: {first_line(error)}") from error
+    return raw
+
+
+def read_versioned(
+    file: Path,
+    key: str,
+    version: int,
+    advice: str | Callable[[Any], str],
+    limit: int | None = None,
+) -> Any:
+    """The content of a file that says at ``key`` that it is of ``version``.
+
+    Raises MmparityError, which ends with ``advice``, where it says anything else.
+    """
+    raw = read_json(file, limit)
+    found = raw.get(key) if isinstance(raw, dict) else None
+    if found != version:
+        raise MmparityError(
+            f"{file} has {key} {repr(found)[:80]}; this tool reads {version}. "
+            f"{advice if isinstance(advice, str) else advice(raw)}"
+        )
     return raw
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from mmparity.commands.options import EPILOG, case_options, implementations, options_of
+from mmparity.commands.options import EPILOG, case_options
 from mmparity.locks import held
+from mmparity.run.plan import Options
 
 
 @click.command(epilog=EPILOG)
@@ -35,8 +36,9 @@ def capture(implementation: str, again: bool, **given: Any) -> None:
     from mmparity.run.planning import make_capture_plan
     from mmparity.run.prepare import prepare
     from mmparity.run.progress import ProgressDisplay
+    from mmparity.workload.implementations import IMPLEMENTATIONS
 
-    plan = make_capture_plan(options_of(given), implementation, implementations())
+    plan = make_capture_plan(Options(**given), implementation, IMPLEMENTATIONS)
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
     with held(plan.options.out), ProgressDisplay(steps) as display:
         subjects = prepare((plan,))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mmparity.run.plan import CACHE_GIB, Options
+from mmparity.run.plan import CACHE_GIB
 
 DEFAULT_OUT = Path("build/parity")
 
@@ -120,15 +120,3 @@ def _added(
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def options_of(given: dict[str, Any]) -> Options:
-    """The options of a command as one object."""
-    return Options(**given)
-
-
-def implementations() -> dict[str, Any]:
-    """The implementations by name, those of --encoder files among them."""
-    from mmparity.workload.implementations import IMPLEMENTATIONS
-
-    return IMPLEMENTATIONS

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mmparity.commands.options import EPILOG, implementations, options_of, run_options
+from mmparity.commands.options import EPILOG, run_options
 from mmparity.commands.report import finish
 from mmparity.locks import held
 from mmparity.processes import Starter
@@ -44,7 +44,7 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
     """
     from mmparity.capture.worker_process import WORKER, warm_workers
 
-    options = options_of(given)
+    options = Options(**given)
     with ExitStack() as stack:
         starter: Starter = WORKER
         if options.ray is None:  # their packages are imported while the run is planned
@@ -65,9 +65,10 @@ def _run(
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, steps_of
     from mmparity.run.workers import CrewMaker, LocalCrew
+    from mmparity.workload.implementations import IMPLEMENTATIONS
 
     floors = read_floors(floors_file) if floors_file else None
-    plans = make_plans(options, implementations())
+    plans = make_plans(options, IMPLEMENTATIONS)
     crew: CrewMaker = LocalCrew
     if options.ray is not None:
         from mmparity.run.ray_workers import connected

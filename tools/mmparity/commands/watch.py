@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmparity.commands.options import EPILOG, implementations, options_of, run_options
+from mmparity.commands.options import EPILOG, run_options
 from mmparity.commands.report import shown
 from mmparity.errors import MmparityError
 from mmparity.locks import held
@@ -40,7 +40,7 @@ def watch(**given: Any) -> None:
     """
     from mmparity.capture.worker_process import warm_workers
 
-    options = options_of({**given, "keep_traces": True})
+    options = Options(**given, keep_traces=True)
     with warm_workers(options.device) as starter:
         _watch(options, starter)
 
@@ -50,8 +50,9 @@ def _watch(options: Options, starter: Starter) -> None:
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, steps_of
     from mmparity.run.watching import Watch
+    from mmparity.workload.implementations import IMPLEMENTATIONS
 
-    session = Watch(make_plans(options, implementations()), starter)
+    session = Watch(make_plans(options, IMPLEMENTATIONS), starter)
     if not session.trees:
         raise MmparityError("no implementation of this run is made of a source tree.")
 

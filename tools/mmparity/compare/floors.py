@@ -16,7 +16,7 @@ from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.stored_json import read_json, validated
+from mmparity.stored_json import read_versioned, validated
 from mmparity.trace.hook_points import pattern_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.row import LayerComparison
@@ -70,13 +70,8 @@ def read_floors(file: Path) -> Floors:
     from pydantic import TypeAdapter
 
     form: TypeAdapter[Floors] = TypeAdapter(Floors)
-    raw = read_json(file)
-    version = raw.get("version") if isinstance(raw, dict) else None
-    if version != FLOORS_VERSION:
-        raise MmparityError(
-            f"{file} is no file of floors: its version is {repr(version)[:80]}; this "
-            f"tool reads {FLOORS_VERSION}. `mmparity floors` writes one."
-        )
+    advice = "`mmparity floors` writes one."
+    raw = read_versioned(file, "version", FLOORS_VERSION, advice)
     floors = validated(form, raw, file)
     for names in floors.errors.values():
         for name, floor in names.items():

@@ -16,7 +16,7 @@ from mmparity.compare.precision import precision_verdicts
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.report import FILES as REPORTS
-from mmparity.stored_json import printable, read_json, validated
+from mmparity.stored_json import printable, read_versioned, validated
 from mmparity.types.comparison import (
     SCHEMA_VERSION,
     CaseComparison,
@@ -82,13 +82,8 @@ def with_engine(result: ComparisonResult, directory: Path) -> ComparisonResult:
 
     file = Path(directory) / ENGINE_FILE
     form: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
-    raw = read_json(file)
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != ENGINE_SCHEMA_VERSION:
-        raise MmparityError(
-            f"{file} has schema_version {_shown(version)}; this tool reads "
-            f"{ENGINE_SCHEMA_VERSION}. `make engine` writes it anew."
-        )
+    advice = "`make engine` writes it anew."
+    raw = read_versioned(file, "schema_version", ENGINE_SCHEMA_VERSION, advice)
     engine = validated(form, raw, file)
     return replace(result, engine=engine, verdict=_verdict(result.cases, engine))
 
@@ -147,14 +142,7 @@ def read_result(file: Path) -> ComparisonResult:
     file = Path(file)
     if file.is_dir():
         file = file / FILE_NAME
-    raw = read_json(file)
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
-        raise MmparityError(
-            f"{file} has schema_version {_shown(version)}; this tool reads "
-            f"{SCHEMA_VERSION}. "
-            f"{_writer(raw)}"
-        )
+    raw = read_versioned(file, "schema_version", SCHEMA_VERSION, _writer)
     form: TypeAdapter[ComparisonResult] = TypeAdapter(ComparisonResult)
     result = validated(form, raw, file)
     problem = _contradiction(result)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from mmparity.errors import MmparityError
-from mmparity.stored_json import read_json, validated
+from mmparity.stored_json import read_versioned, validated
 from mmparity.types.trace import TRACE_VERSION, Statistics, TensorRecord, TraceMeta
 
 MANIFEST = "trace.json"
@@ -52,13 +52,8 @@ def read_manifest(file: Path) -> Manifest:
             f"{file} is not there: {file.parent} is no trace, or its capture was "
             "interrupted. Capture again."
         )
-    raw = read_json(file, MANIFEST_LIMIT)
-    version = raw.get("trace_version") if isinstance(raw, dict) else None
-    if version != TRACE_VERSION:
-        raise MmparityError(
-            f"{file} has trace_version {repr(version)[:80]}; this tool reads "
-            f"{TRACE_VERSION}. Capture again with this version."
-        )
+    advice = "Capture again with this version."
+    raw = read_versioned(file, "trace_version", TRACE_VERSION, advice, MANIFEST_LIMIT)
     return validated(_ADAPTER, raw, file)
 
 

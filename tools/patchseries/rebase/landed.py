@@ -131,11 +131,14 @@ def read_parts(project: Project, series: str) -> Mapping[str, tuple[Part, ...]]:
     if not path.exists():
         return {}
     try:
-        data = tomllib.loads(read_utf8(path)).get(series, {})
+        data = tomllib.loads(read_utf8(path))
     except tomllib.TOMLDecodeError as error:
         raise PatchseriesError("bad-landed", f"{path}: {error}") from None
+    if unknown := [name for name in data if not (project.patches / name).is_dir()]:
+        message = f"{path}: {unknown[0]!r} is no folder of {project.patches}"
+        raise PatchseriesError("bad-landed", message, 'write ["SERIES".PATCH]')
     found = {}
-    for slug, parts in data.items():
+    for slug, parts in data.get(series, {}).items():
         found[slug] = tuple(
             Part(what, tuple(_ways(slug, text) for text in signs))
             for what, signs in parts.items()

@@ -33,7 +33,7 @@ class Tree(dict):
 def seen(tmp_path):
     """Whether a sign is seen in the source, wherever that lies."""
     project = Project(tmp_path)
-    project.patches.mkdir()
+    (project.patches / "toy-1.0").mkdir(parents=True)
 
     def run(sign, path="pkg/cache.py"):
         text = f'["toy-1.0".one]\n"it" = ["""{sign}"""]\n'
@@ -78,6 +78,16 @@ def test_a_file_that_moved_is_looked_for_by_its_name(seen):
 def test_what_is_no_sign_is_refused(seen, sign):
     with pytest.raises(PatchseriesError, match=r"landed\.toml, one"):
         seen(sign)
+
+
+def test_parts_of_no_series_are_refused(tmp_path):
+    """Without its quotes, a name with dots is another table that nobody reads."""
+    project = Project(tmp_path)
+    (project.patches / "toy-1.0").mkdir(parents=True)
+    text = '[toy-1.0.one]\n"it" = ["pkg/cache.py"]\n'
+    (project.patches / "landed.toml").write_text(text)
+    with pytest.raises(PatchseriesError, match="'toy-1' is no folder"):
+        read_parts(project, "toy-1.0")
 
 
 class Folder:

@@ -481,7 +481,10 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
 
 @pytest.fixture(scope="session")
 def failing() -> ComparisonResult:
-    return with_evidence(synthetic(names=("image", "video"), depth=2, faults={1: 12}))
+    fault = expand(2).index("blocks.0.attn.proj")
+    return with_evidence(
+        synthetic(names=("image", "video"), depth=2, faults={1: fault})
+    )
 
 
 @pytest.fixture(scope="session")

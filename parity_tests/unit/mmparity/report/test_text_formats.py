@@ -35,7 +35,7 @@ def test_terminal_names_the_divergence(failing: ComparisonResult) -> None:
     first = failing.first_divergence
     text = terminal_summary(failing)
     assert first is not None and first.last_passing
-    assert text.startswith("FAIL  different: 25 of 76 rows failed\n")
+    assert text.startswith("FAIL  different: 26 of 84 rows failed\n")
     for expected in (first.hook_point, first.last_passing, "3.71e-2", "0.0104"):
         assert expected in text
 
@@ -73,7 +73,7 @@ def test_markdown_says_what_it_cut(make: Make) -> None:
 def test_small_markdown_is_whole(failing: ComparisonResult) -> None:
     text = render(failing, ["markdown"])["markdown"]
     assert "Cut to fit" not in text
-    assert "and 15 more failing rows" in text
+    assert "and 16 more failing rows" in text
 
 
 def test_junit_counts_and_lists(failing: ComparisonResult) -> None:

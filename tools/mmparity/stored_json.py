@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,10 +60,12 @@ def read_versioned(
     return raw
 
 
-def validated(form: TypeAdapter[Form], raw: Any, file: Path) -> Form:
-    """The content in its form, or an MmparityError that names the first wrong place."""
+def validated(kind: type[Form], raw: Any, file: Path) -> Form:
+    """The content as a dataclass; MmparityError names the first wrong place."""
     from pydantic import ValidationError
 
+    hashable: Any = kind  # which no type says of a class
+    form: TypeAdapter[Form] = _form(hashable)
     try:
         return form.validate_python(raw)
     except ValidationError as error:
@@ -70,6 +73,14 @@ def validated(form: TypeAdapter[Form], raw: Any, file: Path) -> Form:
         place = ".".join(str(part) for part in first["loc"])
         said = first["msg"].removeprefix("Assertion failed, ")
         raise MmparityError(f"{file}: {printable(place)[:SHOWN]}: {said}") from error
+
+
+@cache
+def _form(kind: Any) -> TypeAdapter[Any]:
+    """To make one of a result takes longer than to read it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def first_line(error: Exception) -> str:

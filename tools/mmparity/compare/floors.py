@@ -67,12 +67,9 @@ def write_floors(floors: Floors, file: Path) -> None:
 
 def read_floors(file: Path) -> Floors:
     """Reads what ``write_floors`` wrote."""
-    from pydantic import TypeAdapter
-
-    form: TypeAdapter[Floors] = TypeAdapter(Floors)
     advice = "`mmparity floors` writes one."
     raw = read_versioned(file, "version", FLOORS_VERSION, advice)
-    floors = validated(form, raw, file)
+    floors = validated(Floors, raw, file)
     for names in floors.errors.values():
         for name, floor in names.items():
             if not 0 <= floor < math.inf:

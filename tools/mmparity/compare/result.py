@@ -78,13 +78,10 @@ def first_divergence(cases: Sequence[CaseComparison]) -> FirstDivergence | None:
 
 def with_engine(result: ComparisonResult, directory: Path) -> ComparisonResult:
     """The result with the ``engine.json`` of a folder; the worse verdict counts."""
-    from pydantic import TypeAdapter
-
     file = Path(directory) / ENGINE_FILE
-    form: TypeAdapter[EngineResult] = TypeAdapter(EngineResult)
     advice = "`make engine` writes it anew."
     raw = read_versioned(file, "schema_version", ENGINE_SCHEMA_VERSION, advice)
-    engine = validated(form, raw, file)
+    engine = validated(EngineResult, raw, file)
     return replace(result, engine=engine, verdict=_verdict(result.cases, engine))
 
 
@@ -137,14 +134,11 @@ def to_json(result: ComparisonResult) -> str:
 
 def read_result(file: Path) -> ComparisonResult:
     """Reads ``comparison.json``, or the one inside a folder, and checks its form."""
-    from pydantic import TypeAdapter
-
     file = Path(file)
     if file.is_dir():
         file = file / FILE_NAME
     raw = read_versioned(file, "schema_version", SCHEMA_VERSION, _writer)
-    form: TypeAdapter[ComparisonResult] = TypeAdapter(ComparisonResult)
-    result = validated(form, raw, file)
+    result = validated(ComparisonResult, raw, file)
     problem = _contradiction(result)
     if problem:
         raise MmparityError(

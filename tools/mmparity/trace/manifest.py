@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from mmparity.errors import MmparityError
@@ -40,9 +39,6 @@ class Manifest:
     """Of a trace whose tensors are statistics of what was captured."""
 
 
-_ADAPTER: TypeAdapter[Manifest] = TypeAdapter(Manifest)
-
-
 def read_manifest(file: Path) -> Manifest:
     """The content of ``trace.json``; MmparityError says what is wrong with it."""
     if file.is_symlink() or (file.exists() and not file.is_file()):
@@ -54,7 +50,7 @@ def read_manifest(file: Path) -> Manifest:
         )
     advice = "Capture again with this version."
     raw = read_versioned(file, "trace_version", TRACE_VERSION, advice, MANIFEST_LIMIT)
-    return validated(_ADAPTER, raw, file)
+    return validated(Manifest, raw, file)
 
 
 LEFT_OUT = "left out: only some hook points were asked for"

@@ -57,23 +57,25 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_what_a_command_started_ends_with_a_parent_that_is_ended(
-    tmp_path: Path, number: int
+    tmp_path: Path,
 ) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path / "log")],
-        env={**os.environ, "PYTHONPATH": str(TOOLS)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert parent.stdout
-    pids = {int(word) for word in parent.stdout.readline().split()}
-    assert len(pids) == 3 and all(map(alive, pids))
-    parent.send_signal(number)
-    parent.communicate()
-    assert gone(pids, 15) == set()
+    """By each signal; at once, for each takes the seconds of grace."""
+    pids = {}
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        parent = subprocess.Popen(
+            [sys.executable, "-c", PARENT, str(tmp_path / number.name)],
+            env={**os.environ, "PYTHONPATH": str(TOOLS)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert parent.stdout
+        pids[number] = {int(word) for word in parent.stdout.readline().split()}
+        assert len(pids[number]) == 3 and all(map(alive, pids[number]))
+        parent.send_signal(number)
+        parent.communicate()
+    assert {number.name for number in pids if gone(pids[number], 15)} == set()
 
 
 def test_a_parent_that_ends_at_once_takes_its_command_along(tmp_path: Path) -> None:

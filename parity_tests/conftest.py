@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
-from mmparity.capture.worker_process import warm_workers
+from mmparity.capture.worker_process import WORKER, may_fork, warm_forks
+from mmparity.fork_server import ForkServer
 from mmparity.processes import Starter
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -101,7 +103,30 @@ def device(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def starter(device: str) -> Iterator[Starter]:
-    """Starts workers, as a run does: their packages are imported once for all tests."""
-    with warm_workers(device) as starter:
-        yield starter
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of seeded checkpoints, each written once for all test processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return folder / "checkpoints"
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """What workers import is imported once for all tests; they are its forks.
+
+    So are scripts beside the tests of encoders.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).with_name("vision")))
+        with warm_forks() as forks:
+            yield forks
+
+
+@pytest.fixture(scope="session")
+def starter(device: str, request: pytest.FixtureRequest) -> Starter:
+    """Starts workers, as a run does."""
+    if not may_fork(device):
+        return WORKER
+    forks: Starter = request.getfixturevalue("forks")
+    return forks

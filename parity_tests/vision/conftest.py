@@ -67,9 +67,9 @@ class Captures:
     grids = GRIDS
     wrong = staticmethod(wrong)
 
-    def __init__(self, root: Path, starter: Starter) -> None:
-        self.root, self.starter = root, starter
-        self.checkpoint = str(seeded_checkpoint(root, depth=DEPTH))
+    def __init__(self, root: Path, checkpoints: Path, starter: Starter) -> None:
+        self.root, self.checkpoints, self.starter = root, checkpoints, starter
+        self.checkpoint = str(seeded_checkpoint(checkpoints, depth=DEPTH))
         media = tuple(Noise(grid, seed) for seed, grid in enumerate(GRIDS))
         self.inputs = str(write_inputs(Case("grids", "seeded noise", media), root))
         self._done: set[Path] = set()
@@ -138,6 +138,7 @@ class Towers:
     """
 
     root: Path
+    checkpoints: Path
     starter: Starter
     depth: int = DEPTH
     wrong = staticmethod(wrong)
@@ -162,7 +163,7 @@ class Towers:
         return {model: TraceReader(folder / model) for model in models}
 
     def _capture(self, model: str, dtype: str, out: Path) -> CaptureJob:
-        checkpoint = seeded_checkpoint(self.root, model, self.depth)
+        checkpoint = seeded_checkpoint(self.checkpoints, model, self.depth)
         geometry = Geometry.of(read_vision_config(checkpoint))
         media = tuple(Noise(grid, seed) for seed, grid in enumerate(TOWER_GRIDS))
         case = Case("grids", "seeded noise", media)
@@ -171,10 +172,14 @@ class Towers:
 
 
 @pytest.fixture(scope="session")
-def captures(tmp_path_factory: pytest.TempPathFactory, starter: Starter) -> Captures:
-    return Captures(tmp_path_factory.mktemp("vision"), starter)
+def captures(
+    tmp_path_factory: pytest.TempPathFactory, checkpoints: Path, starter: Starter
+) -> Captures:
+    return Captures(tmp_path_factory.mktemp("vision"), checkpoints, starter)
 
 
 @pytest.fixture(scope="session")
-def towers(tmp_path_factory: pytest.TempPathFactory, starter: Starter) -> Towers:
-    return Towers(tmp_path_factory.mktemp("towers"), starter)
+def towers(
+    tmp_path_factory: pytest.TempPathFactory, checkpoints: Path, starter: Starter
+) -> Towers:
+    return Towers(tmp_path_factory.mktemp("towers"), checkpoints, starter)

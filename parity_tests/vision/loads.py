@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a tower holds of a checkpoint whose q, k and v are fused, and of them apart.
 
-``python loads.py IMPLEMENTATION TREES CHECKPOINT...`` prints one line of JSON: for each
+``main([IMPLEMENTATION, TREES, CHECKPOINT...])`` prints one line of JSON: for each
 checkpoint the parameters that differ, and how many parts and parameters there were.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -54,12 +54,10 @@ def compared(
     return different, len(names), len(towers[0])
 
 
-def main(implementation: str, trees: str, *checkpoints: str) -> None:
+def main(arguments: Sequence[str]) -> int:
+    implementation, trees, *checkpoints = arguments
     runtime = vllm_runtime.start(get(implementation), json.loads(trees), "cpu", ALONE)
     found = [compared(runtime, Path(checkpoint)) for checkpoint in checkpoints]
     runtime.close()
     sys.stdout.write(json.dumps(found) + "\n")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return 0

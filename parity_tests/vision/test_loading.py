@@ -4,22 +4,20 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mmparity.capture.job import CaptureJob, Job
+from mmparity.fork_server import ForkServer
 from mmparity.trace.reader import TraceReader
+from mmparity.workload.models import DEFAULT_MODEL
 from mmparity.workload.seeded import seeded_checkpoint
 
 if TYPE_CHECKING:
     from conftest import Captures
 
-SCRIPT = Path(__file__).with_name("loads.py")
 SPLIT_MODELS = ("qwen2.5-vl-3b", "qwen3-vl-2b")
 """Qwen2-VL has no mapping of them, in vLLM as in vllm-ascend 0.11.0."""
 W8A8_ERROR = 0.06
@@ -33,7 +31,8 @@ def w8a8(
 ) -> dict[str, TraceReader]:
     """Traces of a W8A8 tower, by implementation."""
     root = tmp_path_factory.mktemp("w8a8")
-    checkpoint = str(seeded_checkpoint(root, depth=captures.depth, quantized=True))
+    seeded = captures.checkpoints, DEFAULT_MODEL, captures.depth
+    checkpoint = str(seeded_checkpoint(*seeded, quantized=True))
     for name in W8A8_SIDES:
         out = root / name
         item = CaptureJob("grids", captures.inputs, "bfloat16", str(out / "trace"))
@@ -86,18 +85,17 @@ def test_w8a8_with_heads_padded_in_the_weights_equals_padded_activations(
     "implementation", ["unified", "unified-ascend", "unified-ascend-weights"]
 )
 def test_q_k_and_v_apart_load_as_the_fused_ones(
-    captures: Captures, tmp_path: Path, implementation: str
+    captures: Captures, forks: ForkServer, tmp_path: Path, implementation: str
 ) -> None:
-    folders = [str(seeded_checkpoint(tmp_path, m, depth=2)) for m in SPLIT_MODELS]
+    made = captures.checkpoints
+    folders = [str(seeded_checkpoint(made, m, depth=2)) for m in SPLIT_MODELS]
     trees = json.dumps(captures.trees(implementation))
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), implementation, trees, *folders],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    log = tmp_path / "log"
+    fork = forks.running("loads").start([implementation, trees, *folders], log, {})
+    said = fork.stdout.read()
+    assert fork.wait() == 0, log.read_text()[-4000:]
+    fork.end()
+    found = json.loads(said.splitlines()[-1])
     assert len(found) == len(SPLIT_MODELS)
     for different, parts, parameters in found:
         assert different == []

@@ -13,6 +13,7 @@ from harness_checks.mutants.peers.run import runnable
 from harness_checks.mutants.run import OLDS, run_mutants
 from harness_checks.mutants.score import score
 from mmparity.errors import MmparityError
+from mmparity.fork_server import ForkServer
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.trees import find_trees
 
@@ -26,9 +27,11 @@ def test_every_edit_of_the_catalogue_fits_the_trees() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_planted_bugs_are_found_and_rewrites_are_not(tmp_path: Path) -> None:
+def test_planted_bugs_are_found_and_rewrites_are_not(
+    tmp_path: Path, forks: ForkServer
+) -> None:
     chosen = [mutant for mutant in read_catalogue() if mutant.quick]
-    outcomes, judged = run_mutants(chosen, tmp_path, lambda text: None)
+    outcomes, judged = run_mutants(chosen, tmp_path, lambda text: None, forks)
     result = score(chosen, outcomes)
     assert judged == {}
     assert len(result.bugs) >= 12
@@ -38,14 +41,14 @@ def test_planted_bugs_are_found_and_rewrites_are_not(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_other_tools_judge_planted_bugs(tmp_path: Path) -> None:
+def test_other_tools_judge_planted_bugs(tmp_path: Path, forks: ForkServer) -> None:
     try:
         tools = runnable()
     except MmparityError as error:
         pytest.skip(str(error))
     names = ("scale-squared", "sdpa-math-kernel")
     chosen = [mutant for mutant in read_catalogue() if mutant.name in names]
-    outcomes, judged = run_mutants(chosen, tmp_path, lambda text: None, tools)
+    outcomes, judged = run_mutants(chosen, tmp_path, lambda text: None, forks, tools)
     assert score(chosen, outcomes).passes
     for tool in tools:
         bug, calm = (judged[name][tool] for name in names)

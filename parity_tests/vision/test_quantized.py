@@ -30,7 +30,10 @@ def traces(captures: Captures, name: str, *prefixes: str) -> list[TraceReader]:
             str(folder / prefix),
             checkpoint=str(
                 seeded_checkpoint(
-                    captures.root, depth=captures.depth, quantized=True, prefix=prefix
+                    captures.checkpoints,
+                    depth=captures.depth,
+                    quantized=True,
+                    prefix=prefix,
                 )
             ),
         )

@@ -81,6 +81,10 @@ class ForkServer:
     def __init__(self, runs: str, requests: socket.socket, log: Path) -> None:
         self._runs, self._socket, self._log = runs, requests, log
 
+    def running(self, module: str) -> ForkServer:
+        """The same server, for forks that run ``main`` of another module."""
+        return ForkServer(module, self._socket, self._log)
+
     def start(
         self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]
     ) -> Fork:

@@ -53,6 +53,7 @@ def mutants(
     from harness_checks.mutants.peers.table import summary, write_peers
     from harness_checks.mutants.run import run_mutants
     from harness_checks.mutants.score import score, write_docs
+    from mmparity.capture.worker_process import warm_forks
 
     catalogue = [mutant for mutant in read_catalogue() if mutant.of == of]
     chosen = [
@@ -67,9 +68,9 @@ def mutants(
         raise click.UsageError(f"--docs needs the whole {of}")
     tools = runnable() if peers else ()
     started = time.monotonic()
-    with held(out):
+    with held(out), warm_forks() as forks:
         outcomes, judged = run_mutants(
-            chosen, out.resolve(), lambda text: click.echo(text, err=True), tools
+            chosen, out.resolve(), lambda text: click.echo(text, err=True), forks, tools
         )
     result = score(chosen, outcomes)
     _print(result, time.monotonic() - started)

@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,15 +20,16 @@ from harness_checks.mutants.trial import UNCHANGED, ServerJob, TrialOutcome
 from harness_checks.mutants.workload import get as get_workload
 from harness_checks.mutants.workload import write_cases, write_checkpoint
 from mmparity.capture.job import GO, CaptureJob, Job
-from mmparity.capture.worker_process import run_worker
+from mmparity.capture.worker_process import Worker
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.processes import Command
+from mmparity.fork_server import ForkServer
+from mmparity.processes import Process
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.workload.implementations import IMPLEMENTATIONS, get
 from mmparity.workload.trees import find_trees
 
-SERVER = Command((sys.executable, "-m", "harness_checks.mutants.server"))
+SERVER = "harness_checks.mutants.server"
 _ASCEND = ("ascend-0.11.0", "ascend-0.11.0-nopad")
 OLDS = {
     "unified": ("vllm-0.12.0",),
@@ -47,9 +46,12 @@ def run_mutants(
     mutants: Sequence[Mutant],
     work: Path,
     watcher: Watcher,
+    forks: ForkServer,
     tools: tuple[str, ...] = (),
 ) -> tuple[dict[str, TrialOutcome], Judged]:
     """The outcome of every mutant by name, and what other ``tools`` say of it.
+
+    ``forks`` have imported the packages of workers.
 
     Raises MmparityError where the trees without an edit do not pass already.
     """
@@ -62,22 +64,23 @@ def run_mutants(
         wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
     outcomes: dict[str, TrialOutcome] = {}
     with ExitStack() as stack:
-        servers = [stack.enter_context(_server(job, work)) for job in jobs]
+        servers = [stack.enter_context(_server(job, work, forks)) for job in jobs]
         edited = ", ".join(job.implementation for job in jobs)
         watcher(f"importing {edited}; capturing {', '.join(wanted)}")
+        workers = [
+            stack.enter_context(_worker(name, data, sorted(kinds), work, forks))
+            for name, kinds in wanted.items()
+        ]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            captures = [
-                pool.submit(_capture, name, data, sorted(kinds), work)
-                for name, kinds in wanted.items()
-            ]
-            for capture in captures:
-                capture.result()
+            list(pool.map(lambda worker: worker.finish(lambda event: None), workers))
         for job, server in zip(jobs, servers, strict=True):
             for outcome in _answers(job, server, work):
                 _check(outcome, job.implementation)
                 outcomes[outcome.name] = outcome
                 watcher(f"{outcome.name}: {outcome.verdict} {outcome.place or ''}")
-    return outcomes, _judged_by(tools, jobs, mutants, work, watcher) if tools else {}
+    if not tools:
+        return outcomes, {}
+    return outcomes, _judged_by(tools, jobs, mutants, work, watcher, forks)
 
 
 @dataclass(frozen=True)
@@ -145,13 +148,14 @@ def _judged_by(
     mutants: Sequence[Mutant],
     work: Path,
     watcher: Watcher,
+    forks: ForkServer,
 ) -> Judged:
     """What other tools say, in servers of their own: they change what is imported."""
     outcomes: dict[str, TrialOutcome] = {}
     for job in peers.jobs_for(jobs, mutants, tools):
         watcher(f"{job.implementation}, judged by {', '.join(tools)}")
         try:
-            with _server(job, work / "peers") as server:
+            with _server(job, work / "peers", forks) as server:
                 for outcome in _answers(job, server, work / "peers"):
                     if outcome.verdict == INVALID:
                         raise MmparityError(f"{outcome.name}: {outcome.reason}")
@@ -179,9 +183,14 @@ def _check(outcome: TrialOutcome, implementation: str) -> None:
         raise MmparityError(f"mutant {outcome.name!r}: {outcome.reason}")
 
 
-def _capture(
-    name: str, data: _Data, kinds: Iterable[tuple[str, str]], work: Path
-) -> None:
+def _worker(
+    name: str,
+    data: _Data,
+    kinds: Iterable[tuple[str, str]],
+    work: Path,
+    forks: ForkServer,
+) -> Worker:
+    """Captures, once it is let go on, an implementation's traces of each kind."""
     captures = tuple(
         CaptureJob(
             case,
@@ -197,26 +206,24 @@ def _capture(
     given = name, data.trees[name], captures[0].checkpoint or "", captures
     job = Job(*given, threads=1)
     log = work / "logs" / f"{name}.log"
-    run_worker(job, work / "jobs" / f"{name}.json", log, lambda event: None)
+    return Worker(job, work / "jobs" / f"{name}.json", log, forks)
 
 
 @contextmanager
-def _server(job: ServerJob, work: Path) -> Iterator[subprocess.Popen[str]]:
+def _server(job: ServerJob, work: Path, forks: ForkServer) -> Iterator[Process]:
     """A server that imports its trees and waits; it ends with the ``with``."""
     file = work / "jobs" / f"server-{job.implementation}.json"
     log = _log(job, work)
     Path(job.work).mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(asdict(job), indent=1))
-    process = SERVER.start([str(file.resolve())], log, {})
+    process = forks.running(SERVER).start([str(file.resolve())], log, {})
     try:
         yield process
     finally:
         process.end()
 
 
-def _answers(
-    job: ServerJob, process: subprocess.Popen[str], work: Path
-) -> Iterator[TrialOutcome]:
+def _answers(job: ServerJob, process: Process, work: Path) -> Iterator[TrialOutcome]:
     """Hands on what the server answers; every mutant must have an answer."""
     assert process.stdin is not None
     assert process.stdout is not None

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs mutants of one implementation, each in a fork of one process.
 
-``python -m harness_checks.mutants.server JOB.json`` imports the framework once, which
-is what takes long, waits for ``go``, and answers one line of JSON for each
-mutant. A fork edits, builds, captures and compares; its memory and its edits
-end with it.
+It imports vLLM's trees once, waits for ``go``, and answers one line of JSON for each
+mutant. A fork edits, builds, captures and compares; its memory and its edits end with
+it.
 """
 
 from __future__ import annotations
@@ -48,9 +47,10 @@ Todo = tuple["Mutant | None", str, str]
 """What to run: a mutant or none, in which dtype, on which workload."""
 
 
-def main(job_file: Path) -> int:
-    """Answers each mutant of the job on standard output."""
-    raw = json.loads(job_file.read_text())
+def main(arguments: Sequence[str]) -> int:
+    """Answers each mutant of the job file, the only argument, on standard output."""
+    (job_file,) = arguments
+    raw = json.loads(Path(job_file).read_text())
     lists = {name: tuple(raw[name]) for name in ("mutants", "peers")}
     with answering() as stream:
         for outcome in _outcomes(ServerJob(**{**raw, **lists})):
@@ -156,7 +156,3 @@ def _tried(
     if trial.workload.ranks > 1:
         return try_on_ranks(trial)
     return try_alone(trial, runtime)
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

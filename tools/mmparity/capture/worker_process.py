@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from mmparity.capture.job import GO, Event, Job
 from mmparity.errors import MmparityError
-from mmparity.fork_server import fork_server
+from mmparity.fork_server import ForkServer, fork_server
 from mmparity.processes import Command, Starter, tail_of
 
 WORKER = Command((sys.executable, "-m", "mmparity.capture.worker"))
@@ -92,6 +92,13 @@ def warm_workers(device: str) -> Iterator[Starter]:
     if not may_fork(device):
         yield WORKER
         return
+    with warm_forks() as server:
+        yield server
+
+
+@contextmanager
+def warm_forks() -> Iterator[ForkServer]:
+    """A server that has imported the packages of workers, on this CPU."""
     modules = "mmparity.capture.packages", "mmparity.capture.worker"
     with (
         TemporaryDirectory(prefix="mmparity-") as folder,

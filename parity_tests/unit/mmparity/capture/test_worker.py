@@ -19,13 +19,13 @@ from mmparity.workload.seeded import seeded_checkpoint
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    checkpoint = seeded_checkpoint(tmp_path_factory.mktemp("checkpoint"), depth=2)
+def job(checkpoints: Path) -> Job:
+    checkpoint = seeded_checkpoint(checkpoints, depth=2)
     capture = CaptureJob("image", "absent.safetensors", "float32", "out")
     return Job("vllm-0.12.0", {"vllm": "absent"}, str(checkpoint), (capture,))
 
 
-def error_of(job: Job, tmp_path: Path, starter: Starter = WORKER) -> str:
+def error_of(job: Job, tmp_path: Path, starter: Starter) -> str:
     file, log = tmp_path / "job.json", tmp_path / "log"
     job.write(file)
     process = starter.start([str(file)], log, {})
@@ -44,8 +44,10 @@ def error_of(job: Job, tmp_path: Path, starter: Starter = WORKER) -> str:
     return events[-1].message or ""
 
 
-def test_a_missing_tree_is_named_with_the_command(job: Job, tmp_path: Path) -> None:
-    message = error_of(job, tmp_path)
+def test_a_missing_tree_is_named_with_the_command(
+    job: Job, tmp_path: Path, starter: Starter
+) -> None:
+    message = error_of(job, tmp_path, starter)
     assert "vllm-0.12.0 needs vllm at absent" in message
     assert "make sources apply" in message
 

@@ -12,11 +12,20 @@ from safetensors.torch import load_file, save_file
 
 from mmparity.errors import MmparityError
 from mmparity.workload.checkpoint import weights_digest
+from mmparity.workload.models import MODELS, Model
 from mmparity.workload.remembered import MOST, remembered_digest
 from mmparity.workload.seeded import seeded_checkpoint
 from mmparity.workload.tower_config import read_vision_config, with_depth
 
 LONG_AGO = time.time() - 3600
+TINY = {
+    "depth": 4,
+    "hidden_size": 32,
+    "num_heads": 2,
+    "intermediate_size": 48,
+    "out_hidden_size": 24,
+    "fullatt_block_indexes": [1],
+}
 
 
 @pytest.fixture
@@ -26,8 +35,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = seeded_checkpoint(tmp_path / "made", depth=2)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(MODELS, "tiny", Model("tiny", "qwen2_5_vl", TINY, "made up"))
+    folder = seeded_checkpoint(tmp_path / "made", "tiny")
     for file in folder.iterdir():
         os.utime(file, (LONG_AGO, LONG_AGO))
     return folder
@@ -77,11 +87,8 @@ def test_what_is_refused_stays_refused(cache: Path, folder: Path) -> None:
 
 
 def test_another_depth_is_another_digest_and_the_oldest_go(
-    cache: Path, tmp_path: Path
+    cache: Path, folder: Path
 ) -> None:
-    folder = seeded_checkpoint(tmp_path / "made", depth=4)
-    for file in folder.iterdir():
-        os.utime(file, (LONG_AGO, LONG_AGO))
     config = read_vision_config(folder)
     cache.mkdir(parents=True)
     for number in range(MOST):

@@ -8,8 +8,8 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from mmparity.capture.job import GO, CaptureJob, Event, Job
 from mmparity.cli import main
+from mmparity.fork_server import ForkServer
 
 if TYPE_CHECKING:
     from conftest import Captures
@@ -35,7 +36,9 @@ def recipe() -> tuple[list[str], list[str]]:
     return there, here
 
 
-def follow(line: str, machine: Path, monkeypatch: pytest.MonkeyPatch) -> Result | None:
+def follow(
+    line: str, machine: Path, monkeypatch: pytest.MonkeyPatch, forks: ForkServer
+) -> Result | None:
     """Runs one command; captures are made small, and on this machine's CPU."""
     monkeypatch.chdir(machine)
     words = shlex.split(line.replace("--device npu", "--device cpu"))
@@ -44,36 +47,36 @@ def follow(line: str, machine: Path, monkeypatch: pytest.MonkeyPatch) -> Result 
         return None
     if words[1] == "capture":
         words += SMALL
-    return CliRunner().invoke(main, words[1:])
+    return CliRunner().invoke(main, words[1:], obj=forks)
 
 
 def test_the_recipe_of_the_guide_compares_what_was_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: ForkServer
 ) -> None:
     npu, other = tmp_path / "npu", tmp_path / "other"
     npu.mkdir()
     other.mkdir()
     there, here = recipe()
     for line in there:
-        result = follow(line, npu, monkeypatch)
+        result = follow(line, npu, monkeypatch, forks)
         assert result is None or result.exit_code == 0, result.output
     shutil.move(npu / "on-npu.tgz", other)
     shutil.rmtree(npu)
     for line in here:
-        result = follow(line, other, monkeypatch)
+        result = follow(line, other, monkeypatch, forks)
         assert result is None or result.exit_code == 0, result.output
     found = json.loads((other / "build/npu-here/comparison.json").read_text())
     assert found["verdict"] == "pass"
     (case,) = found["cases"]
     assert case["id"] == "grid-1x8x12/bfloat16/ascend-0.11.0:unified-ascend"
     assert len(case["layers"]) > 30
-    kept = follow(here[3], other, monkeypatch)
+    kept = follow(here[3], other, monkeypatch, forks)
     assert kept is not None
     assert "hf: grid-1x8x12 float64 kept, captured before" in kept.stderr
 
 
 def test_a_killed_capture_goes_on_with_the_case_it_was_at(
-    tmp_path: Path, captures: Captures
+    tmp_path: Path, captures: Captures, forks: ForkServer
 ) -> None:
     names = ("first", "second", "third")
     items = tuple(
@@ -81,26 +84,20 @@ def test_a_killed_capture_goes_on_with_the_case_it_was_at(
         for name in names
     )
     job = Job("hf", {}, captures.checkpoint, items, depth=2, resume=True)
-    assert said(job, tmp_path, kill_after="captured") == [("captured", "first")]
+    assert said(job, tmp_path, forks, kill_after="captured") == [("captured", "first")]
     before = (tmp_path / "first" / "trace.json").stat().st_mtime_ns
-    events = said(job, tmp_path)
+    events = said(job, tmp_path, forks)
     assert events[0] == ("kept", "first")
     assert [name for event, name in events if event == "captured"] == list(names[1:])
     assert (tmp_path / "first" / "trace.json").stat().st_mtime_ns == before
 
 
-def said(job: Job, folder: Path, kill_after: str = "") -> list[tuple[str, str]]:
+def said(
+    job: Job, folder: Path, forks: ForkServer, kill_after: str = ""
+) -> list[tuple[str, str]]:
     """What a worker says of cases, until its end or until it is killed."""
     job.write(folder / "job.json")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mmparity.capture.worker", str(folder / "job.json")],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin and process.stdout
+    process = forks.start([str(folder / "job.json")], folder / "log", {})
     process.stdin.write(GO)
     process.stdin.flush()
     found = []
@@ -109,9 +106,8 @@ def said(job: Job, folder: Path, kill_after: str = "") -> list[tuple[str, str]]:
         if event and event.event in ("kept", "captured"):
             found.append((event.event, event.case or ""))
             if event.event == kill_after:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 break
     process.wait()
-    process.stdout.close()
-    process.stdin.close()
+    process.end()
     return found

@@ -65,6 +65,7 @@ def _of_disk(error: OSError) -> str:
 )
 def main(encoders: tuple[Path, ...]) -> None:
     """Compare vision encoders, layer by layer, across implementations."""
+    # A caller in Python may give what starts workers as ``obj``.
     from mmparity.workload.implementations import add_file
 
     for file in encoders:

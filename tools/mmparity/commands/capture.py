@@ -9,6 +9,7 @@ import click
 
 from mmparity.commands.options import EPILOG, case_options
 from mmparity.locks import held
+from mmparity.processes import Starter
 from mmparity.run.plan import Options
 
 
@@ -22,7 +23,10 @@ from mmparity.run.plan import Options
     help="Keep each token's norm, ends and a sketch instead of tensors: costs little.",
 )
 @click.option("--only", default="", help="Keep these hook points; with commas.")
-def capture(implementation: str, again: bool, **given: Any) -> None:
+@click.pass_obj
+def capture(
+    starter: Starter | None, /, implementation: str, again: bool, **given: Any
+) -> None:
     """Capture one implementation's traces, to compare here or elsewhere.
 
     After an interruption the same command goes on: whole traces of the same weights,
@@ -32,6 +36,7 @@ def capture(implementation: str, again: bool, **given: Any) -> None:
       mmparity capture unified --fast --statistics --out build/new
       mmparity capture unified --fast --only blocks.0,blocks.0.norm1 --out build/some
     """
+    from mmparity.capture.worker_process import WORKER
     from mmparity.run.execute import capture as capture_one
     from mmparity.run.planning import make_capture_plan
     from mmparity.run.prepare import prepare
@@ -42,5 +47,5 @@ def capture(implementation: str, again: bool, **given: Any) -> None:
     steps = len(plan.cases) * len(plan.dtypes_of(implementation))
     with held(plan.options.out), ProgressDisplay(steps) as display:
         subjects = prepare((plan,))
-        capture_one(subjects, implementation, display, again=again)
+        capture_one(subjects, implementation, display, starter or WORKER, again=again)
     click.echo(str(plan.options.out / "traces" / implementation))

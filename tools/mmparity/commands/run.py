@@ -31,7 +31,10 @@ from mmparity.run.plan import Options
     help="What `floors` wrote: each row's margin is its error over its null floor.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
-def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
+@click.pass_obj
+def run(
+    starter: Starter | None, /, as_json: bool, floors_file: Path | None, **given: Any
+) -> None:
     """Capture the sides and the oracle, compare, and report.
 
     Without --old and --new: the released Ascend encoders against the unified one
@@ -46,8 +49,9 @@ def run(as_json: bool, floors_file: Path | None, **given: Any) -> None:
 
     options = Options(**given)
     with ExitStack() as stack:
-        starter: Starter = WORKER
-        if options.ray is None:  # their packages are imported while the run is planned
+        if options.ray is not None:
+            starter = WORKER
+        elif starter is None:  # their packages are imported while the run is planned
             starter = stack.enter_context(warm_workers(options.device))
         _run(options, starter, stack, floors_file, as_json)
 

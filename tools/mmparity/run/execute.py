@@ -135,6 +135,7 @@ def capture(
     batch: Sequence[Subject],
     implementation: str,
     watcher: Watcher,
+    starter: Starter = WORKER,
     *,
     again: bool,
 ) -> None:
@@ -144,7 +145,7 @@ def capture(
         kept = tuple(replace(item, kept=True) for item in job.captures)
         return replace(job, resume=not again, captures=kept)
 
-    with LocalCrew(batch, 0, WORKER, adapt) as workers:
+    with LocalCrew(batch, 0, starter, adapt) as workers:
         workers.capture(implementation, None, RunState(), watcher)
 
 

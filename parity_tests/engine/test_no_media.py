@@ -8,14 +8,25 @@ from typing import Any
 
 import pytest
 
+MODELS = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl")
+LIMITS = [{"image": number, "video": 0} for number in (0, 1)]
 
-@pytest.mark.parametrize("model", ["qwen2-vl", "qwen2.5-vl", "qwen3-vl"])
+
+@pytest.fixture(scope="module")
+def engines(ask_engine: Callable[..., Any]) -> dict[str, Any]:
+    """Of each model what an engine without media is, and one with images.
+
+    vllm-ascend 0.11.0's classes build the tower whatever the limits are.
+    """
+    made = ask_engine("no_media.py", "unified-ascend", MODELS, *LIMITS)
+    return dict(zip(MODELS, made, strict=True))
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_nothing_is_built_where_no_media_may_come(
-    ask_engine: Callable[..., Any], model: str
+    engines: dict[str, Any], model: str
 ) -> None:
-    """vllm-ascend 0.11.0's classes build the tower whatever the limits are."""
-    limits = [{"image": number, "video": 0} for number in (0, 1)]
-    without, images = ask_engine("no_media.py", "unified-ascend", model, *limits)
+    without, images = engines[model]
     assert (without["tower"], without["weights"]) == (False, 0)
     assert images["tower"] and images["weights"] > 40
     assert without["tokens"] == images["tokens"] and len(without["tokens"]) == 12

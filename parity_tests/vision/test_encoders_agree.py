@@ -14,7 +14,7 @@ from mmparity.compare.evidence.structure import differences
 from mmparity.encoders.npu_emulation import EMULATED
 from mmparity.trace import hook_points
 from mmparity.workload.implementations import FLOAT32_NOTE, IMPLEMENTATIONS
-from mmparity.workload.pairs import DEFAULT_PAIRS
+from mmparity.workload.pairs import MODEL_PAIRS
 
 if TYPE_CHECKING:
     from conftest import Captures
@@ -172,7 +172,7 @@ def test_trees_are_not_written_to(captures: Captures, implementation: str) -> No
         assert done.stdout == ""
 
 
-@pytest.mark.parametrize("pair", DEFAULT_PAIRS)
+@pytest.mark.parametrize("pair", MODEL_PAIRS)
 def test_structures_differ_as_the_patches_intend(
     captures: Captures, pair: tuple[str, str]
 ) -> None:

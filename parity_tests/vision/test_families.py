@@ -27,14 +27,16 @@ MODELS = (
     "qwen3-vl-2b",
     "qwen3-vl-8b",
 )
+OTHERS = tuple(name for name in MODELS if name != "qwen2.5-vl-3b")
+"""Of Qwen2.5-VL, test_encoders_agree says on one device what is said here."""
 IMPLEMENTATIONS = {
-    "ascend-0.11.0": MODELS[:3],
-    "ascend-0.11.0-nopad": (MODELS[1], *MODELS[3:]),
-    "ascend-0.12.0rc1": MODELS,
-    "vllm-0.12.0": MODELS,
-    "unified": MODELS,
-    "unified-ascend": MODELS,
-    "unified-ascend-weights": MODELS,
+    "ascend-0.11.0": OTHERS[:2],
+    "ascend-0.11.0-nopad": OTHERS[2:],
+    "ascend-0.12.0rc1": OTHERS,
+    "vllm-0.12.0": OTHERS,
+    "unified": OTHERS,
+    "unified-ascend": OTHERS,
+    "unified-ascend-weights": OTHERS,
 }
 FLOAT32_ERROR = 2e-6
 POS_EMBEDS = 5e-6
@@ -80,7 +82,6 @@ def test_structures_differ_as_the_patches_intend(
 @pytest.mark.parametrize(
     ("implementation", "tp"),
     [
-        ("unified", 2),
         ("unified", 4),
         ("unified-ascend", 2),
         ("unified-ascend-weights", 2),

@@ -9,7 +9,7 @@ PYTHON ?=
 DEVICE ?=
 PATCHSERIES := $(BIN)/patchseries
 MMPARITY := $(BIN)/mmparity
-JOBS ?= 0
+JOBS ?= 2
 TEST = $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 # $(call on_trees,COMMAND): on the project's own trees, or on the checkouts named.
@@ -55,7 +55,7 @@ trees: sources
 	$(PATCHSERIES) apply
 
 ##@ Check
-test: trees ## every test that needs no accelerator (JOBS=2: in two processes, ARGS="-k name")
+test: trees ## every test that needs no accelerator (JOBS=0: in one process, ARGS="-k name")
 	$(TEST) $(ARGS)
 kills: setup ## kill apply, unapply and refresh at random moments (N=300, ARGS="--seed 1 --only git --real")
 	$(BIN)/python -m patchseries_checks.kills $(or $(N),300) $(ARGS)

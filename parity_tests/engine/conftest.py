@@ -37,7 +37,7 @@ def ask_engine() -> Ask:
             env=overlay.environment(side, folder),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=580,
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])

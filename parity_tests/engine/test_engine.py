@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from mmparity.cli import main
 from mmparity.engine.offline import overlay, sides
 
+pytestmark = pytest.mark.timeout(600)
+
 SIDES = ("vllm-0.12.0", "unified", "unified-ascend")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)
+
 CHUNKED = {"max_num_batched_tokens": 48, "enable_chunked_prefill": True}
 """The image has 96 tokens."""
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)
+
 MODELS = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl")
 LIMITS = [{"image": number, "video": 0} for number in (0, 1)]
 

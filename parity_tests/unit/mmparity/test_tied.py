@@ -41,6 +41,11 @@ def run(code: str, log: Path) -> subprocess.Popen[str]:
     return started([sys.executable, "-c", code], log, os.environ)
 
 
+def _unignored() -> None:
+    """What starts tests in the background may have it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def gone(pids: set[int], seconds: float) -> set[int]:
     """Those of the processes that are still there in the end."""
     end = time.monotonic() + seconds
@@ -69,6 +74,7 @@ def test_what_a_command_started_ends_with_a_parent_that_is_ended(
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            preexec_fn=_unignored,
         )
         assert parent.stdout
         pids[number] = {int(word) for word in parent.stdout.readline().split()}

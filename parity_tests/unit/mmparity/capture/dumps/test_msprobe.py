@@ -221,7 +221,7 @@ def test_a_dump_gives_every_hook_point_that_modules_tell(
     assert result.exit_code == 0, result.output
     (case,) = found["cases"]
     names = {layer["hook_point"] for layer in case["layers"]}
-    assert len(names) == len(case["layers"]) == 36
+    assert len(names) == len(case["layers"]) == 40
     assert {"embeddings", "rotary.cos", "blocks.1", "blocks.1.attn.q"} <= names
     shapes = {layer["hook_point"]: layer["shape"] for layer in case["layers"]}
     assert shapes["blocks.0.attn.qkv"] == [TOKENS, 3, HEADS, WIDTH // HEADS]
@@ -241,7 +241,7 @@ def test_the_tower_is_where_its_blocks_are(
     new = Writer(tmp_path / "new").write(tower(prefix=prefix))
     result, found = compare(old, new, "--inputs", inputs)
     assert result.exit_code == 0, result.output
-    assert len(found["cases"][0]["layers"]) == 36
+    assert len(found["cases"][0]["layers"]) == 40
 
 
 @pytest.mark.parametrize(("other", "status"), [("audio.", 0), ("draft.visual.", 2)])

@@ -102,7 +102,11 @@ def tower(seed: int = 0, prefix: str = "") -> Calls:
     def heads() -> torch.Tensor:
         return draw(1, TOKENS, HEADS, WIDTH // HEADS)
 
-    lengths = {"sequence_lengths": torch.tensor([4, 12], dtype=torch.int32)}
+    lengths = {
+        "cu_seqlens": torch.tensor([0, 4, 16], dtype=torch.int32),
+        "max_seqlen": torch.tensor(12, dtype=torch.int32),
+        "sequence_lengths": torch.tensor([4, 12], dtype=torch.int32),
+    }
     rotary = {f"rotary_pos_emb_{name}": draw(TOKENS, 4) for name in ("cos", "sin")}
     calls: Calls = {
         "patch_embed.proj.Conv3dLayer.forward.0": {

@@ -362,7 +362,7 @@ def test_a_graft_is_made_again_and_never_kept(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("VLLM_ATTENTION_BACKEND", "other"), ("OMP_NUM_THREADS", "1")]
+    ("name", "value"), [("VLLM_ATTENTION_BACKEND", "other"), ("OMP_NUM_THREADS", "3")]
 )
 def test_other_variables_are_another_computation(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str, value: str

@@ -122,6 +122,7 @@ class Fork:
         self.returncode: int | None = None
         self._pid: int | None = None
         self._status = os.fdopen(status)
+        self._naming, self._waiting = threading.Lock(), threading.Lock()
         self._logs = logs
 
     @property
@@ -130,8 +131,9 @@ class Fork:
 
         Raises ProcessLookupError where the server ended before.
         """
-        if self._pid is None:
-            self._pid = int(self._status.readline() or 0)
+        with self._naming:
+            if self._pid is None:
+                self._pid = int(self._status.readline() or 0)
         if self._pid == 0:
             raise ProcessLookupError("the server of forks has ended")
         return self._pid
@@ -139,20 +141,29 @@ class Fork:
     def wait(self, timeout: float | None = None) -> int:
         """Its exit status; that of a killed one where the server has ended.
 
-        The log of one that was never forked is the server's, which says why.
+        The log of one that was never forked is the server's, which says why. Several
+        threads may wait.
         """
+        if not self._waiting.acquire(timeout=-1 if timeout is None else timeout):
+            raise subprocess.TimeoutExpired("a fork", timeout or 0.0)
+        try:
+            if self.returncode is None:
+                self.returncode = self._status_within(timeout)
+                self._status.close()
+            return self.returncode
+        finally:
+            self._waiting.release()
+
+    def _status_within(self, timeout: float | None) -> int:
         try:
             pid = self.pid
         except ProcessLookupError:
-            self.returncode = -signal.SIGKILL
             shutil.copyfile(*self._logs)
-        while self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired(str(pid), timeout or 0.0)
-            line = self._status.readline()
-            self.returncode = int(line) if line else -signal.SIGKILL
-        self._status.close()
-        return self.returncode
+            return -signal.SIGKILL
+        if not select.select([self._status], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(str(pid), timeout or 0.0)
+        line = self._status.readline()
+        return int(line) if line else -signal.SIGKILL
 
     def end(self) -> None:
         """Ends its group; one that was not forked yet will find its input closed."""

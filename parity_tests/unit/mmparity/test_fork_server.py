@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -109,6 +110,17 @@ def test_a_fork_is_ended_with_its_group(server: ForkServer, tmp_path: Path) -> N
     other = server.start(["sleep"], tmp_path / "log", {})
     os.kill(other.pid, signal.SIGKILL)
     assert other.wait() == -signal.SIGKILL
+
+
+def test_several_threads_wait_for_one_fork(server: ForkServer, tmp_path: Path) -> None:
+    """As the reader of its output does, and who ends it."""
+    for number in range(20):
+        fork = server.start(["sleep"], tmp_path / f"log{number}", {})
+        assert fork.pid
+        with ThreadPoolExecutor(8) as pool:
+            waits = [pool.submit(fork.wait) for _ in range(8)]
+            fork.end()
+            assert {wait.result() for wait in waits} == {-signal.SIGTERM}
 
 
 def test_forks_end_with_their_server(server: ForkServer, tmp_path: Path) -> None:

@@ -83,15 +83,16 @@ def result_section(result: dict[str, Any]) -> str:
     for case in result["cases"]:
         pairs.setdefault((case["old"], case["new"], case["dtype"]), []).append(case)
     names = list(dict.fromkeys(case["name"] for case in result["cases"]))
+    rows = summary["total"] - summary["unmatched"]
     head = (
         f"`{provenance['command']}` on {machine['cpus']} CPU cores "
         f"({machine['processor']}), {provenance['seconds'] / 60:.0f} minutes: "
-        f"**{result['verdict']}**, {summary['passed']} of {summary['total']} hook "
-        f"points passed, {summary['failed']} failed, {summary['unmatched']} unmatched "
-        f"with a reason; cases {', '.join(names)}."
+        f"**{result['verdict']}**, {summary['passed']:,} of {rows:,} rows within "
+        f"tolerance, {summary['unmatched']:,} hook points of one side alone, with a "
+        f"reason; cases {', '.join(names)}."
     )
     table = [
-        "| old | new | dtype | hook points passed | new : old | old : oracle "
+        "| old | new | dtype | rows passed | new : old | old : oracle "
         "| new : oracle | verdict |",
         "|---|---|---|---|---|---|---|---|",
         *(result_row(key, cases) for key, cases in pairs.items()),

@@ -56,7 +56,7 @@ class StageClock:
 
 def _own(spent: dict[str, float]) -> WorkerSeconds:
     stages = "import", "build", "capture"
-    return WorkerSeconds(*(round(spent[stage], 2) for stage in stages))
+    return WorkerSeconds(*(round(spent[stage], 3) for stage in stages))
 
 
 def stage_of(event: Event) -> str:

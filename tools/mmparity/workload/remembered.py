@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.project import user_cache
 from mmparity.provenance import own_code
@@ -48,7 +49,8 @@ def remembered_digest(directory: Path, config: PretrainedConfig) -> str:
             return digest
     digest = weights_digest(directory, config)
     if time.time_ns() - newest > SETTLED_SECONDS * 1e9:
-        with contextlib.suppress(OSError):  # a full disk, or no home
+        # A full disk, no home, or the ranks of one tower that write it at once.
+        with contextlib.suppress(OSError, MmparityError):
             write_text(kept, digest)
             _forget_oldest(kept.parent)
     return digest

@@ -98,3 +98,12 @@ def test_another_depth_is_another_digest_and_the_oldest_go(
     assert len(digests) == 2
     assert len(list(cache.iterdir())) == MOST
     assert not (cache / "1").exists()
+
+
+def test_where_nothing_can_be_kept_the_digest_is_told_all_the_same(
+    cache: Path, folder: Path
+) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_text("no folder")  # so no file can be written in it
+    config = read_vision_config(folder)
+    assert remembered_digest(folder, config) == weights_digest(folder, config)

@@ -2,7 +2,8 @@
 """Real runs that are ended at a bad moment, and the same command after that.
 
 One run is killed once its cache holds two of four traces; each test goes on from a
-copy of what that left.
+copy of what that left. The commands are forks of a process that has imported what
+they import.
 """
 
 from __future__ import annotations
@@ -12,19 +13,17 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+from mmparity.fork_server import Fork, ForkServer
 from mmparity.trace.reader import TraceReader
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
 FILE_BYTES = 1 << 20
 """Less than a trace's file of one block, more than anything else that is written."""
 RESULT = {"comparison.json", "report.html", "report.md", "report.xml"}
@@ -35,6 +34,7 @@ class Place:
     """Folder of a run's output, cache and what it said."""
 
     root: Path
+    commands: ForkServer
 
     @property
     def out(self) -> Path:
@@ -48,34 +48,21 @@ class Place:
     def said(self) -> str:
         return (self.root / "said").read_text()
 
-    def start(self, limit: int | None = None) -> psutil.Popen:
+    def start(self, limit: int = resource.RLIM_INFINITY) -> Fork:
         """The command, with files of at most ``limit`` bytes: a disk that is full."""
         words = ["run", "--old", "vllm-0.12.0", "--new", "unified", "--case", "ragged"]
         words += ["--depth", "2", "--cache", str(self.root / "cache")]
-        command = [sys.executable, "-m", "mmparity", *words, "--out", str(self.out)]
-        self.root.mkdir(exist_ok=True)
-        process = psutil.Popen(
-            command,
-            env={**os.environ, "PYTHONPATH": str(TOOLS)},
-            stdout=subprocess.DEVNULL,
-            stderr=(self.root / "said").open("w"),
-            preexec_fn=_unignored,
+        return self.commands.start(
+            [str(limit), *words, "--out", str(self.out)], self.root / "said", {}
         )
-        if limit is not None:
-            process.rlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        return process
 
 
-def _unignored() -> None:
-    """What starts tests in the background may have it ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def wait_for(process: psutil.Popen, there: Callable[[], bool]) -> set[psutil.Process]:
+def wait_for(command: Fork, there: Callable[[], bool]) -> set[psutil.Process]:
     """Until it is there; the processes that the command has then."""
+    process = psutil.Process(command.pid)
     end = time.monotonic() + 300
     while not there():
-        assert process.poll() is None and time.monotonic() < end
+        assert process.is_running() and time.monotonic() < end
         time.sleep(0.02)
     return {process, *process.children(recursive=True)}
 
@@ -86,9 +73,9 @@ def all_end(processes: set[psutil.Process]) -> bool:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def killed(tmp_path_factory: pytest.TempPathFactory, forks: ForkServer) -> Place:
     """What a run leaves that is killed when half of unified is captured."""
-    place = Place(tmp_path_factory.mktemp("killed"))
+    place = Place(tmp_path_factory.mktemp("killed"), forks.running("commands"))
     place.out.mkdir()
     for name in RESULT:
         (place.out / name).write_text("of an earlier run")
@@ -97,16 +84,16 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     processes = wait_for(
         process, lambda: len(place.entries) == 2 or before in place.said
     )
-    process.kill()
+    os.kill(process.pid, signal.SIGKILL)
     assert all_end(processes)
-    yield place
+    return place
 
 
 @pytest.fixture
 def place(killed: Place, tmp_path: Path) -> Place:
     shutil.copytree(killed.root, tmp_path / "place", copy_function=os.link)
     (tmp_path / "place" / "said").unlink()  # written anew, not shared
-    return Place(tmp_path / "place")
+    return Place(tmp_path / "place", killed.commands)
 
 
 def test_a_killed_run_leaves_whole_traces_and_no_result(killed: Place) -> None:
@@ -139,7 +126,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_process(
 ) -> None:
     process = place.start()
     processes = wait_for(process, lambda: "unified: 1 to capture" in place.said)
-    process.send_signal(number)
+    os.kill(process.pid, number)
     assert process.wait(60) == 2
     assert all_end(processes)
     assert "interrupted; what was compared so far is kept" in place.said

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from mmparity.capture.job import GO, Event, Job
 from mmparity.errors import MmparityError
-from mmparity.fork_server import ForkServer, fork_server
+from mmparity.fork_server import ForkServer, fork_server, forks_of_this
 from mmparity.processes import Command, Starter, tail_of
 
 WORKER = Command((sys.executable, "-m", "mmparity.capture.worker"))
@@ -98,8 +98,15 @@ def warm_workers(device: str) -> Iterator[Starter]:
 
 @contextmanager
 def warm_forks() -> Iterator[ForkServer]:
-    """A server that has imported the packages of workers, on this CPU."""
+    """A server that has imported the packages of workers, on this CPU.
+
+    It is a fork of this process where that has imported them.
+    """
     modules = "mmparity.capture.packages", "mmparity.capture.worker"
+    if modules[0] in sys.modules:
+        with forks_of_this(modules[1]) as server:
+            yield server
+        return
     with (
         TemporaryDirectory(prefix="mmparity-") as folder,
         fork_server(*modules, Path(folder, "log"), WAITING) as server,

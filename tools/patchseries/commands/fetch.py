@@ -14,8 +14,14 @@ from patchseries.project import Project
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--repair", is_flag=True, help="Make a changed tree anew.")
+@click.option("--all", "optional", is_flag=True, help="The optional trees too.")
 @click.pass_obj
-def fetch(project: Project, names: tuple[str, ...], repair: bool) -> None:
-    """Download, verify and unpack the pinned trees (default: all)."""
-    for source in select(read_sources(project.pins), list(names)):
+def fetch(
+    project: Project, names: tuple[str, ...], repair: bool, optional: bool
+) -> None:
+    """Download, verify and unpack the pinned trees.
+
+    Without NAMES: those that are not optional; sources.toml says which are.
+    """
+    for source in select(read_sources(project.pins), list(names), optional):
         fetch_one(project, source, repair, say)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from patchseries.files import whole_folder, write_whole
 from patchseries.locks import locked
-from patchseries.pins.fetch import commit_tree, differences, require_pristine
+from patchseries.pins.fetch import commit_tree, differences, fetch, require_pristine
 from patchseries.pins.sources import Archive, Source, read_sources
 from patchseries.pins.unpack import unpack_sdist
 from patchseries.project import Project, cache_folder
@@ -22,6 +22,8 @@ def release_tree(project: Project, name: str, version: str) -> tuple[Path, str]:
     """
     pinned = read_sources(project.pins).get(f"{name}-{version}")
     if pinned:
+        if not project.pristine(pinned.tree_name).exists():
+            fetch(project, pinned, repair=False, say=lambda text: None)
         return require_pristine(project, pinned), ""
     tree = cache_folder() / "releases" / f"{name}-{version}"
     tree.parent.mkdir(parents=True, exist_ok=True)

@@ -89,6 +89,7 @@ class Source:
 
     Attributes:
         package: the importable folder of the tree, where it has a series.
+        optional: fetched only when it is named or everything is asked for.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Source:
     archives: tuple[Archive, ...]
     members: tuple[str, ...] = ()
     package: str = ""
+    optional: bool = False
     gates: tuple[Gate, ...] = ()
     tests: TestSetup | None = None
 
@@ -148,6 +150,7 @@ def _source(entry: dict[str, Any], path: Path) -> Source:
             archives=tuple(Archive(**a) for a in entry["archive"]),
             members=tuple(entry.get("members", ())),
             package=entry.get("package", ""),
+            optional=entry.get("optional", False),
             gates=tuple(Gate(**_frozen(gate)) for gate in entry.get("gate", [])),
             tests=TestSetup(**_frozen(entry["tests"])) if "tests" in entry else None,
         )
@@ -168,10 +171,15 @@ def _frozen(entry: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
 
 
-def select(sources: dict[str, Source], names: list[str]) -> list[Source]:
-    """The named sources; a name is a tree name or all of a package's pins."""
+def select(
+    sources: dict[str, Source], names: list[str], optional: bool = False
+) -> list[Source]:
+    """The named sources; a name is a tree name or all of a package's pins.
+
+    Without a name: those that every checkout needs, and the ``optional`` ones if asked.
+    """
     if not names:
-        return list(sources.values())
+        return [one for one in sources.values() if optional or not one.optional]
     chosen: dict[str, Source] = {}
     for name in names:
         hits = {k: s for k, s in sources.items() if name in (k, s.name)}

@@ -31,13 +31,21 @@ def test_other_machines_are_told(pins, refused):
 
 
 def test_names(pins, refused):
-    assert [s.tree_name for s in select(pins, ["vllm"])] == [
-        "vllm-0.12.0",
-        "vllm-0.11.0",
+    assert [s.tree_name for s in select(pins, ["vllm-ascend"])] == [
+        "vllm-ascend-0.12.0rc1",
+        "vllm-ascend-0.11.0",
+        "vllm-ascend-0.30.0rc2",
+        "vllm-ascend-0.13.0",
     ]
     assert [s.tree_name for s in select(pins, ["vllm-0.11.0"])] == ["vllm-0.11.0"]
-    assert len(select(pins, [])) == len(pins)
     refused("unknown-source", select, pins, ["vllm-9"])
+
+
+def test_optional_trees_are_fetched_only_when_they_are_asked_for(pins):
+    usual = [s.tree_name for s in select(pins, [])]
+    assert "vllm-0.12.0" in usual and "vllm-0.33.0" not in usual
+    assert [s.tree_name for s in select(pins, ["vllm-0.33.0"])] == ["vllm-0.33.0"]
+    assert len(select(pins, [], optional=True)) == len(pins)
 
 
 UNKNOWN_KIND = """

@@ -10,27 +10,43 @@ import platform
 import resource
 import shlex
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mmparity.types.trace import TraceMeta
+from mmparity.project import ROOT
+from mmparity.types.comparison import CaseComparison
+from mmparity.types.provenance import Machine, Provenance, Source
 
 WRITING_ROOMS = ("capture", "encoders", "trace", "workload")
 """What builds an encoder, runs it, and names and writes its tensors."""
 
 
-def machine() -> dict[str, Any]:
-    """What the run ran on, without anything that names the machine."""
+def machine() -> Machine:
+    """What this process runs on."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
-        "processor": _processor(),
-        "cpus": len(os.sched_getaffinity(0)),
-        "memory_bytes": pages,
-    }
+    return Machine(
+        system=f"{platform.system()} {platform.release()}",
+        architecture=platform.machine(),
+        processor=_processor(),
+        cpus=len(os.sched_getaffinity(0)),
+        memory_bytes=pages,
+    )
+
+
+def of_run(started: float, trees: Mapping[str, Mapping[str, str]]) -> Provenance:
+    """Of a run of these trees that began at ``time.monotonic() == started``."""
+    return Provenance(
+        created=now(),
+        command=command(),
+        seconds=round(time.monotonic() - started, 1),
+        peak_memory_bytes=own_peak_memory(),
+        machine=machine(),
+        sources=sources(ROOT, trees),
+    )
 
 
 def now() -> str:
@@ -61,50 +77,52 @@ def own_code(package: Path = Path(__file__).parent) -> str:
     return digest.hexdigest()[:16]
 
 
-def sources(root: Path, trees: dict[str, dict[str, str]]) -> dict[str, Any]:
+def sources(root: Path, trees: Mapping[str, Mapping[str, str]]) -> dict[str, Source]:
     """Each tree that was used: its pin, and the patches of its series.
 
     A tree given with ``--tree`` has neither; what ran is in the traces' git tree ids.
     """
     pins = _pins(root / "vllm_src" / "sources.toml")
-    found: dict[str, Any] = {}
+    found: dict[str, Source] = {}
     for folders in trees.values():
         for folder in folders.values():
             path = Path(folder)
             try:
                 name = path.relative_to(root / "vllm_src").as_posix()
             except ValueError:
-                found[path.name] = {"given": True}
+                found[path.name] = Source(given=True)
                 continue
-            entry = dict(pins.get(path.name, {}))
+            pin = pins.get(path.name, Source())
             if name.startswith("patched/"):
-                entry["patches"] = _series(root / "patches" / path.name)
-            found[name] = entry
+                pin = replace(pin, patches=_series(root / "patches" / path.name))
+            found[name] = pin
     return dict(sorted(found.items()))
 
 
-def of_traces(metas: Iterable[TraceMeta]) -> dict[str, Any]:
-    """Versions, tree ids and emulated operators as the captures recorded them."""
+def with_traces(of: Provenance, cases: Iterable[CaseComparison]) -> Provenance:
+    """With versions, tree ids and emulated operators as the captures recorded them."""
     versions: dict[str, str] = {}
     trees: dict[str, dict[str, str]] = {}
-    emulated: dict[str, list[str]] = {}
+    emulated: dict[str, tuple[str, ...]] = {}
+    metas = [meta for case in cases for meta in (case.old_meta, case.new_meta) if meta]
     for meta in metas:
         versions.update(meta.versions)
         trees[meta.implementation] = dict(meta.sources)
         if meta.emulated:
-            emulated[meta.implementation] = list(meta.emulated)
-    return {"versions": versions, "trees": trees, "emulated": emulated}
+            emulated[meta.implementation] = meta.emulated
+    return replace(of, versions=versions, trees=trees, emulated=emulated)
 
 
-def _pins(file: Path) -> dict[str, dict[str, Any]]:
+def _pins(file: Path) -> dict[str, Source]:
     if not file.is_file():
         return {}
     pins = {}
     for source in _toml().loads(file.read_text()).get("source", []):
-        pin = {"version": source["version"]}
+        pin = Source(source["version"])
         archives = source.get("archive", [])
         if len(archives) == 1:
-            pin |= {key: archives[0].get(key) for key in ("sha256", "tree")}
+            first = archives[0]
+            pin = replace(pin, sha256=first.get("sha256"), tree=first.get("tree"))
         pins[f"{source['name']}-{source['version']}"] = pin
     return pins
 

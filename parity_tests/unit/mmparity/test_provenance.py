@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmparity import provenance
+from mmparity.types.provenance import Source
 
 
 def test_pins_and_patches_of_the_trees_that_ran(tmp_path: Path) -> None:
@@ -33,26 +36,20 @@ def test_pins_and_patches_of_the_trees_that_ran(tmp_path: Path) -> None:
             "other": {"vllm": str(tmp_path / "fork")},
         },
     )
-    pin = {"version": "1", "sha256": "abc", "tree": "def"}
+    pin = Source("1", "abc", "def")
     digest = hashlib.sha256(b"diff").hexdigest()
     assert found == {
         "vllm-1": pin,
-        "patched/vllm-1": {**pin, "patches": {"one.patch": digest}},
-        "fork": {"given": True},
+        "patched/vllm-1": replace(pin, patches={"one.patch": digest}),
+        "fork": Source(given=True),
     }
 
 
 def test_machine_names_no_host() -> None:
     machine = provenance.machine()
-    assert machine["cpus"] >= 1
-    assert machine["memory_bytes"] > 1 << 28
-    assert set(machine) == {
-        "system",
-        "architecture",
-        "processor",
-        "cpus",
-        "memory_bytes",
-    }
+    assert machine.cpus >= 1
+    assert machine.memory_bytes > 1 << 28
+    assert platform.node() not in machine.system.split()
 
 
 def test_own_peak_memory_is_in_bytes() -> None:

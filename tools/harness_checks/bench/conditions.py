@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -28,7 +29,7 @@ def conditions(module: str, packages: Iterable[str], **options: int) -> dict[str
     return {
         "command": shlex.join(["python", "-m", module, *words]),
         "created": provenance.now(),
-        "machine": provenance.machine(),
+        "machine": asdict(provenance.machine()),
         "versions": versions,
         **options,
     }

@@ -72,7 +72,7 @@ def _watch(options: Options, starter: Starter) -> None:
                 names = sorted(path.name for path in files)
                 click.echo(f"edited: {', '.join(names[:MOST_FILES])}", err=True)
                 result = judged(session.again)
-            if INTERRUPTED in result.provenance["errors"]:
+            if INTERRUPTED in result.provenance.errors:
                 break
     sys.exit(EXIT_CODES[result.verdict])
 

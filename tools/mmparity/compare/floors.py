@@ -12,13 +12,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.stored_json import read_versioned, validated
 from mmparity.trace.hook_points import pattern_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.provenance import Machine, Provenance
 from mmparity.types.row import LayerComparison
 
 FLOORS_VERSION = 1
@@ -36,7 +36,7 @@ class Floors:
 
     errors: dict[str, dict[str, float]]
     sources: tuple[str, ...]
-    provenance: tuple[dict[str, Any], ...] = ()
+    provenance: tuple[Provenance, ...] = ()
     version: int = FLOORS_VERSION
 
 
@@ -56,7 +56,7 @@ def measure_floors(results: Sequence[ComparisonResult]) -> Floors:
             sources.append(_source(case, result.provenance))
     if not errors:
         raise MmparityError("no null pair was given: nothing to measure floors from.")
-    known = tuple(dict(result.provenance) for result in results)
+    known = tuple(result.provenance for result in results)
     return Floors(errors, tuple(sources), known)
 
 
@@ -112,9 +112,9 @@ def _check_null(case: CaseComparison) -> None:
         raise MmparityError(f"{case.id} measures no floor: {first} has no metrics.")
 
 
-def _source(case: CaseComparison, provenance: dict[str, Any]) -> str:
-    machine = provenance.get("machine") or {}
-    where = machine.get("processor") or machine.get("cpu") or "unknown processor"
-    created = provenance.get("created", "at an unknown time")
+def _source(case: CaseComparison, provenance: Provenance) -> str:
+    machine = provenance.machine or Machine()
+    where = machine.processor or "unknown processor"
+    created = provenance.created or "at an unknown time"
     about = f", {case.description}" if case.description else ""
     return f"{case.id}{about}, {case.grid_thw}, {created}, {where}"

@@ -36,8 +36,6 @@ BOUNDS = tuple(
 
 
 _NOT_TOML = (ValueError, OverflowError, RecursionError)
-OVERRIDES = "tolerance_overrides"
-"""Where the provenance lists them."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +90,16 @@ def rejudge(
             f"{source or 'the rules'}: no row fits {', '.join(unused)}. `mmparity list "
             "hook-points` shows the names."
         )
-    provenance = dict(result.provenance)
+    provenance = result.provenance
     if rules:
-        provenance[OVERRIDES] = [
+        overrides = (
             f"{rule.hook_point} ({rule.dtype or 'every dtype'}): {rule.reason}; "
             f"{used[number]} rows"
             for number, rule in enumerate(rules)
-        ]
+        )
+        provenance = replace(provenance, tolerance_overrides=tuple(overrides))
     if floors:
-        provenance["null_floors"] = list(floors.sources)
+        provenance = replace(provenance, null_floors=tuple(floors.sources))
     return with_cases(replace(result, provenance=provenance), cases)
 
 

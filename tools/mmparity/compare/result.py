@@ -25,6 +25,7 @@ from mmparity.types.comparison import (
     Summary,
 )
 from mmparity.types.engine import ENGINE_SCHEMA_VERSION, EngineResult
+from mmparity.types.provenance import Provenance
 from mmparity.types.row import LayerComparison
 from mmparity.types.verdict import Verdict, worst
 
@@ -33,7 +34,7 @@ ENGINE_FILE = "engine.json"
 
 
 def build_result(
-    cases: Sequence[CaseComparison], provenance: dict[str, Any]
+    cases: Sequence[CaseComparison], provenance: Provenance
 ) -> ComparisonResult:
     """Verdict, counts and first divergence of all cases."""
     ascend = any(case.new.startswith("unified-ascend") for case in cases)
@@ -186,11 +187,9 @@ def _shown(value: Any) -> str:
     return repr(value)[:80]
 
 
-def _trees(provenance: dict[str, Any]) -> dict[str, Any]:
+def _trees(provenance: Provenance) -> dict[str, str | None]:
     """Name of each source -> the id of the tree that ran."""
-    found = provenance.get("sources")
-    sources = found.items() if isinstance(found, dict) else ()
-    return {name: s.get("tree") for name, s in sources if isinstance(s, dict)}
+    return {name: source.tree for name, source in provenance.sources.items()}
 
 
 def _verdict(

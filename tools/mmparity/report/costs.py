@@ -144,9 +144,8 @@ def _stages(found: Stages | None) -> tuple[tuple[str, str], ...]:
 def _processes(
     result: ComparisonResult, workers: Mapping[str, WorkerSeconds]
 ) -> tuple[ProcessView, ...]:
-    seconds = result.provenance.get("seconds_by_implementation")
-    memory = result.provenance.get("peak_memory_by_process")
-    spent, held = _numbers(seconds), _numbers(memory)
+    spent = result.provenance.seconds_by_implementation
+    held = result.provenance.peak_memory_by_process
     return tuple(
         ProcessView(
             name=labels.clean(name, 80),
@@ -165,9 +164,3 @@ def _own(did: WorkerSeconds | None) -> tuple[str, ...]:
     if did is None:
         return ("n/a",) * len(OWN)
     return tuple(map(labels.seconds, (did.importing, did.building, did.capturing)))
-
-
-def _numbers(value: object) -> dict[str, float]:
-    """The numbers of a mapping: provenance may hold anything."""
-    items = value.items() if isinstance(value, dict) else ()
-    return {str(k): v for k, v in items if isinstance(v, (int, float))}

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mmparity.report import labels
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.evidence import Reuse
+from mmparity.types.provenance import Provenance
 from mmparity.types.trace import TraceMeta
 
 IMPLEMENTATION = "implementation"
@@ -93,18 +94,13 @@ def emulated(result: ComparisonResult) -> tuple[EmulationView, ...]:
             if meta and meta.emulated:
                 names = found.setdefault(meta.implementation, {})
                 names.update(dict.fromkeys(meta.emulated))
-    if not found and result.provenance.get("emulated"):
-        found["this run"] = dict.fromkeys(_names(result.provenance["emulated"]))
+    if not found:
+        for name, operators in result.provenance.emulated.items():
+            found[name] = dict.fromkeys(operators)
     return tuple(
         EmulationView(labels.clean(side), tuple(labels.clean(name) for name in names))
         for side, names in found.items()
     )
-
-
-def _names(value: Any) -> list[str]:
-    if isinstance(value, Mapping):
-        return [f"{key}: {labels.plain(names)}" for key, names in value.items()]
-    return [str(v) for v in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def sides(case: CaseComparison) -> tuple[SideView, ...]:
@@ -140,35 +136,38 @@ def _facts(implementation: str, meta: TraceMeta | None) -> dict[str, str]:
     return {labels.clean(k, 80): labels.clean(v, 80) for k, v in facts.items()}
 
 
-def sources(data: Mapping[str, Any]) -> tuple[SourceView, ...]:
+def sources(of: Provenance) -> tuple[SourceView, ...]:
     """Returns the trees that ran; provenance holds their digests in full."""
-    found = data.get("sources")
-    trees = found.items() if isinstance(found, Mapping) else ()
     return tuple(
         SourceView(
             name=labels.clean(name, 80),
-            archive=labels.clean(str(tree.get("sha256") or "not pinned")[:12]),
-            patches=tuple(_patches(tree.get("patches"))),
+            archive=labels.clean((tree.sha256 or "not pinned")[:12]),
+            patches=tuple(
+                labels.clean(f"{file.removesuffix('.patch')} {digest[:8]}", 120)
+                for file, digest in tree.patches.items()
+            ),
         )
-        for name, tree in trees
-        if isinstance(tree, Mapping)
+        for name, tree in of.sources.items()
     )
-
-
-def _patches(found: Any) -> Iterator[str]:
-    """Slug and the start of the digest of each patch, where it was recorded."""
-    if isinstance(found, Mapping):
-        for name, digest in found.items():
-            slug = str(name).removesuffix(".patch")
-            yield labels.clean(f"{slug} {str(digest)[:8]}", 120)
-    elif isinstance(found, (list, tuple)):
-        yield from (labels.clean(name, 120) for name in found)
 
 
 def provenance(result: ComparisonResult) -> tuple[tuple[str, str], ...]:
     """Returns provenance flattened to lines, ``sources.vllm.sha256`` and so on."""
-    data = {**result.provenance, **_reuse(result.reuse)}
+    data = {**_said(asdict(result.provenance)), **_reuse(result.reuse)}
     return tuple(_flat("", data))[:LIST_LIMIT]
+
+
+def _said(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What there is something to say of; a measured zero is something."""
+    found = {
+        name: _said(value) if isinstance(value, Mapping) else value
+        for name, value in fields.items()
+    }
+    return {
+        name: value
+        for name, value in found.items()
+        if value or (isinstance(value, float | int) and value is not False)
+    }
 
 
 def _reuse(found: Reuse | None) -> dict[str, Any]:

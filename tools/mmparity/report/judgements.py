@@ -71,7 +71,7 @@ def precision(result: ComparisonResult) -> tuple[PrecisionView, ...]:
 
 def overrides(result: ComparisonResult) -> tuple[str, ...]:
     """Returns the overridden tolerances, one line each; they are always shown."""
-    items = labels.texts(result.provenance.get("tolerance_overrides"))
+    items = result.provenance.tolerance_overrides
     return tuple(labels.clean(item, 400) for item in items)
 
 

@@ -157,13 +157,6 @@ def plain(value: Any, limit: int = NAME_LIMIT) -> str:
     return clean(value, limit) or "none"
 
 
-def texts(value: Any) -> list[str]:
-    """Returns the entries of a list of provenance; anything else is one of them."""
-    if isinstance(value, (list, tuple, dict)):
-        return [str(item) for item in value]
-    return [str(value)] if value else []
-
-
 def share(part: float) -> str:
     """Returns a fraction as a percentage that is 0 or 100 only when it is exact."""
     percent = part * 100

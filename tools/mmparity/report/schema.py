@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from mmparity.types import comparison, engine, evidence, row, stages, trace
+from mmparity.types import comparison, engine, evidence, provenance, row, stages, trace
 
-MODULES = (engine, evidence, trace, row, stages, comparison)
+MODULES = (engine, evidence, provenance, trace, row, stages, comparison)
 NOT_FINITE = "^(NaN|-?Infinity)$"
 
 

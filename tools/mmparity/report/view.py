@@ -102,8 +102,8 @@ def build(result: ComparisonResult) -> ReportView:
         emulated=differences.emulated(result),
         sources=differences.sources(result.provenance),
         provenance=differences.provenance(result),
-        created=labels.plain(result.provenance.get("created", "unknown")),
-        command=labels.plain(result.provenance.get("command", ""), 2000),
+        created=labels.plain(result.provenance.created or "unknown"),
+        command=labels.plain(result.provenance.command, 2000),
         schema_version=result.schema_version,
     )
 
@@ -139,7 +139,7 @@ def _counts(
 def _errors(result: ComparisonResult) -> tuple[str, ...]:
     erred = [case for case in result.cases if case.verdict == "error"]
     texts = [f"{case.id}: {case.reason}" for case in erred]
-    more = labels.texts(result.provenance.get("errors"))
+    more = result.provenance.errors
     texts += [text for text in more if not any(text in known for known in texts)]
     return tuple(labels.paragraph(text, 2000) for text in dict.fromkeys(texts))
 

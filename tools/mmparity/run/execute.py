@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmparity import provenance
 from mmparity.capture.job import Job
@@ -26,7 +26,6 @@ from mmparity.compare.result import (
 )
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
-from mmparity.project import ROOT
 from mmparity.report import PAGES, render
 from mmparity.run.graft_run import GraftTarget, graft_again
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
@@ -41,6 +40,7 @@ from mmparity.run.workers import (
     pairs_of,
 )
 from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.provenance import Provenance
 from mmparity.workload.cases import Case
 from mmparity.workload.inputs import pictures
 
@@ -260,24 +260,17 @@ def _fill_missing(plans: Sequence[Plan], state: RunState, reason: str) -> None:
                         state.cases.append(missing)
 
 
-def _provenance(
-    plans: Sequence[Plan], state: RunState, started: float
-) -> dict[str, Any]:
-    metas = [m for case in state.cases for m in (case.old_meta, case.new_meta) if m]
-    own = provenance.own_peak_memory()
+def _provenance(plans: Sequence[Plan], state: RunState, started: float) -> Provenance:
     trees = {name: tree for plan in plans for name, tree in plan.trees.items()}
+    of = provenance.with_traces(provenance.of_run(started, trees), state.cases)
+    own = provenance.own_peak_memory()
     peaks = {**state.peak_memory, "comparison": own}
-    return {
-        "created": provenance.now(),
-        "command": provenance.command(),
-        "seconds": round(time.monotonic() - started, 1),
-        "seconds_by_implementation": {
+    return replace(
+        of,
+        seconds_by_implementation={
             name: round(value, 1) for name, value in state.seconds.items()
         },
-        "peak_memory_bytes": max(peaks.values()) + own,
-        "peak_memory_by_process": peaks,
-        "machine": provenance.machine(),
-        "sources": provenance.sources(ROOT, trees),
-        **provenance.of_traces(metas),
-        "errors": state.errors,
-    }
+        peak_memory_bytes=max(peaks.values()) + own,
+        peak_memory_by_process=peaks,
+        errors=tuple(state.errors),
+    )

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmparity import provenance
 from mmparity.capture.dumps.forward import DumpedTower, calls_of, depth_of, dtype_of
 from mmparity.capture.dumps.identity import pixels_of, weights_of
 from mmparity.capture.dumps.msprobe import Dump, is_dump
@@ -17,6 +16,7 @@ from mmparity.capture.dumps.to_trace import write_trace
 from mmparity.compare.case import compare_traces, qualified
 from mmparity.compare.result import build_result, remove_result, write_result
 from mmparity.errors import MmparityError
+from mmparity.provenance import of_run, with_traces
 from mmparity.run.plan import ORACLE_DTYPE
 from mmparity.trace.folder import Traces, find_traces
 from mmparity.trace.manifest import LEFT_OUT
@@ -67,7 +67,7 @@ def compare_folders(
         olds, news = _both_sides(old, new, Path(name), options or DumpOptions())
         remove_result(out)
         cases = _compare(olds, news, oracles, (old, new, oracle, out))
-    result = build_result(cases, _provenance(cases, started))
+    result = build_result(cases, with_traces(of_run(started, {}), cases))
     write_result(result, out)
     return result
 
@@ -174,17 +174,3 @@ def _of_dump(
     )
     write_trace(dump, replace(subject, config=config), meta, out)
     return TraceReader(out)
-
-
-def _provenance(cases: list[CaseComparison], started: float) -> dict[str, object]:
-    metas = [meta for case in cases for meta in (case.old_meta, case.new_meta) if meta]
-    return {
-        "created": provenance.now(),
-        "command": provenance.command(),
-        "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_bytes": provenance.own_peak_memory(),
-        "machine": provenance.machine(),
-        "sources": {},
-        **provenance.of_traces(metas),
-        "errors": [],
-    }

@@ -10,20 +10,19 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from mmparity import provenance
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.compare.case import compare_traces
 from mmparity.compare.result import build_result, remove_result, write_result
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
-from mmparity.project import ROOT
+from mmparity.provenance import of_run, with_traces
 from mmparity.run.plan import Plan
 from mmparity.run.prepare import Subject, prepare
 from mmparity.run.workers import job_of
@@ -79,7 +78,7 @@ def measure_null_pairs(
         cases = [pair for again in captures for pair in _pairs(again, several)]
     finally:
         shutil.rmtree(plan.options.out / "traces", ignore_errors=True)
-    result = build_result(cases, _provenance(plan, cases, started))
+    result = build_result(cases, with_traces(of_run(started, plan.trees), cases))
     write_result(result, plan.options.out)
     return result
 
@@ -195,19 +194,3 @@ def _pairs(again: _Again, threads: int) -> list[CaseComparison]:
         compared = compare_traces(first, twin, None, description=about[kind])
         pairs.append(replace(compared, id=f"{compared.id} ({kind})"))
     return pairs
-
-
-def _provenance(
-    plan: Plan, cases: Sequence[CaseComparison], started: float
-) -> dict[str, object]:
-    metas = [meta for case in cases for meta in (case.old_meta, case.new_meta) if meta]
-    return {
-        "created": provenance.now(),
-        "command": provenance.command(),
-        "seconds": round(time.monotonic() - started, 1),
-        "peak_memory_bytes": provenance.own_peak_memory(),
-        "machine": provenance.machine(),
-        "sources": provenance.sources(ROOT, plan.trees),
-        **provenance.of_traces(metas),
-        "errors": [],
-    }

@@ -32,7 +32,7 @@ def settings_of(job: Job) -> dict[str, Any]:
     return {
         "data_parallel": job.data_parallel,
         "threads": job.threads,
-        "machine": [machine[key] for key in ("architecture", "processor", "cpus")],
+        "machine": [machine.architecture, machine.processor, machine.cpus],
         "devices": _devices() if job.device == "cuda" else [],
         # A variable may be a secret.
         "environment": {

@@ -8,13 +8,14 @@ reads and extends them, every report renders them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from mmparity.types.engine import EngineResult
 from mmparity.types.evidence import PatchText as PatchText
 from mmparity.types.evidence import ReplacedCode as ReplacedCode
 from mmparity.types.evidence import Reuse as Reuse
 from mmparity.types.evidence import ReusedTrace as ReusedTrace
+from mmparity.types.provenance import Provenance
 from mmparity.types.row import Fault, LayerComparison, TokenMap
 from mmparity.types.stages import Stages
 from mmparity.types.trace import TRACE_VERSION as TRACE_VERSION
@@ -205,9 +206,7 @@ class ComparisonResult:
     summary: Summary
     first_divergence: FirstDivergence | None
     cases: tuple[CaseComparison, ...]
-    provenance: dict[str, Any]
-    """created, command, seconds, peak_memory_bytes, machine, versions, sources
-    (tree name -> {version, sha256, tree, patches}), emulated, errors."""
+    provenance: Provenance
     precision: tuple[PrecisionVerdict, ...] = ()
     replaced: tuple[ReplacedCode, ...] = ()
     """Where an Ascend implementation was compared."""

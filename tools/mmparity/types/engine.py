@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from mmparity.types.provenance import Provenance
 from mmparity.types.verdict import Verdict
 
 ENGINE_SCHEMA_VERSION = 1
@@ -155,7 +156,7 @@ class EngineResult:
     memory: tuple[EngineMemory, ...]
     runs: dict[str, tuple[str, ...]]
     errors: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: Provenance
     speed: tuple[EngineSpeed, ...] = ()
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from mmparity.encoders.rules import HookMap, Modules, Tap
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.comparison import CaseComparison
+from mmparity.types.provenance import Provenance
 from mmparity.types.trace import TraceMeta
 
 B = "blocks.{i}"
@@ -150,7 +151,7 @@ def test_code_between_the_parts_of_a_block_is_told_from_its_parts(
     (fault,) = case.faults
     assert fault.hook_point == "blocks.1"
     assert fault.about.startswith("children match, parent differs: all 3 parts")
-    first = build_result([case], {}).first_divergence
+    first = build_result([case], Provenance()).first_divergence
     assert first is not None
     assert first.about == fault.about
     assert first.descent == ("blocks.1",)
@@ -217,7 +218,7 @@ def test_grafted_rows_are_judged_again_with_the_others(
 ) -> None:
     tower = Tower()
     tower.blocks[0].norm1.factor = 2.1
-    result = build_result([judged(old, tower, tmp_path)], {})
+    result = build_result([judged(old, tower, tmp_path)], Provenance())
     bounds = dict.fromkeys(
         ("normalized_l2_error", "max_token_error", "max_element_error"), 1.0
     )

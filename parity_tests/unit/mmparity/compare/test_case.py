@@ -14,6 +14,7 @@ from mmparity.compare.rejudge import rejudge
 from mmparity.compare.result import build_result
 from mmparity.errors import MmparityError
 from mmparity.types.comparison import CaseComparison
+from mmparity.types.provenance import Provenance
 from mmparity.types.row import LayerComparison
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def test_rejudging_holds_a_pair_to_what_was_expected(sides: Sides) -> None:
     sides.new["merger"][2, 3] *= 1 + 2.0**-22
     old, new, reference = sides.readers()
     case = compare_traces(old, new, reference, expected="identical")
-    (again,) = rejudge(build_result([case], {})).cases
+    (again,) = rejudge(build_result([case], Provenance())).cases
     assert (again.verdict, again.layers) == ("fail", case.layers)
 
 
@@ -178,7 +179,7 @@ def test_declared_absence_is_unmatched_with_its_reason(sides: Sides) -> None:
     case = compare(sides)
     assert case.verdict == "pass"
     assert [(item.path, item.side) for item in case.unmatched] == [("blocks.0", "old")]
-    result = build_result([case], {})
+    result = build_result([case], Provenance())
     assert result.summary.unmatched == 1
     assert result.summary.total == len(sides.old)
 
@@ -188,7 +189,7 @@ def test_module_that_nobody_declared_fails(sides: Sides) -> None:
     case = compare(sides)
     assert case.verdict == "fail"
     assert "visual.extra" in case.reason
-    assert build_result([case], {}).summary.failed == 1
+    assert build_result([case], Provenance()).summary.failed == 1
 
 
 def test_oracle_without_the_hook_point_fails_unless_declared(sides: Sides) -> None:
@@ -297,14 +298,14 @@ def test_traces_without_a_hook_point_are_an_error(sides: Sides) -> None:
     sides.old, sides.new = {}, {}
     case = compare(sides)
     assert case.verdict == "error"
-    assert build_result([case], {}).verdict == "error"
+    assert build_result([case], Provenance()).verdict == "error"
 
 
 def test_first_divergence_is_the_earliest_row(sides: Sides) -> None:
     clean = compare(sides)
     sides.new["blocks.1.attn.q"][0, 0, 0] += 1
     sides.new["merger"][0, 0] += 1
-    result = build_result([clean, compare(sides)], {})
+    result = build_result([clean, compare(sides)], Provenance())
     divergence = result.first_divergence
     assert result.verdict == "fail"
     assert divergence is not None

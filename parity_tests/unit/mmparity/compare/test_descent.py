@@ -11,13 +11,14 @@ from mmparity.compare.case import compare_traces
 from mmparity.compare.descent import between
 from mmparity.compare.result import build_result
 from mmparity.types.comparison import FirstDivergence
+from mmparity.types.provenance import Provenance
 
 if TYPE_CHECKING:
     from conftest import Sides
 
 
 def first(sides: Sides) -> FirstDivergence:
-    result = build_result([compare_traces(*sides.readers())], {})
+    result = build_result([compare_traces(*sides.readers())], Provenance())
     assert result.first_divergence is not None
     assert result.cases[0].reason.endswith(result.first_divergence.hook_point)
     return result.first_divergence

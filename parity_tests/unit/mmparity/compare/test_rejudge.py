@@ -19,7 +19,7 @@ from mmparity.compare.floors import (
     read_floors,
     write_floors,
 )
-from mmparity.compare.rejudge import OVERRIDES, Rule, read_rules
+from mmparity.compare.rejudge import Rule, read_rules
 from mmparity.compare.rejudge import rejudge as judge
 from mmparity.compare.result import build_result, read_result, to_json, write_result
 from mmparity.compare.result_diff import difference, lines
@@ -33,6 +33,7 @@ from mmparity.types.comparison import (
 )
 from mmparity.types.engine import EngineResult, EngineRow, EngineSummary
 from mmparity.types.evidence import PatchText, Reuse
+from mmparity.types.provenance import Machine, Provenance
 from mmparity.types.row import LayerComparison
 from mmparity.types.stages import Stages
 from mmparity.types.verdict import Verdict
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from conftest import Sides
 
 POINT = "blocks.1.attn.context"
-PROVENANCE = {"created": "2025-12-01", "machine": {"processor": "EPYC"}, "seconds": 1.0}
+PROVENANCE = Provenance("2025-12-01", seconds=1.0, machine=Machine(processor="EPYC"))
 LOOSE = Rule("blocks.?.attn.context", "a fused kernel", {"normalized_l2_error": 1.0})
 
 
@@ -94,9 +95,9 @@ def test_a_rule_lets_its_rows_pass_and_is_shown(failing: ComparisonResult) -> No
     judged = judge(failing, [replace(LOOSE, bounds=bounds)])
     assert judged.verdict == "pass"
     assert row(judged).tolerance.reason == "OVERRIDDEN: a fused kernel"
-    assert judged.provenance[OVERRIDES] == [
-        "blocks.?.attn.context (every dtype): a fused kernel; 2 rows"
-    ]
+    assert judged.provenance.tolerance_overrides == (
+        "blocks.?.attn.context (every dtype): a fused kernel; 2 rows",
+    )
     assert "TOLERANCES OVERRIDDEN" in terminal_summary(judged)
     for text in render(judged, ["html", "markdown", "text"]).values():
         assert "a fused kernel" in text
@@ -205,7 +206,7 @@ def test_a_margin_is_error_over_floor(failing: ComparisonResult) -> None:
     assert margin(layer, "float32", zero).endswith("this not")
     judged = judge(failing, floors=known)
     assert "4 times the null floor" in row(judged).tolerance.reason
-    assert judged.provenance["null_floors"] == ["x"]
+    assert judged.provenance.null_floors == ("x",)
     assert (row(judged).null_floor, row(judged).margin) == (error / 4, 4.0)
 
 
@@ -216,7 +217,7 @@ def test_two_implementations_are_no_null_pair(failing: ComparisonResult) -> None
 
 
 def test_difference_names_what_changed(failing: ComparisonResult) -> None:
-    later = replace(failing, provenance={"created": "2026"})
+    later = replace(failing, provenance=Provenance("2026"))
     assert difference(failing, later) == {}
     assert list(lines({})) == ["the same"]
     bounds = dict.fromkeys(
@@ -235,7 +236,9 @@ def test_difference_of_structure_and_engine_is_named(
     extra = StructuralDifference(
         "modules", "only in new", "merger", (), "", "Merger", "undeclared"
     )
-    engine = EngineResult("pass", EngineSummary(0, 0, 0, 0, 0), (), (), {}, (), {})
+    engine = EngineResult(
+        "pass", EngineSummary(0, 0, 0, 0, 0), (), (), {}, (), Provenance()
+    )
     later = replace(
         failing,
         cases=(replace(case, structure=(extra,)),),
@@ -244,7 +247,7 @@ def test_difference_of_structure_and_engine_is_named(
     text = "\n".join(lines(difference(failing, later)))
     assert "['structure']['modules: merger only in new ()']" in text
     assert "['engine']" in text
-    slower = replace(engine, provenance={"seconds": 3})
+    slower = replace(engine, provenance=Provenance(seconds=3))
     assert difference(later, replace(later, engine=slower)) == {}
     cached = replace(later, stages=Stages({"cache": 1.0}), reuse=Reuse(captured=3))
     assert difference(later, cached) == {}

@@ -15,6 +15,7 @@ from mmparity.compare.case import compare_traces
 from mmparity.compare.result import build_result, read_result, to_json, write_result
 from mmparity.errors import MmparityError
 from mmparity.types.comparison import ComparisonResult, Summary
+from mmparity.types.provenance import Provenance
 
 if TYPE_CHECKING:
     from conftest import Sides
@@ -25,7 +26,7 @@ def result(sides: Sides) -> ComparisonResult:
     sides.old["blocks.0"][:] = 0  # a relative error that is infinite
     sides.new_unmatched = (("visual.extra", "declared", True), ("odd", "none", False))
     case = compare_traces(*sides.readers(), repeat="mmparity run")
-    return build_result([case], {"created": "now", "errors": []})
+    return build_result([case], Provenance("now"))
 
 
 def test_round_trip(result: ComparisonResult, tmp_path: Path) -> None:
@@ -63,9 +64,9 @@ def test_counts_add_up(result: ComparisonResult) -> None:
 def test_could_not_judge_outweighs_differs(result: ComparisonResult) -> None:
     failing = result.cases[0]
     broken = replace(failing, verdict="error", layers=())
-    assert build_result([failing, broken], {}).verdict == "error"
-    assert build_result([failing], {}).verdict == "fail"
-    assert build_result([], {}).verdict == "error"
+    assert build_result([failing, broken], Provenance()).verdict == "error"
+    assert build_result([failing], Provenance()).verdict == "fail"
+    assert build_result([], Provenance()).verdict == "error"
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_w8a8_bounds_are_what_the_released_encoder_differs_by_from_itself() -> N
     for source in floors.sources:
         assert source.startswith("w8a8/bfloat16/ascend-0.11.0:ascend-0.11.0 (")
     (measured,) = floors.provenance
-    assert "--depth" not in measured["command"] and "--fast" not in measured["command"]
+    assert "--depth" not in measured.command and "--fast" not in measured.command
     floor = floors.errors["bfloat16"]["blocks.{i}.mlp.down_proj"]
     name, plain = "blocks.31.mlp.down_proj", ("bfloat16", "bfloat16")
     bound = tolerance_for(name, *plain, "W8A8")

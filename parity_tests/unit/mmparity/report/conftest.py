@@ -32,6 +32,7 @@ from mmparity.types.engine import (
     EngineSummary,
 )
 from mmparity.types.evidence import PatchText, ReplacedCode, Reuse, ReusedTrace
+from mmparity.types.provenance import Machine, Provenance, Source
 from mmparity.types.row import (
     Fault,
     Grafted,
@@ -260,7 +261,9 @@ def first_divergence(cases: list[CaseComparison]) -> FirstDivergence | None:
     return None
 
 
-def assemble(cases: list[CaseComparison], **provenance: object) -> ComparisonResult:
+def assemble(
+    cases: list[CaseComparison], errors: tuple[str, ...] = ()
+) -> ComparisonResult:
     layers = [layer for case in cases for layer in case.layers]
     items = [item for case in cases for item in case.unmatched]
     passed = sum(layer.verdict == "pass" for layer in layers)
@@ -292,27 +295,31 @@ def assemble(cases: list[CaseComparison], **provenance: object) -> ComparisonRes
                 "unified": WorkerSeconds(19.4, 12.3, 27.8),
             },
         ),
-        provenance={
-            "created": "2025-12-01T10:00:00Z",
-            "command": "mmparity run",
-            "seconds": 211.4,
-            "seconds_by_implementation": {"hf": 81.2, "unified": 40.1},
-            "peak_memory_by_process": {"hf": 5_012_193_280, "unified": 2_147_483_648},
-            "peak_memory_bytes": 6_442_450_944,
-            "machine": {"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 25_769_803_776},
-            "versions": {"torch": "2.9.1", "transformers": "4.57.6"},
-            "sources": {
-                "vllm-0.12.0": {
-                    "version": "0.12.0",
-                    "sha256": "dc2863be" * 8,
-                    "tree": "90cc" * 10,
-                    "patches": ["mm-encoder-attention", "apply-rotary-emb"],
-                }
+        provenance=Provenance(
+            created="2025-12-01T10:00:00Z",
+            command="mmparity run",
+            seconds=211.4,
+            seconds_by_implementation={"hf": 81.2, "unified": 40.1},
+            peak_memory_by_process={"hf": 5_012_193_280, "unified": 2_147_483_648},
+            peak_memory_bytes=6_442_450_944,
+            machine=Machine(
+                "Linux 6.1", "x86_64", "AMD EPYC", cpus=2, memory_bytes=25_769_803_776
+            ),
+            versions={"torch": "2.9.1", "transformers": "4.57.6"},
+            sources={
+                "vllm-0.12.0": Source(
+                    version="0.12.0",
+                    sha256="dc2863be" * 8,
+                    tree="90cc" * 10,
+                    patches={
+                        "mm-encoder-attention.patch": "5f1d" * 16,
+                        "apply-rotary-emb.patch": "a07c" * 16,
+                    },
+                )
             },
-            "emulated": list(EMULATED),
-            "errors": [],
-            **provenance,
-        },
+            emulated={"ascend-0.11.0": EMULATED},
+            errors=errors,
+        ),
         precision=precision_verdicts(cases),
     )
 
@@ -357,7 +364,7 @@ def errored() -> ComparisonResult:
         "old_meta": None,
         "coverage": None,
     }
-    return assemble([CaseComparison(**fields)], errors=[reason])
+    return assemble([CaseComparison(**fields)], errors=(reason,))
 
 
 @pytest.fixture
@@ -417,7 +424,7 @@ def make_engine(verdict: Literal["pass", "fail"] = "pass") -> EngineResult:
         memory=tuple(memory),
         runs={"unified": ("cpu, Qwen2VisionTransformer, MMEncoderAttention",)},
         errors=(),
-        provenance={"command": "mmparity engine"},
+        provenance=Provenance(command="mmparity engine"),
         speed=tuple(
             EngineSpeed(side, "qwen2-vl", 64, 12.5, 400.0, 0.081, 0.0125)
             for side in pair

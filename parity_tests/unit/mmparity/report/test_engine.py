@@ -20,6 +20,7 @@ from mmparity.errors import MmparityError
 from mmparity.report import render, terminal_summary
 from mmparity.types.comparison import ComparisonResult
 from mmparity.types.engine import EngineResult
+from mmparity.types.provenance import Provenance, Source
 
 
 def written(engine: EngineResult, folder: Path) -> Path:
@@ -92,9 +93,10 @@ def test_a_run_shows_the_engine_of_its_own_trees(
     passing: ComparisonResult, tmp_path: Path, ran: str, shown: bool
 ) -> None:
     assert passing.engine is not None
-    of = {"sources": {"patched/vllm-0.12.0": {"tree": ran}}}
+    of = Provenance(sources={"patched/vllm-0.12.0": Source(tree=ran)})
     written(replace(passing.engine, provenance=of), tmp_path)
-    provenance = {"sources": {"patched/vllm-0.12.0": {"tree": "a1"}, "vllm": {}}}
+    sources = {"patched/vllm-0.12.0": Source(tree="a1"), "vllm": Source()}
+    provenance = Provenance(sources=sources)
     alone = replace(passing, engine=None, provenance=provenance)
     assert with_engine_beside(alone, tmp_path / "empty") is alone
     if shown:

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from mmparity.report import markdown, render, terminal_summary
 from mmparity.trace.hook_points import expand
 from mmparity.types.comparison import ComparisonResult, StructuralDifference
+from mmparity.types.provenance import Provenance, Source
 from mmparity.types.trace import Unmatched
 
 NAMES = {
@@ -91,7 +92,14 @@ def rename(result: ComparisonResult, name: str) -> ComparisonResult:
         result,
         cases=tuple(cases),
         first_divergence=first,
-        provenance={name: {name: [name]}, "errors": [name], "created": name},
+        provenance=Provenance(
+            created=name,
+            command=name,
+            sources={name: Source(name, name, name, {name: name})},
+            versions={name: name},
+            emulated={name: (name,)},
+            errors=(name,),
+        ),
     )
 
 

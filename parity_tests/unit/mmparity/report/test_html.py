@@ -143,7 +143,7 @@ def test_error_is_not_a_pass(error: ComparisonResult) -> None:
 
 def test_log_of_an_error_is_folded(error: ComparisonResult) -> None:
     text = "new could not run: planted\nThe last lines of logs/new.log:\n  | a line"
-    provenance = {**error.provenance, "errors": [text]}
+    provenance = dataclasses.replace(error.provenance, errors=(text,))
     shown = dataclasses.replace(error, provenance=provenance)
     page = render(shown, ["html"])["html"]
     assert "<li>new could not run: planted<details><summary>The last lines of" in page

@@ -79,7 +79,7 @@ def test_same_implementations_pass_and_leave_no_traces(checkpoint: Path) -> None
     assert "log of good" in (out / "logs" / "good.log").read_text()
     finished = [name for name, event in watcher.events if event == "done"]
     assert finished == ["hf", "new", "good"]
-    assert result.provenance["peak_memory_by_process"]["good"] == 2000
+    assert result.provenance.peak_memory_by_process["good"] == 2000
     assert result.cases[0].repeat == (
         "mmparity run --old good --new new --case image --dtype float32 "
         f"--checkpoint {checkpoint}"
@@ -145,7 +145,7 @@ def test_a_graft_that_fails_leaves_the_verdict_and_is_said(checkpoint: Path) -> 
     result = execute((make(checkpoint, new="ungraftable"),), watcher, COMMAND)
     assert result.verdict == "fail"
     assert result.cases[1].layers[0].grafted is None
-    (error,) = result.provenance["errors"]
+    (error,) = result.provenance.errors
     assert error.startswith("no grafted rows of ungraftable: ")
     assert "planted: no graft" in error
     assert watcher.failures == [error]
@@ -177,7 +177,7 @@ def test_broken_worker_makes_its_cases_errors(
     assert broken in result.cases[0].reason
     assert message in watcher.failures[0]
     assert f"{broken}.log" in watcher.failures[0]
-    assert result.provenance["errors"][0].startswith(f"{broken}: ")
+    assert result.provenance.errors[0].startswith(f"{broken}: ")
     assert read_result(checkpoint.parent / "out").verdict == "error"
 
 

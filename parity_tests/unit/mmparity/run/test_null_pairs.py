@@ -144,7 +144,7 @@ def test_one_command_measures_a_floor_from_three_null_pairs(
     assert 1e-4 < floors.errors["float32"]["embeddings"] < 1e-2  # that of eager
     kinds = ["1 thread : ", "SDPA : eager", "alone : packed"]
     assert all(k in line for k, line in zip(kinds, floors.sources, strict=True))
-    assert floors.provenance[0]["machine"]
+    assert floors.provenance[0].machine
     assert not (tmp_path / "work" / "traces").exists()
     assert (tmp_path / "work" / "comparison.json").exists()
 

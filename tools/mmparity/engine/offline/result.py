@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from mmparity.compare.result import ENGINE_FILE, strict
 from mmparity.engine.offline.memory import ALLOWED_GROWTH, growth
@@ -20,6 +19,7 @@ from mmparity.types.engine import (
     EngineRow,
     EngineSummary,
 )
+from mmparity.types.provenance import Provenance
 from mmparity.types.verdict import worst
 
 FLAT = "unified"
@@ -31,7 +31,7 @@ def build(
     memory: Sequence[EngineMemory],
     runs: dict[str, tuple[str, ...]],
     errors: Sequence[str],
-    provenance: dict[str, Any],
+    provenance: Provenance,
 ) -> EngineResult:
     """Counts and the verdict: an error outweighs a difference."""
     answers = [row.verdict for row in rows if row.verdict != "cannot run"]

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mmparity import provenance
 from mmparity.engine.offline import (
     checkpoints,
     memory,
@@ -31,6 +30,7 @@ from mmparity.engine.offline.sides import Side
 from mmparity.errors import MmparityError
 from mmparity.processes import started, tail_of
 from mmparity.project import ROOT
+from mmparity.provenance import of_run
 from mmparity.types.engine import EngineMemory, EngineResult, EngineRow
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.trees import check_trees_used, find_trees
@@ -93,14 +93,8 @@ def execute(options: EngineOptions, say: Say) -> EngineResult:
         _run_side(side, folders[side.name], job, {}, say, errors)
     found = [_measure(side, folders, options, say, errors) for side in chosen]
     rows = [row for pair in pairs for row in _rows(pair, options, models, folder)]
-    about = {
-        "created": provenance.now(),
-        "command": provenance.command(),
-        "seconds": round(time.monotonic() - started, 1),
-        "machine": provenance.machine(),
-        "sources": provenance.sources(ROOT, trees),
-        "engines": {item.name: item.about for item in ENGINES.values()},
-    }
+    engines = {item.name: item.about for item in ENGINES.values()}
+    about = replace(of_run(started, trees), engines=engines)
     memory_rows = [item for item in found if item is not None]
     return build(rows, memory_rows, _runs(names, models, folder), errors, about)
 

@@ -12,6 +12,7 @@ from mmparity.compare import result as comparisons
 from mmparity.engine.offline.result import build, judge_memory, to_json, write_result
 from mmparity.engine.offline.text import summary
 from mmparity.types.engine import EngineFigures, EnginePoint, EngineResult, EngineRow
+from mmparity.types.provenance import Provenance
 
 MIB = 1 << 20
 
@@ -153,7 +154,8 @@ def test_a_comparison_in_the_folder_gets_the_result_and_new_reports(
     made = build(rows("pass"), [judge_memory(FIGURES)], {}, (), {})
     write_result(made, tmp_path)
     assert attach(tmp_path) == [], "there is no comparison to attach it to"
-    comparisons.write_result(comparisons.build_result([], {"command": "x"}), tmp_path)
+    result = comparisons.build_result([], Provenance(command="x"))
+    comparisons.write_result(result, tmp_path)
     reports = attach(tmp_path)
     assert comparisons.read_result(tmp_path).engine == made
     assert "after 500 images" in next(

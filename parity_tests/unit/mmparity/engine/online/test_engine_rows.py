@@ -9,8 +9,11 @@ import pytest
 
 from mmparity.engine.online.engine_rows import with_serving
 from mmparity.types.engine import EngineResult, EngineSummary
+from mmparity.types.provenance import Provenance
 
-NOTHING = EngineResult("pass", EngineSummary(0, 0, 0, 0, 0), (), (), {}, (), {})
+NOTHING = EngineResult(
+    "pass", EngineSummary(0, 0, 0, 0, 0), (), (), {}, (), Provenance()
+)
 
 
 def run(verdict: str, stream: bool) -> dict[str, Any]:

@@ -35,8 +35,9 @@ accuracy: trees ## lm_eval of old and new (MODEL=, OLD=python or side, NEW=, ARG
 	$(MMPARITY) accuracy $(sides) $(ARGS)
 
 ##@ Prepare
-setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy|demo|machines|peers)
-	@python3 tools/setup_venv.py --device "$(DEVICE)" --python "$(PYTHON)"
+setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy|demo|machines|peers, ENV=today)
+	@python3 tools/setup_venv.py --device "$(DEVICE)" $(if $(ENV),,--python "$(PYTHON)")
+	$(if $(ENV),@python3 tools/setup_environment.py $(ENV) --python "$(PYTHON)")
 	$(if $(EXTRA),@python3 tools/setup_extras.py $(EXTRA))
 lock: ## compile requirements/*.in (ARGS=--upgrade)
 	python3 tools/setup_locks.py $(ARGS)

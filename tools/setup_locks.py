@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import sys
 from pathlib import Path
 
+from setup_environment import ENVIRONMENTS, find_links
 from setup_extras import EXTRAS
 from setup_venv import LOCKS, ROOT, SetupError, find_uv, run
 
 # What only torch brings; a machine with its own torch brings its own of these too.
-TORCH_FAMILY = re.compile(r"(torch|torchvision|triton|nvidia-[a-z0-9-]+)==")
+TORCH_FAMILY = re.compile(r"(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==")
 NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 
 
@@ -33,8 +35,9 @@ def compile_lock(
     files = [file for file in map(lock_file, names) if file.exists()]
     present = [file.read_text() for file in files]
     output.write_text("" if upgrade else "".join(present))
+    oldest = () if "--python-version" in flags else ("--python-version", "3.10")
     run(
-        *(uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.10"),
+        *(uv, "pip", "compile", "--quiet", "--universal", *oldest),
         *("--generate-hashes", "--no-header", "--no-annotate", "-o", output, *flags),
         *(f"requirements/{name}.in" for name in names),
         failed="The requirements could not be resolved (the reason is above).",
@@ -62,6 +65,41 @@ def lock_venv(upgrade: bool) -> None:
     write_lock("lint", compile_lock(uv, ["lint"], upgrade, *constraint))
     # One folder beside .venv: all that these two need is there.
     write_lock("engine", compile_lock(uv, ["engine"], upgrade, "--no-deps"))
+
+
+def lock_environment(name: str, upgrade: bool) -> None:
+    """One resolution, written without torch's family, with it, and its CPU build.
+
+    The CPU build has hashes for the files that the indexes in use offer; where they
+    have none, its lock stays as it is.
+    """
+    uv, python = find_uv(), ("--python-version", "3.11")
+    entries = compile_lock(uv, [name, f"{name}-torch"], upgrade, *python)
+    write_lock(name, [e for e in entries if not TORCH_FAMILY.match(e)])
+    write_lock(f"{name}-torch", [e for e in entries if TORCH_FAMILY.match(e)])
+    cpu = ("--no-deps", "--no-build", *find_links())
+    try:
+        entries = compile_lock(uv, [f"{name}-cpu"], upgrade, *python, *cpu)
+        write_lock(f"{name}-cpu", [_hashed(entry) for entry in entries])
+    except SetupError as error:
+        print(f"requirements/{name}-cpu.txt stays as it is: {error}")
+
+
+def _hashed(entry: str) -> str:
+    """With the hashes of files in a folder, which uv leaves out."""
+    if "--hash" in entry:
+        return entry
+    name, _, version = entry.strip().partition("==")
+    found = [
+        hashlib.sha256(file.read_bytes()).hexdigest()
+        for place in find_links()[1::2]
+        for file in sorted(Path(place).glob(f"{name}-{version}-*.whl"))
+    ]
+    if not found:
+        raise SetupError(f"no hash is known of {entry.strip()}")
+    return (
+        " \\\n    ".join([entry.strip(), *(f"--hash=sha256:{h}" for h in found)]) + "\n"
+    )
 
 
 def pins() -> list[str]:
@@ -109,6 +147,8 @@ def main() -> int:
         lock_venv(upgrade)
         for name in EXTRAS:
             lock_extra(name, upgrade)
+        for name in ENVIRONMENTS:
+            lock_environment(name, upgrade)
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -81,18 +81,24 @@ def find_uv() -> str:
     return str(own)
 
 
-def check_version(version: tuple[int, ...], where: str) -> None:
+def check_version(
+    version: tuple[int, ...], where: str, oldest: tuple[int, int] = ALLOWED[0]
+) -> None:
     """Refuse a Python that the locks were not made for."""
-    if not ALLOWED[0] <= tuple(version) <= ALLOWED[1]:
+    if not oldest <= tuple(version) <= ALLOWED[1]:
         raise SetupError(
-            f"{where} is Python {'.'.join(map(str, version))}; allowed: 3.10 to 3.12. "
-            "Run `make setup PYTHON=3.11` (or a path to such a python)."
+            f"{where} is Python {'.'.join(map(str, version))}; allowed: "
+            f"3.{oldest[1]} to 3.12. Run the command with PYTHON=3.11 (or a path to "
+            "such a python)."
         )
 
 
-def choose_python(uv: str, asked: str | None) -> str:
+def choose_python(
+    uv: str, asked: str | None, oldest: tuple[int, int] = ALLOWED[0]
+) -> str:
     """Prefer an installed 3.11, then an installed 3.12 or 3.10, then uv's own."""
-    for request in (asked,) if asked else (DEFAULT, "3.12", "3.10"):
+    usual = (DEFAULT, "3.12", "3.10") if oldest == ALLOWED[0] else (DEFAULT, "3.12")
+    for request in (asked,) if asked else usual:
         found = subprocess.run(
             [uv, "python", "find", "--system", "--no-python-downloads", request],
             capture_output=True,
@@ -103,10 +109,11 @@ def choose_python(uv: str, asked: str | None) -> str:
             python = found.stdout.strip()
             command = [python, "-c", "import sys; print(*sys.version_info[:2])"]
             version = subprocess.run(command, capture_output=True, text=True).stdout
-            check_version(tuple(map(int, version.split())), python)
+            check_version(tuple(map(int, version.split())), python, oldest)
             return python
     if asked and re.fullmatch(r"\d+\.\d+(\.\d+)?", asked):
-        check_version(tuple(map(int, asked.split(".")[:2])), f"PYTHON={asked}")
+        version = tuple(map(int, asked.split(".")[:2]))
+        check_version(version, f"PYTHON={asked}", oldest)
     elif asked:
         raise SetupError(f"PYTHON={asked} is not there; give a version or a path.")
     return asked or DEFAULT

@@ -80,7 +80,10 @@ def test_locks_agree_and_pin_what_the_project_promises(machine: dict[str, str]) 
     )
 
 
-@pytest.mark.parametrize("name", [*setup_venv.LOCKS, *setup_extras.EXTRAS])
+TODAY = ["today", "today-torch", "today-cpu"]
+
+
+@pytest.mark.parametrize("name", [*setup_venv.LOCKS, *setup_extras.EXTRAS, *TODAY])
 def test_every_locked_package_has_a_hash_and_no_index(name: str) -> None:
     text = setup_locks.lock_file(name).read_text()
     for block in re.findall(r"^\w.*\n(?: .*\n)*", text, re.MULTILINE):
@@ -89,7 +92,7 @@ def test_every_locked_package_has_a_hash_and_no_index(name: str) -> None:
     assert "--index" not in text
 
 
-@pytest.mark.parametrize("name", ["base", "torch", "lint", "engine"])
+@pytest.mark.parametrize("name", ["base", "torch", "lint", "engine", *TODAY])
 def test_lock_holds_everything_asked_for(name: str) -> None:
     source = (setup_venv.ROOT / f"requirements/{name}.in").read_text()
     locked = {entry.name for entry in entries(name)}

@@ -73,6 +73,7 @@ def _require_device(config: pytest.Config) -> None:
         )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
@@ -87,6 +88,13 @@ def pytest_collection_modifyitems(
         if item.get_closest_marker("browser") and browser is None:
             reason = "needs Chromium (apt-get install chromium chromium-driver)"
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where xdist takes no groups, each process would make every capture again."""
+    if session.config.getoption("loadgroup", False):
+        lone = [item.nodeid for item in session.items if "@" not in item.nodeid]
+        assert not lone, f"pytest-xdist did not group {lone[0]}"
 
 
 def _group(item: pytest.Item) -> str:

@@ -72,7 +72,8 @@ def find_uv() -> str:
         ):
             return str(candidate)
     run(
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"),
+        # Twice quiet: errors alone, no warning that asks nothing of who sees it.
+        *(sys.executable, "-m", "pip", "install", "-qq", "--upgrade"),
         *("--target", ROOT / "build/uv", "uv"),
         failed="uv is missing and pip could not install it. "
         "Install pip (for example `apt-get install python3-pip`) or uv itself, "

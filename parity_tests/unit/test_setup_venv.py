@@ -92,12 +92,20 @@ def test_every_locked_package_has_a_hash_and_no_index(name: str) -> None:
     assert "--index" not in text
 
 
+def asked_for(name: str) -> list[str]:
+    """The lines of ``requirements/<name>.in`` and of the files that it reads."""
+    text = (setup_venv.ROOT / f"requirements/{name}.in").read_text()
+    lines = [line for line in text.splitlines() if line and line[0] != "#"]
+    read = [line.split()[1] for line in lines if line.startswith("-r ")]
+    own = [line for line in lines if not line.startswith("-r ")]
+    return own + [x for file in read for x in asked_for(file.removesuffix(".in"))]
+
+
 @pytest.mark.parametrize("name", ["base", "torch", "lint", "engine", *TODAY])
 def test_lock_holds_everything_asked_for(name: str) -> None:
-    source = (setup_venv.ROOT / f"requirements/{name}.in").read_text()
     locked = {entry.name for entry in entries(name)}
-    lines = [line for line in source.splitlines() if line and line[0] != "#"]
-    asked = [Requirement(line.partition(" #")[0]) for line in lines]
+    asked = [Requirement(line.partition(" #")[0]) for line in asked_for(name)]
+    assert asked
     assert [r.name for r in asked if r.name not in locked] == []
 
 

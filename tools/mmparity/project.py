@@ -11,15 +11,40 @@ from typing import TypeVar
 
 from mmparity.errors import MmparityError
 
-ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
-SOURCES = ROOT / "vllm_src"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_BUNDLE = Path(__file__).resolve().parents[1] / "vllm_encoder_parity"
+"""In an installed package: what a checkout has beside its code."""
 
 
 def user_cache() -> Path:
     """The user's folder of what can be made again; it may not be there yet."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "mmparity"
+
+
+def _user_data() -> Path:
+    """Where `patchseries` of an installed package keeps its trees too."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    return Path(data) / "vllm-encoder-parity"
+
+
+INSTALLED = _BUNDLE.is_dir()
+"""Whether this is a package without its checkout."""
+ROOT = _user_data() if INSTALLED else _CHECKOUT
+"""Where trees, checkpoints and builds are."""
+PATCHES = (_BUNDLE if INSTALLED else _CHECKOUT) / "patches"
+SOURCES = ROOT / "vllm_src"
+_MAKES = {
+    "make setup": "pip install 'vllm-encoder-parity[encoders]'",
+    "make sources": "patchseries fetch",
+    "make apply": "patchseries fetch && patchseries apply",
+}
+
+
+def remedy(target: str) -> str:
+    """The command that makes what is missing: a target of make, or a package's way."""
+    return _MAKES[target] if INSTALLED else target
 
 
 def known(kind: str, name: str, table: Mapping[str, T], more: str = "") -> T:

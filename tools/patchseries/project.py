@@ -7,6 +7,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchseries.files import write_whole
+from patchseries.locks import locked
+
+BUNDLE = Path(__file__).resolve().parents[1] / "vllm_encoder_parity"
+"""In an installed package: what a checkout has beside its code."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -16,8 +22,15 @@ class Project:
 
     @classmethod
     def here(cls) -> Project:
-        """The checkout that this file belongs to."""
-        return cls(Path(__file__).resolve().parents[2])
+        """The checkout that this file belongs to; of a package, the user's folder."""
+        if not BUNDLE.is_dir():
+            return cls(Path(__file__).resolve().parents[2])
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+        project = cls(Path(data) / "vllm-encoder-parity")
+        project.root.mkdir(parents=True, exist_ok=True)
+        with locked(project.root, patience_s=60):
+            _bring(BUNDLE, project.root)
+        return project
 
     @property
     def patches(self) -> Path:
@@ -51,3 +64,16 @@ def cache_folder() -> Path:
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "patchseries"
+
+
+def _bring(bundle: Path, root: Path) -> None:
+    """Series and pins of the installed package, in place of those of another."""
+    files = sorted(file for file in bundle.rglob("*") if file.is_file())
+    names = {file.relative_to(bundle) for file in files}
+    for file in files:
+        copy = root / file.relative_to(bundle)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(copy, file.read_bytes())
+    for old in (root / "patches").glob("*/*"):
+        if old.is_file() and old.relative_to(root) not in names:
+            old.unlink()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mmparity.encoders.rules import TowerKind
 from mmparity.errors import MmparityError
+from mmparity.project import remedy
 from mmparity.trace import hook_points
 from mmparity.workload import models
 
@@ -116,7 +117,7 @@ def start(
         if not (package / "__init__.py").is_file():
             raise MmparityError(
                 f"{implementation.name} needs {source} at {trees[source]}, but there "
-                f"is no package {package.name} there. Run `make sources apply`, or "
+                f"is no package {package.name} there. Run `{remedy('make apply')}`, or "
                 f"give --tree {implementation.name}:{source}=DIR."
             )
     name = "hf_runtime" if implementation.oracle else "vllm_runtime"

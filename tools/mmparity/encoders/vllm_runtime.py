@@ -32,7 +32,7 @@ from mmparity.encoders import (
     vllm_setup,
 )
 from mmparity.errors import MmparityError
-from mmparity.project import user_cache
+from mmparity.project import remedy, user_cache
 from mmparity.workload import models
 from mmparity.workload.implementations import Implementation
 from mmparity.workload.quantized import Quantized
@@ -208,7 +208,7 @@ def _not_in_trees(
     return MmparityError(
         f"{implementation.name} cannot be imported from {places}: {error}. It is made "
         f"of {' and '.join(implementation.trees.values())} and of the packages that "
-        "`make setup` installs."
+        f"`{remedy('make setup')}` installs."
     )
 
 

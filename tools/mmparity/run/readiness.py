@@ -8,7 +8,6 @@ missing or broken.
 from __future__ import annotations
 
 import email
-import importlib.metadata as metadata
 import importlib.util
 import json
 import os
@@ -23,7 +22,8 @@ from pathlib import Path
 from typing import Literal
 
 from mmparity.encoders.devices import available_memory, cuda_devices
-from mmparity.project import ROOT
+from mmparity.project import INSTALLED, ROOT, remedy
+from mmparity.run.packages import installed_version, locked_versions, unmet
 from mmparity.workload.implementations import IMPLEMENTATIONS
 
 GIB = 1 << 30
@@ -58,32 +58,15 @@ def check_python() -> Check:
     return Check("python", "missing", detail, "make setup PYTHON=3.11")
 
 
-def locked_versions(lock: Path) -> dict[str, str]:
-    """Package -> version that the lock wants on this machine."""
-    from packaging.requirements import Requirement
-
-    versions = {}
-    for line in lock.read_text().splitlines():
-        if line and line[0].isalnum():
-            wanted = Requirement(line.removesuffix("\\"))
-            if wanted.marker is None or wanted.marker.evaluate():
-                versions[wanted.name] = str(wanted.specifier).removeprefix("==")
-    return versions
-
-
-def installed_version(package: str) -> str | None:
-    """The installed version, or None."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def check_packages() -> Check:
     """Every locked package, at its locked version."""
     stamp = Path(sys.prefix) / "setup.json"
     device = json.loads(stamp.read_text())["device"] if stamp.is_file() else "cpu"
-    fix = "make setup" if device == "cpu" else f"make setup DEVICE={device}"
+    fix = remedy("make setup") + ("" if device == "cpu" else f" DEVICE={device}")
+    if INSTALLED:
+        bad = unmet("encoders")
+        detail = f"missing or of another version: {shorten(bad)}" if bad else ""
+        return Check("packages", "missing" if bad else "ok", detail, fix if bad else "")
     locks = ("base", "torch") if device == "cpu" else ("base",)
     try:
         wanted = {
@@ -120,7 +103,7 @@ def check_torch() -> Check:
     """torch, which the machine may bring itself."""
     version = installed_version("torch")
     if version is None:
-        return Check("torch", "missing", "not installed", "make setup")
+        return Check("torch", "missing", "not installed", remedy("make setup"))
     return Check("torch", "ok", f"{version}, {torch_build()}")
 
 
@@ -139,7 +122,10 @@ def check_sources() -> Check:
     absent = [name for name in PRISTINE if not (ROOT / "vllm_src" / name).is_dir()]
     if absent:
         return Check(
-            "sources", "missing", f"not fetched: {', '.join(absent)}", "make sources"
+            "sources",
+            "missing",
+            f"not fetched: {', '.join(absent)}",
+            remedy("make sources"),
         )
     return Check("sources", "ok", f"{len(PRISTINE)} trees in vllm_src/")
 
@@ -181,7 +167,7 @@ def check_series() -> Check:
         states = [("missing", str(error))]
     detail = "; ".join(problem for _, problem in states if problem)
     if any(state == "missing" for state, _ in states):
-        return Check("series", "missing", detail, "make apply")
+        return Check("series", "missing", detail, remedy("make apply"))
     if detail:
         return Check(
             "series", "differs", detail, "patchseries refresh, or make unapply"
@@ -191,7 +177,8 @@ def check_series() -> Check:
 
 def check_disk() -> Check:
     """Room for the default run's traces."""
-    free = shutil.disk_usage(ROOT).free
+    there = next(folder for folder in (ROOT, *ROOT.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
     detail = f"{free / GIB:.0f} GiB free, {NEEDED_DISK / GIB:.0f} needed by make parity"
     if free >= NEEDED_DISK:
         return Check("disk", "ok", detail)
@@ -257,7 +244,7 @@ def check_kernels() -> Check:
             "kernels", "ok", f"compiled vLLM CPU kernels in vllm_src/{KERNELS}"
         )
     detail = "vLLM's compiled CPU kernels are not fetched"
-    return Check("kernels", "absent", detail, "make sources")
+    return Check("kernels", "absent", detail, remedy("make sources"))
 
 
 def check_schemas() -> Check:
@@ -265,7 +252,7 @@ def check_schemas() -> Check:
     if (ROOT / "vllm_src" / SCHEMAS).is_dir():
         return Check("schemas", "ok", f"torch_npu's schemas in vllm_src/{SCHEMAS}")
     detail = "torch_npu's operator schemas are not fetched"
-    return Check("schemas", "absent", detail, "make sources")
+    return Check("schemas", "absent", detail, remedy("make sources"))
 
 
 def checks() -> Iterator[Check]:

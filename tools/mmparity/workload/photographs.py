@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmparity.errors import MmparityError
+from mmparity.project import remedy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,8 @@ def photograph(name: str) -> np.ndarray[Any, Any]:
 
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise MmparityError("scikit-learn carries the photographs: run `make setup`.")
+        setup = remedy("make setup")
+        raise MmparityError(f"scikit-learn carries the photographs: run `{setup}`.")
     file = Path(package.origin).parent / "datasets" / "images" / name
     if not file.is_file():
         raise MmparityError(f"{file} is not there: run `make setup` again.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmparity.errors import MmparityError
-from mmparity.project import SOURCES, known
+from mmparity.project import SOURCES, known, remedy
 
 if TYPE_CHECKING:
     from mmparity.workload.implementations import Implementation
@@ -31,10 +31,11 @@ def find_trees(
             folder = given.get((name, source), SOURCES / default)
             package = source.replace("-", "_")
             if not (folder / package / "__init__.py").is_file():
-                make = "apply" if default.startswith("patched/") else "sources"
+                patched = default.startswith("patched/")
+                make = remedy("make apply" if patched else "make sources")
                 raise MmparityError(
                     f"{name} needs {source}, and {folder} has no package {package}. "
-                    f"Run `make {make}`, or give --tree {name}:{source}=DIR."
+                    f"Run `{make}`, or give --tree {name}:{source}=DIR."
                 )
             found[name][source] = str(folder)
     return found

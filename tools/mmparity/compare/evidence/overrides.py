@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.errors import MmparityError
-from mmparity.project import ROOT, SOURCES
+from mmparity.project import PATCHES, SOURCES
 from mmparity.trace import hook_points
 from mmparity.workload import models
 from mmparity.workload.cases import CASES
@@ -30,8 +30,8 @@ else:
 
 RELEASES = ("vllm-ascend-0.11.0", "vllm-ascend-0.12.0rc1")
 PLACES = ("models/*.py", "patch/worker/*.py")
-DATA = ROOT / "patches" / "overrides.toml"
-PAGE = ROOT / "patches" / "README.md"
+DATA = PATCHES / "overrides.toml"
+PAGE = PATCHES / "README.md"
 UPSTREAM = "upstream"
 _ENCODERS = re.compile(r"^vllm\.model_executor\.models\.\w*(vl|omni|vision|vit)")
 

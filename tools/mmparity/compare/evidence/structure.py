@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mmparity.errors import MmparityError
-from mmparity.project import ROOT
+from mmparity.project import PATCHES
 from mmparity.types.comparison import StructuralDifference
 from mmparity.types.trace import TraceMeta
 
@@ -26,7 +26,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DATA = ROOT / "patches" / "intended.toml"
+DATA = PATCHES / "intended.toml"
 PARTS = (
     "modules",
     "parameters",

@@ -72,7 +72,6 @@ def find_uv() -> str:
         ):
             return str(candidate)
     run(
-        # Twice quiet: errors alone, no warning that asks nothing of who sees it.
         *(sys.executable, "-m", "pip", "install", "-qq", "--upgrade"),
         *("--target", ROOT / "build/uv", "uv"),
         failed="uv is missing and pip could not install it. "

@@ -7,22 +7,24 @@ from typing import Any
 
 import click
 
+from mmparity.commands.grouped import GroupedCommand, option
 from mmparity.commands.options import EPILOG, case_options
 from mmparity.locks import held
 from mmparity.processes import Starter
 from mmparity.run.plan import Options
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=GroupedCommand, epilog=EPILOG)
 @click.argument("implementation")
 @case_options
-@click.option("--again", is_flag=True, help="Capture anew what is there already.")
-@click.option(
+@option("how much", "--again", is_flag=True, help="Capture anew what is there already.")
+@option(
+    "output",
     "--statistics",
     is_flag=True,
     help="Keep each token's norm, ends and a sketch instead of tensors: costs little.",
 )
-@click.option("--only", default="", help="Keep these hook points; with commas.")
+@option("output", "--only", default="", help="Keep these hook points; with commas.")
 @click.pass_obj
 def capture(
     starter: Starter | None, /, implementation: str, again: bool, **given: Any

@@ -9,60 +9,121 @@ from typing import Any
 
 import click
 
+from mmparity.commands.grouped import option
+from mmparity.encoders.devices import DTYPES
 from mmparity.run.plan import CACHE_GIB
+from mmparity.workload.cases import CASES, DEFAULT_CASES
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.models import DEFAULT_MODEL, MODELS
 
 DEFAULT_OUT = Path("build/parity")
 
 
 _PATH = click.Path(path_type=Path)
+_NAMES = ", ".join(IMPLEMENTATIONS)
 _WHAT: list[Callable[..., Any]] = [
-    click.option("--case", "cases", multiple=True, help="Case; repeat for more."),
-    click.option(
-        "--dtype",
-        "dtypes",
-        multiple=True,
-        help="float32, bfloat16, ...; repeat for more. Default: both.",
-    ),
-    click.option(
-        "--depth", type=click.IntRange(min=2), help="Cut the encoder to N blocks."
-    ),
-    click.option(
+    option(
+        "what",
         "--model",
         "--models",
         "models",
         multiple=True,
-        help="Whose vision tower: a name, several with commas, or all (cut to "
-        "2 blocks). Default: qwen2.5-vl-7b.",
+        help="Whose vision tower: several with commas, or all (cut to 2 blocks): "
+        f"{', '.join(MODELS)}. Default: {DEFAULT_MODEL}.",
     ),
-    click.option("--full-depth", is_flag=True, help="All blocks of all models."),
-    click.option("--grid", "grids", multiple=True, help="Noise on a patch grid T,H,W."),
-    click.option(
-        "--checkpoint", type=_PATH, help="Default: seeded weights at real size."
+    option(
+        "what",
+        "--case",
+        "cases",
+        multiple=True,
+        help=f"Repeat for more: {', '.join(CASES)}. "
+        f"Default: {', '.join(case.name for case in DEFAULT_CASES)}.",
     ),
-    click.option("--fast", is_flag=True, help="4 blocks instead of all."),
+    option(
+        "what",
+        "--grid",
+        "grids",
+        multiple=True,
+        metavar="T,H,W",
+        help="Noise on a grid of so many patches; repeat for more.",
+    ),
+    option(
+        "what",
+        "--dtype",
+        "dtypes",
+        multiple=True,
+        help=f"Repeat for more: {', '.join(DTYPES)}. Default: both.",
+    ),
+    option(
+        "what",
+        "--checkpoint",
+        type=_PATH,
+        metavar="DIR",
+        help="Folder of real weights. Default: seeded weights at real size.",
+    ),
 ]
 """Which encoders are captured on which cases."""
-_HOW: list[Callable[..., Any]] = [
-    click.option(
-        "--tp", type=click.IntRange(min=1), default=1, help="Ranks. Default: 1."
+_WHERE: list[Callable[..., Any]] = [
+    option(
+        "where",
+        "--device",
+        type=click.Choice(["cpu", "cuda", "npu"]),
+        default="cpu",
+        help="Default: cpu, with Ascend's operators emulated.",
     ),
-    click.option(
+    option(
+        "where",
+        "--tree",
+        "trees",
+        multiple=True,
+        metavar="IMPL:SOURCE=DIR",
+        help="Run IMPL from another tree; SOURCE is vllm or vllm-ascend.",
+    ),
+    option(
+        "where",
+        "--tp",
+        type=click.IntRange(min=1),
+        default=1,
+        help="Ranks. Default: 1.",
+    ),
+    option(
+        "where",
         "--mm-encoder-tp-mode",
         "tp_mode",
         type=click.Choice(["weights", "data"]),
         default="weights",
         help="What is spread over the ranks: weights (the default), or images.",
     ),
-    click.option("--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu"),
-    click.option(
-        "--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR, another tree."
-    ),
-    click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads."),
-    click.option(
-        "--out", type=_PATH, default=DEFAULT_OUT, help=f"Default: {DEFAULT_OUT}."
-    ),
+    option("where", "--threads", type=click.IntRange(1, 4096), help="CPU threads."),
 ]
 """Where and in how many processes."""
+_HOW_MUCH: list[Callable[..., Any]] = [
+    option("how much", "--fast", is_flag=True, help="4 blocks instead of all."),
+    option(
+        "how much",
+        "--depth",
+        type=click.IntRange(min=2),
+        help="Cut the encoder to so many blocks.",
+    ),
+    option("how much", "--full-depth", is_flag=True, help="All blocks of all models."),
+]
+"""How many blocks."""
+_OUTPUT: list[Callable[..., Any]] = [
+    option(
+        "output",
+        "--out",
+        type=_PATH,
+        default=DEFAULT_OUT,
+        metavar="DIR",
+        help=f"Result and reports. Default: {DEFAULT_OUT}.",
+    ),
+]
+
+_SIDES: list[Callable[..., Any]] = [
+    option("what", "--old", help=f"Implementation to compare with: {_NAMES}."),
+    option("what", "--new", help="Implementation that is judged; the same names."),
+]
+"""Who is compared."""
 
 EPILOG = "Exit codes: 0 the same / done, 1 differences, 2 bad input or could not run."
 
@@ -72,31 +133,36 @@ def run_options(graft: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
     ``graft`` is the default of ``--graft``.
     """
-    options: list[Callable[..., Any]] = [
-        click.option("--old", help="Implementation that new is compared with."),
-        click.option("--new", help="Implementation that is judged."),
-        case_options,
-        click.option(
+    return lambda command: _added([*_SIDES, case_options, *_reused(graft)], command)
+
+
+def _reused(graft: str) -> list[Callable[..., Any]]:
+    return [
+        option(
+            "how much",
             "--expect",
             type=click.Choice(["identical", "floor"]),
             help="Hold every pair to the same bits, or to no more than noise. Default: "
             "what is known of the pair (docs/reading-a-report.md).",
         ),
-        click.option(
+        option(
+            "how much",
             "--graft",
             type=click.Choice(["failing", "all", "none"]),
             default=graft,
             help="Cases to run once more, new fed with old's tensors: who makes the "
             f"error. Default: {graft}.",
         ),
-        click.option(
+        option(
+            "how much",
             "--cache",
             type=click.Path(path_type=Path),
             metavar="DIR",
             help="Take what an earlier run captured of the same weights, pixels, trees "
             "and versions from DIR, and keep what is captured there.",
         ),
-        click.option(
+        option(
+            "how much",
             "--cache-limit",
             type=click.FloatRange(min=0, min_open=True),
             metavar="GIB",
@@ -106,17 +172,15 @@ def run_options(graft: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         ),
     ]
 
-    return lambda command: _added(options, command)
-
 
 def case_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that say what is captured, where and how much of it."""
-    return _added([*_WHAT, *_HOW], command)
+    return _added([*_WHAT, *_WHERE, *_HOW_MUCH, *_OUTPUT], command)
 
 
 def _added(
     options: Sequence[Callable[..., Any]], command: Callable[..., Any]
 ) -> Callable[..., Any]:
-    for option in reversed(options):
-        command = option(command)
+    for add in reversed(options):
+        command = add(command)
     return command

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from mmparity.commands.grouped import GroupedCommand, option
 from mmparity.commands.options import EPILOG, run_options
 from mmparity.commands.report import finish
 from mmparity.locks import held
@@ -16,21 +17,26 @@ from mmparity.processes import Starter
 from mmparity.run.plan import Options
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=GroupedCommand, epilog=EPILOG)
 @run_options(graft="failing")
-@click.option(
+@option(
+    "where",
     "--ray",
     metavar="ADDRESS",
     help="Spread cases over a Ray cluster (docs/running-on-ray.md); local starts one.",
 )
-@click.option("--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces.")
-@click.option(
+@option(
+    "output", "--keep-traces", is_flag=True, help="Keep every tensor in OUT/traces."
+)
+@option(
+    "output",
     "--floors",
     "floors_file",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="What `floors` wrote: each row's margin is its error over its null floor.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
+@option("output", "--json", "as_json", is_flag=True, help="Print comparison.json.")
 @click.pass_obj
 def run(
     starter: Starter | None, /, as_json: bool, floors_file: Path | None, **given: Any
@@ -67,7 +73,7 @@ def _run(
     from mmparity.compare.rejudge import rejudge
     from mmparity.run.execute import execute, with_pages_timed
     from mmparity.run.planning import make_plans
-    from mmparity.run.progress import ProgressDisplay, steps_of
+    from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
     from mmparity.run.workers import CrewMaker, LocalCrew
     from mmparity.workload.implementations import IMPLEMENTATIONS
 
@@ -79,7 +85,7 @@ def _run(
 
         crew = stack.enter_context(connected(options.ray)).workers
     with held(options.out):
-        with ProgressDisplay(steps_of(plans)) as display:
+        with ProgressDisplay(steps_of(plans), told=plan_lines(plans)) as display:
             result = execute(plans, display, starter, crew=crew)
         if floors is not None:
             result = rejudge(result, floors=floors)

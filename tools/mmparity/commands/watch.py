@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmparity.commands.grouped import GroupedCommand
 from mmparity.commands.options import EPILOG, run_options
 from mmparity.commands.report import shown
 from mmparity.errors import MmparityError
@@ -27,7 +28,7 @@ MOST_FILES = 5
 """So many edited files are named."""
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=GroupedCommand, epilog=EPILOG)
 @run_options(graft="none")
 def watch(**given: Any) -> None:
     """Run once, and again what each edit of a tree touches, until Ctrl-C.
@@ -48,7 +49,7 @@ def watch(**given: Any) -> None:
 def _watch(options: Options, starter: Starter) -> None:
     from mmparity.run.execute import INTERRUPTED, with_pages_timed
     from mmparity.run.planning import make_plans
-    from mmparity.run.progress import ProgressDisplay, steps_of
+    from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
     from mmparity.run.watching import Watch
     from mmparity.workload.implementations import IMPLEMENTATIONS
 
@@ -58,7 +59,8 @@ def _watch(options: Options, starter: Starter) -> None:
 
     def judged(run: Callable[[Watcher], ComparisonResult]) -> ComparisonResult:
         started = time.monotonic()
-        with ProgressDisplay(steps_of(session.plans)) as display:
+        told = plan_lines(session.plans)
+        with ProgressDisplay(steps_of(session.plans), told=told) as display:
             result = with_pages_timed(run(display), options.out)
         shown(result, options.out)
         spent = time.monotonic() - started

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 ORACLE_DTYPES = ("float64",)
 DTYPES = ("float32", "bfloat16")
+SHORT_NAMES = {
+    "fp16": "float16",
+    "half": "float16",
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "float": "float32",
+    "fp64": "float64",
+    "double": "float64",
+}
+"""What people write for a dtype -> what torch calls it."""
 INSTALLED = (
     "torch_npu is installed on this machine, so its operators are not emulated. Run "
     "with --device npu, or uninstall torch_npu."
@@ -44,8 +54,10 @@ def check_dtype(
         )
     allowed = ORACLE_DTYPES if implementation.oracle else DTYPES
     if dtype not in allowed:
+        meant = SHORT_NAMES.get(dtype.lower())
+        hint = f" In torch it is {meant!r}." if meant else ""
         raise MmparityError(
-            f"{implementation.name} does not run in {dtype!r}. "
+            f"{implementation.name} does not run in {dtype!r}.{hint} "
             f"Allowed: {', '.join(allowed)}"
         )
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from mmparity.capture.job import Event
 from mmparity.compare.case import compare_traces
 from mmparity.run.plan import DEFAULT_DTYPES, Options, Plan
-from mmparity.run.progress import ProgressDisplay, steps_of
+from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
 from mmparity.workload.cases import DEFAULT_CASES
 from mmparity.workload.pairs import DEFAULT_PAIRS
 
@@ -31,8 +31,10 @@ def test_lines_without_a_terminal(sides: Sides) -> None:
         display.compared(case, 0.5)
         display.failed("[bold]it[/bold] could not run")
     text = stream.getvalue()
-    assert "unified: image float32 captured in 1.2 s" in text
+    assert "unified: loading its packages and weights" in text
+    assert "unified: image float32 captured in 1.2 s (2 steps left)" in text
     assert "FAIL  image/float32/old:new in 0.5 s: 1 of 11 hook points" in text
+    assert "(1 step left)" in text
     assert "[bold]it[/bold] could not run" in text
     assert "\x1b" not in text
 
@@ -49,18 +51,31 @@ def test_the_reason_of_many_cases_is_said_once(sides: Sides) -> None:
     lines = stream.getvalue().splitlines()
     assert sum("no room" in line for line in lines) == 1
     assert [line.split("  ")[1] for line in lines[2:]] == [
-        "ERROR float32 in 0.0 s",
-        "ERROR bfloat16 in 0.0 s",
-        "ERROR image/float32/old:new in 0.0 s: another",
+        "ERROR float32 in 0.0 s (2 steps left)",
+        "ERROR bfloat16 in 0.0 s (1 step left)",
+        "ERROR image/float32/old:new in 0.0 s: another (0 steps left)",
     ]
 
 
+PLAN = Plan(
+    Options(out=Path("out")),
+    DEFAULT_PAIRS,
+    DEFAULT_CASES,
+    DEFAULT_DTYPES,
+    None,
+)
+
+
 def test_steps_are_captures_and_comparisons() -> None:
-    plan = Plan(
-        Options(out=Path("out")),
-        DEFAULT_PAIRS,
-        DEFAULT_CASES,
-        DEFAULT_DTYPES,
-        None,
-    )
-    assert steps_of((plan,)) == 4 * (1 + 5 * 2) + 3 * 4 * 2
+    assert steps_of((PLAN,)) == 4 * (1 + 5 * 2) + 3 * 4 * 2
+
+
+def test_the_plan_and_the_first_step_are_told_before_anything_runs() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, highlight=False)
+    with ProgressDisplay(68, console, told=plan_lines((PLAN,))):
+        text = stream.getvalue()
+    for old, new in DEFAULT_PAIRS:
+        assert f"{old} : {new}" in text
+    assert "float32, bfloat16; all blocks" in text
+    assert "68 steps; first, weights and pixels are made ready" in text

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads that don't divide among tensor-parallel ranks: vLLM's error, in both trees."""
+"""Heads that don't divide among tensor-parallel ranks: vLLM's error."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from pathlib import Path
-
-import pytest
 
 from mmparity.engine.offline.checkpoints import served_checkpoint
 from mmparity.engine.online.runners import runner
@@ -35,9 +33,8 @@ print("#" + json.dumps(said))
 """
 
 
-@pytest.mark.parametrize("side", ["vllm-0.12.0", "unified"])
-def test_the_error_names_both_numbers(side: str, tmp_path: Path) -> None:
-    chosen = runner(side)
+def test_the_error_names_both_numbers(tmp_path: Path) -> None:
+    chosen = runner("unified")
     model = served_checkpoint(tmp_path, "qwen2.5-vl")
     done = subprocess.run(
         [chosen.python, "-c", SCRIPT, str(model)],

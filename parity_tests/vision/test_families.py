@@ -38,6 +38,7 @@ IMPLEMENTATIONS = {
     "unified-ascend": OTHERS,
     "unified-ascend-weights": OTHERS,
 }
+OLDEST = "ascend-0.11.0"
 FLOAT32_ERROR = 2e-6
 POS_EMBEDS = 5e-6
 """vLLM's resizing of positions computes where they lie in float32; 2.3e-6 was seen."""
@@ -46,12 +47,17 @@ POS_EMBEDS = 5e-6
 def check(towers: Towers, name: str, trace: TraceReader, oracle: TraceReader) -> None:
     family = FAMILIES[get_model(name).family]
     deepstack = towers.depth if family.architecture == "qwen3_vl" else 0
-    expected = set(hook_points.expand(towers.depth, family.architecture, deepstack))
+    parts = towers.depth, family.architecture, deepstack, len(trace.meta.grid_thw)
+    expected = set(hook_points.expand(*parts))
+    released = trace.meta.implementation in ("vllm-0.12.0", "ascend-0.12.0rc1", OLDEST)
+    if family.name == "qwen2_5_omni" and released:  # takes no embeddings
+        expected = {item for item in expected if not item.startswith("given.")}
     assert {record.hook_point for record in trace.records} == expected, name
     assert [item for item in trace.unmatched if not item.explained] == [], name
     assert {r.hook_point: r.error for r in trace.records if r.error} == {}, name
     assert trace.meta.proven_weights == len(trace.meta.parameters), name
     found = towers.wrong(trace, oracle, FLOAT32_ERROR)
+    found = {item: error for item, error in found.items() if item in expected}
     assert found.pop("pos_embeds", 0.0) <= POS_EMBEDS, name
     assert found == {}, name
 

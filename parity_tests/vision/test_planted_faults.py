@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mmparity.capture.job import CaptureJob, Job
 from mmparity.trace.reader import TraceReader
+from mmparity.workload.cases import Case, Noise
+from mmparity.workload.inputs import write_inputs
 
 if TYPE_CHECKING:
     from conftest import Captures
@@ -64,7 +67,7 @@ FAULTS = {
         SHARED,
         "                cu_seqlens_now = cu_seqlens\n",
         "                cu_seqlens_now = cu_window_seqlens\n",
-        "blocks.1.cu_seqlens",
+        "blocks.1.seqlens",
     ),
     "result-left-in-window-order": Fault(
         "vllm-0.12.0",
@@ -82,6 +85,39 @@ def text_with(tree: str, fault: Fault) -> str:
     text = Path(tree, fault.file).read_text()
     assert text.count(fault.right) == 1, f"{fault.file} has changed"
     return text.replace(fault.right, fault.wrong)
+
+
+def test_an_encoder_that_raises_says_where_and_other_cases_go_on(
+    captures: Captures, tmp_path: Path
+) -> None:
+    fault = Fault(
+        "vllm-0.12.0",
+        "vllm",
+        SHARED,
+        "x, _ = self.qkv(x)",
+        "x, _ = self.qkv(x if len(x) > 16 else x[..., 1:])",
+        "blocks.0.attn.qkv",
+    )
+    trees = captures.trees(fault.implementation)
+    tree = trees[fault.source]
+    texts = {fault.file: text_with(tree, fault)}
+    trees[fault.source] = captures.tree_with(tree, texts, tmp_path / "tree")
+    small = Case("small", "few patches", (Noise((1, 4, 4)),))
+    inputs = {"small": write_inputs(small, tmp_path), "grids": captures.inputs}
+    jobs = tuple(
+        CaptureJob(name, str(file), "float32", str(tmp_path / name), second=True)
+        for name, file in inputs.items()
+    )
+    captures.work(
+        Job(fault.implementation, trees, captures.checkpoint, jobs, depth=2), tmp_path
+    )
+    broken, whole = TraceReader(tmp_path / "small"), TraceReader(tmp_path / "grids")
+    assert broken.meta.raised.startswith(f"{fault.shows_at} raised RuntimeError: ")
+    assert broken.records[-1].hook_point == "blocks.0.max_seqlen"
+    assert [item for item in broken.unmatched if not item.explained] == []
+    assert whole.meta.raised == ""
+    right = captures(fault.implementation, "float32")
+    assert first_difference(whole, right) == ("", "")
 
 
 def first_difference(trace: TraceReader, right: TraceReader) -> tuple[str, str]:

@@ -14,7 +14,9 @@ import torch
 
 from harness_checks.mutants.trial import RESULT, Trial
 from mmparity import encoders
+from mmparity.capture.forwards import run_before
 from mmparity.capture.graft import Graft
+from mmparity.capture.images import observed
 from mmparity.capture.recorder import capturing
 from mmparity.capture.worker import DTYPES
 from mmparity.trace.writer import TraceWriter
@@ -70,12 +72,16 @@ def _captured(
     """Writes the trace; where the forward raised an error, of what came before it."""
     inputs = read_inputs(inputs_file)
     with TraceWriter(out, meta) as writer, torch.inference_mode():
+        watched, sink = observed(encoder, writer, encoders.ALONE)
         try:
-            with donor or nullcontext(), capturing(encoder, meta.depth, writer, donor):
-                encoder.forward(inputs.pixel_values, torch.tensor(inputs.grid_thw))
+            before = run_before(encoder, inputs) if donor is None else ""
+            with donor or nullcontext(), capturing(watched, meta.depth, sink, donor):
+                watched.forward(inputs.pixel_values, torch.tensor(inputs.grid_thw))
         except Exception as error:
             traceback.print_exc()
             return error
+        if before:  # and the recorded one did not
+            return RuntimeError(before)
         if donor is not None:
             writer.meta = replace(meta, not_grafted=dict(donor.missed))
     return None

@@ -62,6 +62,11 @@ CASES = (
         "two equal windows, a clip, another orientation",
         (Noise((1, 8, 16), 2), Noise((2, 10, 14), 3), Noise((1, 14, 10), 4)),
     ),
+    Case(
+        "clips",
+        "two clips, which go the way of videos, one of three frames",
+        (Noise((2, 4, 6), 5), Noise((3, 6, 4), 6)),
+    ),
 )
 
 

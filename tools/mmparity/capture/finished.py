@@ -69,6 +69,8 @@ def why_not(item: CaptureJob, meta: TraceMeta) -> str | None:
     """Why the trace where a capture goes is not what it would make; else None."""
     try:
         trace = TraceReader(Path(item.out))
+        if trace.meta.raised:
+            return "its encoder raised an error"
         reason = first_difference(same_fields(trace.meta), same_fields(meta))
         if reason or not is_whole(other.reason for other in trace.unmatched):
             return f"other {reason}" if reason else "it leaves hook points out"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from mmparity.capture.images import RESULT, whole_of
+from mmparity.capture.images import is_whole, whole_of
 from mmparity.errors import MmparityError
 from mmparity.trace import hook_points
 from mmparity.trace.layout import LayoutError
@@ -58,7 +58,7 @@ def gather_traces(folders: Sequence[Path], out: Path) -> None:
     )
     with TraceWriter(out, meta) as writer:
         for name in names[0]:
-            having = ranks if name == RESULT else busy
+            having = ranks if is_whole(name) else busy
             record, tensor, error = _join(name, having)
             transforms = record.transforms
             if tuple(tensor.shape) != record.shape:
@@ -92,7 +92,7 @@ def _join(
             return records[0], tensors[0], f"on rank {number}: {record.error}"
     images = [rank.meta.images for rank in ranks]
     try:
-        if images[0] is not None and name != RESULT:
+        if images[0] is not None and not is_whole(name):
             grids = ranks[0].meta.grid_thw
             whole = whole_of(name, tensors, [seen or () for seen in images], grids)
         else:

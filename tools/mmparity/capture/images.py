@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from mmparity.capture.model_results import PATH, recording_results
 from mmparity.encoders import Encoder, Ranks
 from mmparity.trace import hook_points
 from mmparity.trace.layout import LayoutError
@@ -44,14 +45,23 @@ def images_of(grids: Sequence[Grid], ranks: Ranks) -> tuple[int, ...] | None:
     return tuple(order[start : start + counts[ranks.rank]])
 
 
+def is_whole(hook_point: str) -> bool:
+    """Whether every rank has it of all images."""
+    return hook_point == RESULT or hook_points.is_of_model(hook_point)
+
+
 def observed(encoder: Encoder, sink: Sink, ranks: Ranks) -> tuple[Encoder, Sink]:
-    """Encoder and sink of a capture that takes what the model returns as its result."""
+    """Encoder and sink of a capture, which records what the model returns too.
+
+    Where images are spread, that also is the tower's output: it has those of its rank.
+    """
+    encoder = recording_results(encoder, sink)
     if not ranks.data_parallel:
         return encoder, sink
 
     def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> Any:
         result = encoder.forward(pixel_values, grid_thw)
-        sink.add(RESULT, torch.cat(tuple(result)), "(model)")
+        sink.add(RESULT, torch.cat(tuple(result)), PATH)
         return result
 
     return replace(encoder, forward=forward), _WithoutResult(sink)

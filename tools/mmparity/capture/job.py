@@ -21,6 +21,7 @@ EventName = Literal[
     "loaded",
     "capturing",
     "captured",
+    "raised",
     "kept",
     "reused",
     "noted",
@@ -60,6 +61,8 @@ class CaptureJob:
     """Hook points that are kept, with commas; all where empty."""
     kept: bool = False
     """Nobody reads the trace at once: it need not fill the page cache."""
+    second: bool = False
+    """A forward of other pixels on the same grids comes first and is not recorded."""
     counted: bool = False
     """The calls of its forward are counted, in one more forward."""
 

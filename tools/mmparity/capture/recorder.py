@@ -40,11 +40,15 @@ class Observed:
         seconds: time spent on recording, to be taken off the forward's.
         scale: the attention's scale, as it was passed or as is its default.
         padded_head_size: head size that the attention operator saw.
+        raised_in: the innermost module or operator that raised an error.
+        raised: set by who catches that error, for then hook points are missing.
     """
 
     seconds: float = 0.0
     scale: float | None = None
     padded_head_size: int | None = None
+    raised_in: str = ""
+    raised: str = ""
 
     @property
     def seen(self) -> dict[str, Any]:
@@ -67,6 +71,8 @@ def capturing(
         recorder.wrap_modules(stack)
         recorder.wrap_operators(stack)
         yield recorder.report
+    if recorder.report.raised:  # what is missing comes after that
+        return
     names = encoder.hook_map
     recorder.finish(hook_points.expand(depth, names.architecture, names.deepstack))
 
@@ -142,6 +148,9 @@ class _Recorder:
             self._stack.append(path)
             try:
                 this.output = forward(*args, **kwargs)
+            except Exception:
+                self.report.raised_in = self.report.raised_in or path
+                raise
             finally:
                 self._stack.pop()
             self._record(taps, this, ("after", "output"))
@@ -164,7 +173,11 @@ class _Recorder:
             this = _Call(f"{path} ({tap.note})" if tap.note else path, args, named)
             self._observe(tap, named)
             self._record(tap.taps, this, ("input",))
-            this.output = function(*args, **kwargs)
+            try:
+                this.output = function(*args, **kwargs)
+            except Exception:
+                self.report.raised_in = path
+                raise
             self._record(tap.taps, this, ("after", "output"))
             return this.output
 

@@ -26,6 +26,7 @@ import torch
 
 from mmparity import encoders
 from mmparity.capture.finished import without_finished
+from mmparity.capture.forwards import is_of_memory, raised, run_before, seconds_of
 from mmparity.capture.graft import Graft
 from mmparity.capture.images import images_of, observed
 from mmparity.capture.job import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
@@ -181,10 +182,18 @@ class _Process:
         self.emit(Event("capturing", case=item.case, dtype=item.dtype))
         images = images_of(inputs.grid_thw, self.ranks)
         meta = replace(meta_of(meta, item, inputs), images=images)
+        before = run_before(encoder, inputs) if item.second else ""
+        captured = 0.0
         with writer_of(item, meta) as writer:
             watched, sink = observed(encoder, writer, self.ranks)
             with capturing(watched, meta.depth, sink, graft) as report:
-                captured = _seconds(watched, inputs, meta.device)
+                try:
+                    captured = seconds_of(watched, inputs, meta.device)
+                except Exception as error:
+                    report.raised = raised(error, report.raised_in)
+                    if graft is not None or self.ranks.size > 1:  # others wait for it
+                        raise RuntimeError(report.raised) from error
+            fault = report.raised or before
             for name, reason in proof.wrong.items():
                 writer.unmatched(name, f"loaded weights: {reason}", explained=False)
             writer.meta = replace(
@@ -194,19 +203,21 @@ class _Process:
                 hyper_parameters={**encoder.hyper_parameters, **report.seen},
                 not_grafted={} if graft is None else dict(graft.missed),
                 proven_weights=proof.proven,
-                counts=_counts(encoder, inputs) if item.counted else None,
+                counts=_counts(encoder, inputs) if item.counted and not fault else None,
+                raised=fault,
             )
-        self.emit(_captured(item, captured))
+        self.emit(_captured(item, captured, fault))
 
 
-def _captured(item: CaptureJob, seconds: float) -> Event:
+def _captured(item: CaptureJob, seconds: float, fault: str) -> Event:
     memory = _peak_memory()
     return Event(
-        "captured",
+        "raised" if fault else "captured",
         case=item.case,
         dtype=item.dtype,
         seconds=seconds,
         peak_memory_bytes=memory,
+        message=fault or None,
     )
 
 
@@ -218,17 +229,6 @@ def _graft_of(item: CaptureJob, ranks: encoders.Ranks) -> Graft | nullcontext[No
 
 def _attention_of(item: CaptureJob) -> AbstractContextManager[None]:
     return eager_attention() if item.attention == "eager" else nullcontext()
-
-
-def _seconds(encoder: encoders.Encoder, inputs: Inputs, device: str) -> float:
-    """Runs one forward and returns its wall time."""
-    grid = torch.tensor(inputs.grid_thw)
-    started = time.perf_counter()
-    with torch.inference_mode():
-        encoder.forward(inputs.pixel_values, grid)
-    if device != "cpu":
-        getattr(torch, device).synchronize()
-    return time.perf_counter() - started
 
 
 def _with_anatomy(meta: TraceMeta, encoder: encoders.Encoder) -> TraceMeta:
@@ -252,8 +252,7 @@ def _error_event(error: Exception) -> Event:
     if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename:
         message = str(cannot_write(Path(os.fsdecode(error.filename)), error))
         return Event("error", kind="input", message=message)
-    memory = (MemoryError, torch.OutOfMemoryError)
-    if isinstance(error, memory) or "can't allocate memory" in text:
+    if is_of_memory(error):
         message = f"not enough memory ({text}). Try a smaller --depth."
         return Event("error", kind="input", message=message)
     return Event("error", kind="internal", message=text)

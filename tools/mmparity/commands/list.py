@@ -16,6 +16,7 @@ from mmparity.workload import models
 from mmparity.workload.cases import CASES
 from mmparity.workload.implementations import IMPLEMENTATIONS, get
 from mmparity.workload.pairs import has_encoder
+from mmparity.workload.paths import paths_of
 
 ABSENT = "(no hook point)"
 
@@ -53,7 +54,10 @@ def list_names(what: str, impl: str | None, model: str | None, as_json: bool) ->
 
 
 def _case_rows() -> list[tuple[str, str]]:
-    return [(case.name, case.description) for case in CASES.values()]
+    return [
+        (case.name, f"{case.description} [{', '.join(paths_of(case))}]")
+        for case in CASES.values()
+    ]
 
 
 def _implementation_rows() -> list[tuple[str, str]]:

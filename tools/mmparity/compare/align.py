@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.errors import MmparityError
+from mmparity.trace.hook_points import pattern_of
 from mmparity.trace.reader import TraceReader
 from mmparity.types.trace import (
     ASSUMED,
@@ -78,9 +79,10 @@ def align(old: TraceReader, new: TraceReader, oracle: TraceReader | None) -> Ali
     one_sided: dict[str, Unmatched] = {}
     for name in in_order:
         sides = [trace.record(name) if name in trace else None for trace in (old, new)]
-        if None in sides and name in declared:
+        reason = declared.get(name) or declared.get(pattern_of(name))
+        if None in sides and reason:
             side: Side = "old" if sides[0] else "new"
-            one_sided[name] = Unmatched(name, side, declared[name])
+            one_sided[name] = Unmatched(name, side, reason)
             continue
         pairs.append(pair_of(name, sides[0], sides[1], oracle))
     unmatched = list(one_sided.values())

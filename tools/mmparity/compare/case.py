@@ -18,6 +18,7 @@ from mmparity.compare.descent import first_failing
 from mmparity.compare.evidence.coverage import coverage
 from mmparity.compare.evidence.structure import differences, without_structure
 from mmparity.compare.metrics.metrics import measure
+from mmparity.compare.raised import check_oracle, until_raised, with_raised
 from mmparity.compare.rows import LOST, Readers, compare_pairs
 from mmparity.compare.token_maps import token_maps
 from mmparity.trace.reader import TraceReader
@@ -51,14 +52,13 @@ def compare_traces(
     expected: Expected = "floor",
 ) -> CaseComparison:
     """Compares two traces of one case; MmparityError where that cannot be done."""
-    check_comparable(old.meta, new.meta)
-    if oracle is not None:
-        check_comparable(old.meta, oracle.meta, what="oracle")
-    alignment = align(old, new, oracle)
+    _check(old, new, oracle)
+    alignment, raised = until_raised(align(old, new, oracle), old, new)
     layers = compare_pairs(alignment.pairs, Readers(old, new, oracle), expected)
     covered = coverage(old, new, alignment)
     structure = differences(old.meta, new.meta)
     verdict, reason = case_verdict(layers, alignment.unmatched, covered, structure)
+    verdict, reason = with_raised(verdict, reason, raised, layers)
     return CaseComparison(
         id=case_id(old.meta, new.meta.implementation),
         name=old.meta.case,
@@ -80,6 +80,14 @@ def compare_traces(
         token_maps=token_maps(layers, old, new),
         expected=expected,
     )
+
+
+def _check(old: TraceReader, new: TraceReader, oracle: TraceReader | None) -> None:
+    """Refuses traces of different things, and an oracle that judges nothing."""
+    check_comparable(old.meta, new.meta)
+    if oracle is not None:
+        check_comparable(old.meta, oracle.meta, what="oracle")
+        check_oracle(oracle)
 
 
 def case_id(old: TraceMeta, new: str) -> str:

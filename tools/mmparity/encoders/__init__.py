@@ -44,14 +44,18 @@ class Encoder:
         model: the vision tower.
         hook_map: where its hook points are.
         forward: runs it on pixel values and grid_thw, both on the host, the way
-            its framework does in production; vLLM's give the embeddings of each image.
+            its framework does in production. Gives the embeddings of each image or
+            clip, as the model around it does; None where there is no such model.
         hyper_parameters: what cannot be seen in tensors.
+        given: what the model makes of embeddings that a user gives in place of
+            pixels; on these, [tokens, out], and grid_thw.
     """
 
     model: nn.Module
     hook_map: HookMap
     forward: Callable[[torch.Tensor, torch.Tensor], Any]
     hyper_parameters: dict[str, Any]
+    given: Callable[[torch.Tensor, torch.Tensor], Any] | None = None
 
 
 @dataclass(frozen=True)

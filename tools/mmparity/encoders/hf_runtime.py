@@ -9,8 +9,10 @@ stay in the checkpoint's dtype and become float64 for the time of one block.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from transformers import PretrainedConfig
 
 from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
 from mmparity.workload import models
+from mmparity.workload.cases import is_clips
 from mmparity.workload.checkpoint import tower_class
 from mmparity.workload.implementations import Implementation
 from mmparity.workload.quantized import ExactLinear, Quantized
@@ -62,10 +65,12 @@ class HfRuntime:
         mergers = getattr(model, "deepstack_merger_list", ())
         for group in (model.patch_embed, *model.blocks, model.merger, *mergers):
             _widen_while_running(group)
+        around = _ModelAround(model, config, self.device)
         return Encoder(
             model=model,
             hook_map=hook_map_of(self.implementation, config),
-            forward=_forward_of(model, self.device),
+            forward=around.of_pixels,
+            given=around.of_embeddings,
             hyper_parameters=describe(model, config, backend="sdpa"),
         )
 
@@ -107,12 +112,52 @@ def _float64_by_default() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _forward_of(model: nn.Module, device: torch.device) -> Callable[..., None]:
-    def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> None:
-        with _KeepFloat64(), _float64_by_default():
-            model(pixel_values.to(device, torch.float64), grid_thw.to(device))
+@dataclass(frozen=True)
+class _Visual:
+    """The tower, as transformers' model around it calls it; its dtype is float64."""
 
-    return forward
+    tower: nn.Module
+    spatial_merge_size: int
+    dtype: torch.dtype = torch.float64
+
+    def __call__(self, pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> Any:
+        return self.tower(pixel_values, grid_thw)
+
+
+class _ModelAround:
+    """transformers' model around a tower, of which only the features are asked."""
+
+    def __init__(self, tower: nn.Module, config: PretrainedConfig, device: Any) -> None:
+        family = models.family_of(config)
+        module = import_module(f"transformers.models.{family.modeling}")
+        kind = getattr(module, family.model)
+        self.model: Any = nn.Module.__new__(kind)
+        nn.Module.__init__(self.model)
+        self.model.visual = _Visual(tower, config.spatial_merge_size)
+        self.cell = config.spatial_merge_size**2
+        self.device = device
+
+    def of_pixels(
+        self, pixel_values: torch.Tensor, grid_thw: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """The embeddings of each item; deepstack's stand behind them, as in vLLM."""
+        clips = is_clips(grid_thw.tolist())
+        model = self.model
+        features = model.get_video_features if clips else model.get_image_features
+        pixels = pixel_values.to(self.device, torch.float64)
+        with _KeepFloat64(), _float64_by_default():
+            found = features(pixels, grid_thw.to(self.device))
+        deepstack: list[torch.Tensor] = []
+        if isinstance(found[-1], list):  # of Qwen3-VL
+            found, deepstack = found
+        whole = found if isinstance(found, torch.Tensor) else torch.cat(found)
+        return self.of_embeddings(torch.cat([whole, *deepstack], 1), grid_thw)
+
+    def of_embeddings(
+        self, embeddings: torch.Tensor, grid_thw: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """They are those of each item, one after the other."""
+        return embeddings.split((grid_thw.prod(-1) // self.cell).tolist())
 
 
 def _widen_while_running(group: nn.Module) -> None:

@@ -8,7 +8,7 @@ carries them out. No torch.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mmparity.workload.models import Architecture
 
@@ -81,6 +81,8 @@ class HookMap:
         deepstack: how many deepstack mergers there are.
         lists: modules whose parts are numbered by ``{i}``.
         stored: first part of a parameter's name -> what the checkpoint calls it.
+        no_given: why the model around the tower takes no embeddings in place of
+            pixels; empty where it does.
     """
 
     modules: Modules
@@ -89,6 +91,7 @@ class HookMap:
     deepstack: int = 0
     lists: tuple[str, ...] = ("blocks", "deepstack_merger_list")
     stored: dict[str, str] = field(default_factory=dict)
+    no_given: str = ""
 
     def pattern_of(self, path: str) -> str:
         """A module's path with ``{i}`` in place of the number."""
@@ -115,6 +118,10 @@ class HookMap:
         return re.match(rf"({lists})\.(\d+)(?=\.|$)", path)
 
 
+OMNI_GIVEN = "released Omni hands given embeddings on unsplit, or raises an error"
+"""The series' embeddings-without-tower splits them."""
+
+
 @dataclass(frozen=True)
 class TowerKind:
     """What a name map depends on.
@@ -138,3 +145,8 @@ class TowerKind:
     def hook_map(self, modules: Modules, *operators: OperatorTap) -> HookMap:
         """The name map of these modules and operators."""
         return HookMap(modules, operators, self.architecture, self.deepstack)
+
+    def released(self, modules: Modules, *operators: OperatorTap) -> HookMap:
+        """The same without the series."""
+        reason = OMNI_GIVEN if self.family == "qwen2_5_omni" else ""
+        return replace(self.hook_map(modules, *operators), no_given=reason)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -31,6 +30,7 @@ from mmparity.encoders import (
     platform,
     vllm_setup,
 )
+from mmparity.encoders.vllm_model import ModelAround
 from mmparity.errors import MmparityError
 from mmparity.project import remedy, user_cache
 from mmparity.workload import models
@@ -81,7 +81,7 @@ class VllmRuntime:
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
         self._prepare(config, dtype)
-        build, model, process = self._classes(models.family_of(config).name)
+        build, model = self._classes(models.family_of(config).name)
         with (
             _default_dtype(dtype),
             self.device,
@@ -97,12 +97,13 @@ class VllmRuntime:
         _load(tower, weights, check=not quantized)
         self._process_weights(tower)
         tower.requires_grad_(False).eval()
+        around = ModelAround(model, tower, self.vllm_config, self.ranks.data_parallel)
+        names = hook_map_of(self.implementation, config, float32=dtype == torch.float32)
         return Encoder(
             model=tower,
-            hook_map=hook_map_of(
-                self.implementation, config, float32=dtype == torch.float32
-            ),
-            forward=self._forward_of(tower, process, dtype),
+            hook_map=names,
+            forward=self._forward_of(around, dtype),
+            given=around.of_embeddings,
             hyper_parameters=describe(
                 tower,
                 config,
@@ -142,41 +143,22 @@ class VllmRuntime:
         model_config = self.vllm_config.model_config
         loader.process_weights_after_loading(tower, model_config, self.device)
 
-    def _classes(self, family: str) -> tuple[Any, Any, Callable[..., Any]]:
-        """The tower, its model, and the method of that that runs it on pixels."""
+    def _classes(self, family: str) -> tuple[Any, Any]:
+        """The tower, and the model around it."""
         given = self.implementation.classes[family]
         try:
             module = import_module(given.module)
-            model = getattr(module, given.model)
-            return getattr(module, given.tower), model, model._process_image_input
+            return getattr(module, given.tower), getattr(module, given.model)
         except (ImportError, AttributeError) as error:
             raise _not_in_trees(self.implementation, self.trees, error) from error
 
     def _forward_of(
-        self, tower: nn.Module, process: Callable[..., Any], dtype: torch.dtype
+        self, model: ModelAround, dtype: torch.dtype
     ) -> Callable[[torch.Tensor, torch.Tensor], Any]:
-        """The model's own way from pixels to embeddings, context and all.
-
-        Its method is called on what it reads of the model, so that a whole
-        language model need not be built around the tower. Pixels come in the
-        model's dtype, as vLLM's processors give them.
-        """
-        model = types.SimpleNamespace(
-            visual=tower,
-            config=self.vllm_config.model_config.hf_config,
-            vllm_config=self.vllm_config,
-            use_data_parallel=self.ranks.data_parallel,
-        )
+        """Pixels come in the model's dtype, as vLLM's processors give them."""
 
         def forward(pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> Any:
-            return process(
-                model,
-                {
-                    "type": "pixel_values",
-                    "pixel_values": pixel_values.to(self.device, dtype),
-                    "image_grid_thw": grid_thw,
-                },
-            )
+            return model.of_pixels(pixel_values.to(self.device, dtype), grid_thw)
 
         return forward
 

@@ -97,8 +97,9 @@ class TraceCache:
             if wanted.item not in new or self.full or sources != wanted.meta.sources:
                 continue
             out = Path(wanted.item.out)
-            there = same_fields(TraceReader(out).meta)
-            if first_difference(there, same_fields(wanted.meta)) is None:
+            there = TraceReader(out).meta
+            other = first_difference(same_fields(there), same_fields(wanted.meta))
+            if other is None and not there.raised:
                 self.store.put(wanted.fields, out)
 
     def _take(self, wanted: Wanted, look: Look) -> str | None:

@@ -145,8 +145,11 @@ def capture(
         kept = tuple(replace(item, kept=True) for item in job.captures)
         return replace(job, resume=not again, captures=kept)
 
+    state = RunState()
     with LocalCrew(batch, 0, starter, adapt) as workers:
-        workers.capture(implementation, None, RunState(), watcher)
+        workers.capture(implementation, None, state, watcher)
+    if state.raised:
+        raise MmparityError("\n".join(state.raised))
 
 
 def _run_batch(

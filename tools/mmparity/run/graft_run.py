@@ -37,7 +37,9 @@ class GraftTarget:
         which, fails = self.plan.options.graft, self.judged.verdict == "fail"
         asked = which == "all" or (which == "failing" and fails)
         whole = not self.plan.data_parallel  # a rank has some of the images only
-        return asked and whole and bool(self.judged.layers)
+        metas = self.judged.old_meta, self.judged.new_meta
+        raised = any(meta is not None and meta.raised for meta in metas)
+        return asked and whole and bool(self.judged.layers) and not raised
 
     @property
     def old(self) -> Path:

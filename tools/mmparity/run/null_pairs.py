@@ -99,13 +99,23 @@ def only_last_image(trace: TraceReader, alone: TraceMeta, out: Path) -> TraceRea
     )
     with TraceWriter(out, meta) as writer:
         for record in trace.records:
-            kept = _rows_from(record.hook_point, trace, first, total)
-            writer.add(
-                record.hook_point, kept, record.path, record.transforms, record.error
-            )
+            name = record.hook_point
+            if hook_points.is_of_model(name):
+                name = _renumbered(name, len(patches) - len(alone.grid_thw))
+                kept = trace.read(record.hook_point)
+            else:
+                kept = _rows_from(name, trace, first, total)
+            if name:
+                writer.add(name, kept, record.path, record.transforms, record.error)
         for item in trace.unmatched:
             writer.unmatched(item.path, item.reason, item.explained)
     return TraceReader(out)
+
+
+def _renumbered(hook_point: str, before: int) -> str:
+    """An item's hook point where the ``before`` first ones are left out; or empty."""
+    kind, _, number = hook_point.partition(".")
+    return f"{kind}.{int(number) - before}" if int(number) >= before else ""
 
 
 def _rows_from(

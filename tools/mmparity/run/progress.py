@@ -73,6 +73,8 @@ class ProgressDisplay:
             self._line(f"{implementation}: loaded{_seconds(event.seconds)}")
         if event.event == "captured":
             self._step(f"{implementation}: {what} captured{_seconds(event.seconds)}")
+        if event.event == "raised":
+            self._step(f"{implementation}: {what}: {event.message}")
         if event.event == "kept":
             self._step(f"{implementation}: {what} kept, captured before")
         if event.event == "reused":

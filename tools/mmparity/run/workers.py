@@ -48,11 +48,16 @@ class RunState:
     peak_memory: dict[str, int] = field(default_factory=dict)
     cases: list[CaseComparison] = field(default_factory=list)
     clock: StageClock = field(default_factory=StageClock)
+    raised: list[str] = field(default_factory=list)
+    """What encoders raised, with the implementation, the case and the module."""
     broken_cases: dict[tuple[str, str], str] = field(default_factory=dict)
     """(implementation, case) -> why that case alone could not be captured."""
 
     def heard(self, implementation: str, event: Event) -> None:
         """Counts what a worker says that it took."""
+        if event.event == "raised":
+            case = f"{implementation}: {event.case} {event.dtype}"
+            self.raised.append(f"{case}: {event.message}")
         self.clock.noted(implementation, event)
         if event.peak_memory_bytes is not None:
             peak = self.peak_memory.get(implementation, 0)
@@ -217,6 +222,7 @@ def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
             if plan.options.statistics
             else None,
             only=plan.options.only,
+            second=case.second and implementation != ORACLE,
         )
         for case in plan.cases
         for dtype in plan.dtypes_of(implementation)

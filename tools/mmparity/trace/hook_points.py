@@ -22,7 +22,7 @@ Place = Literal["", "host", "encoder"]
 
 BLOCK = "blocks.{i}"
 DEEPSTACK = "deepstack_merger_list.{i}"
-_NUMBER = re.compile(r"^(blocks|deepstack_merger_list)\.(\d+)(?=\.|$)")
+_NUMBER = re.compile(r"^(blocks|deepstack_merger_list|result|given)\.(\d+)(?=\.|$)")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,13 @@ MERGER = (
     HookPoint("merger.mlp.1", "float", "[T/4, 4 D]", "GELU", 1),
     HookPoint("merger.mlp.2", "float", "[T/4, out]", "second projection"),
 )
-LAST = (HookPoint("last_hidden_state", "float", "[T/4, out]", "result, image order"),)
+LAST = (HookPoint("last_hidden_state", "float", "[T/4, out]", "tower's, image order"),)
+RESULT, GIVEN = "result", "given"
+OF_MODEL = (
+    HookPoint(f"{RESULT}.{{i}}", "float", "[t, out]", "model's result for an item"),
+    HookPoint(f"{GIVEN}.{{i}}", "float", "[t, out]", "its result for given embeddings"),
+)
+"""Of the model around the tower, for each image or clip."""
 
 
 def _qwen3_merger(place: str, norm: str) -> tuple[HookPoint, ...]:
@@ -162,9 +168,11 @@ ARCHITECTURES: dict[Architecture, Order] = {
     ),
 }
 _DEFAULT: Architecture = "qwen2_5_vl"
-HOOK_POINTS = ARCHITECTURES[_DEFAULT].all
+HOOK_POINTS = (*ARCHITECTURES[_DEFAULT].all, *OF_MODEL)
 _BY_NAME = {
-    point.name: point for order in ARCHITECTURES.values() for point in order.all
+    point.name: point
+    for points in (*(order.all for order in ARCHITECTURES.values()), OF_MODEL)
+    for point in points
 }
 
 
@@ -174,11 +182,15 @@ def every() -> tuple[HookPoint, ...]:
 
 
 def expand(
-    depth: int, architecture: Architecture = _DEFAULT, deepstack: int = 0
+    depth: int,
+    architecture: Architecture = _DEFAULT,
+    deepstack: int = 0,
+    items: int = 0,
 ) -> tuple[str, ...]:
     """The names for an encoder of ``depth`` blocks, in order of execution.
 
     The ``deepstack`` mergers run between blocks; they come after all of them here.
+    ``items``: the images or clips that the model around it has results for.
     """
     order = ARCHITECTURES[architecture]
     blocks = tuple(
@@ -192,7 +204,15 @@ def expand(
         for point in order.in_deepstack
     )
     before = tuple(point.name for point in order.before)
-    return before + blocks + mergers + tuple(point.name for point in order.after)
+    model = tuple(
+        point.name.format(i=number) for point in OF_MODEL for number in range(items)
+    )
+    return before + blocks + mergers + tuple(p.name for p in order.after) + model
+
+
+def is_of_model(name: str) -> bool:
+    """Whether a hook point is of the model around the tower."""
+    return name.partition(".")[0] in (RESULT, GIVEN)
 
 
 def number_of(name: str) -> int | None:

@@ -111,6 +111,8 @@ class TraceMeta:
         counts: of one forward of the smallest case.
         images: of the trace of one rank among which images are spread, the numbers of
             those it took, in its order; None elsewhere.
+        raised: the module that raised an error, and which; there is nothing of what
+            would have come after it. Empty where none did.
     """
 
     implementation: str
@@ -138,6 +140,7 @@ class TraceMeta:
     counts: Counts | None = None
     quantization: str = ""
     images: tuple[int, ...] | None = None
+    raised: str = ""
     trace_version: int = TRACE_VERSION
 
 

@@ -2,12 +2,13 @@
 """The cases: what the encoders are shown. Data only; ``inputs`` makes pixels of it.
 
 Sizes are in patches, so that a case has the same grid for every model. The sum
-over all cases is about 1,100 patches: enough for full, window and ragged
-attention, and small enough for 32 blocks in float64 on two cores.
+over the default cases is about 1,000 patches, small enough for 32 blocks in float64
+on two cores; ``paths`` says which ways through the encoders they take.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.errors import MmparityError
@@ -45,6 +46,8 @@ class Case:
     name: str
     description: str
     media: tuple[Photograph | Noise, ...]
+    second: bool = False
+    """It is the second forward of its grids; the first one had other pixels."""
     quantized: bool = False
     """With a W8A8 checkpoint, in bfloat16; not among the default cases."""
 
@@ -65,26 +68,39 @@ CASES = {
     for case in (
         Case(
             "image",
-            "one photograph, 24x18 patches",
-            (Photograph("china.jpg", 24, 18, left=200, top=40),),
+            "one photograph, 16x18 patches",
+            (Photograph("china.jpg", 16, 18, left=200, top=40),),
         ),
         Case(
             "two-images",
-            "two photographs of different sizes, 12x16 and 16x8 patches",
+            "a strip of a photograph and another one, 4x36 and 16x8 patches",
             (
-                Photograph("flower.jpg", 12, 16, left=180, top=90),
-                Photograph("china.jpg", 16, 8, left=60, top=120),
+                Photograph("china.jpg", 4, 36, left=40, top=200),
+                Photograph("flower.jpg", 16, 8, left=180, top=90),
             ),
         ),
         Case(
             "video",
-            "a clip of four frames, 2x8x12 patches",
-            (Photograph("china.jpg", 8, 12, left=90, top=150, frames=4, step=(23, 9)),),
+            "a clip of six frames, 3x8x10 patches",
+            (Photograph("china.jpg", 8, 10, left=90, top=150, frames=6, step=(23, 9)),),
         ),
         Case(
             "ragged",
             "one photograph, 10x14 patches: no window but the first is full",
             (Photograph("flower.jpg", 10, 14, left=230, top=130),),
+        ),
+        Case(
+            "small-images",
+            "six regions of 2x2 to 8x4 patches, after others on the same grids",
+            (
+                Photograph("china.jpg", 4, 4, left=60, top=120),
+                Photograph("flower.jpg", 2, 2, left=250, top=150),
+                Photograph("flower.jpg", 4, 4, left=200, top=200),
+                Photograph("china.jpg", 2, 6, left=300, top=220),
+                Photograph("flower.jpg", 6, 2, left=230, top=130),
+                Photograph("china.jpg", 8, 4, left=400, top=100),
+            ),
+            second=True,
         ),
         Case(
             "w8a8",
@@ -97,6 +113,14 @@ CASES = {
 
 
 DEFAULT_CASES = tuple(case for case in CASES.values() if not case.quantized)
+
+
+def is_clips(grids: Sequence[Sequence[int]]) -> bool:
+    """Whether a model is given them as videos: every one has several frames.
+
+    A model takes images and clips in two forwards; the cases are one forward each.
+    """
+    return all(frames > 1 for frames, _, _ in grids)
 
 
 def noise_case(grids: tuple[Grid, ...]) -> Case:

@@ -149,7 +149,7 @@ _WITHOUT_PADDING = {
     )
 }
 _ORACLE = {
-    name: Classes(f"transformers.models.{family.modeling}", family.tower, "")
+    name: Classes(f"transformers.models.{family.modeling}", family.tower, family.model)
     for name, family in FAMILIES.items()
 }
 

@@ -243,6 +243,7 @@ def _processed(photo: Photograph, geometry: Geometry) -> tuple[torch.Tensor, Gri
     if family.image_mean:
         options |= {"image_mean": family.image_mean, "image_std": family.image_mean}
     if photo.frames == 1:
+        options["min_pixels"] = area  # it overwrites a size that is given
         batch = Qwen2VLImageProcessor(**options)(images=frames, return_tensors="pt")
         pixels, grid = batch["pixel_values"], batch["image_grid_thw"][0]
     else:

@@ -29,6 +29,7 @@ class Family:
         architecture: which hook points its tower has.
         modeling: transformers' module with the tower, the oracle.
         tower: class of the tower there.
+        model: class of the model around it, which is asked for images' features.
         vision_type: model_type of the vision configuration.
         path: from the whole model's configuration to the vision configuration.
         prefixes: of the tower's tensors in a checkpoint, the writer's first.
@@ -40,6 +41,7 @@ class Family:
     architecture: Architecture
     modeling: str
     tower: str
+    model: str
     vision_type: str
     path: tuple[str, ...] = ("vision_config",)
     prefixes: tuple[str, ...] = ("visual.", "model.visual.")
@@ -55,6 +57,7 @@ FAMILIES = {
             "qwen2_vl",
             "qwen2_vl.modeling_qwen2_vl",
             "Qwen2VisionTransformerPretrainedModel",
+            "Qwen2VLModel",
             "qwen2_vl",
         ),
         Family(
@@ -62,6 +65,7 @@ FAMILIES = {
             "qwen2_5_vl",
             "qwen2_5_vl.modeling_qwen2_5_vl",
             "Qwen2_5_VisionTransformerPretrainedModel",
+            "Qwen2_5_VLModel",
             "qwen2_5_vl",
         ),
         Family(
@@ -69,6 +73,7 @@ FAMILIES = {
             "qwen2_5_vl",
             "qwen2_5_omni.modeling_qwen2_5_omni",
             "Qwen2_5OmniVisionEncoder",
+            "Qwen2_5OmniThinkerForConditionalGeneration",
             "qwen2_5_omni_vision_encoder",
             path=("thinker_config", "vision_config"),
             prefixes=("thinker.visual.", "visual."),
@@ -78,6 +83,7 @@ FAMILIES = {
             "qwen3_vl",
             "qwen3_vl.modeling_qwen3_vl",
             "Qwen3VLVisionModel",
+            "Qwen3VLModel",
             "qwen3_vl",
             prefixes=("model.visual.", "visual."),
             image_mean=(0.5, 0.5, 0.5),
@@ -88,6 +94,7 @@ FAMILIES = {
             "qwen3_vl",
             "qwen3_vl_moe.modeling_qwen3_vl_moe",
             "Qwen3VLMoeVisionModel",
+            "Qwen3VLMoeModel",
             "qwen3_vl_moe",
             prefixes=("model.visual.", "visual."),
             image_mean=(0.5, 0.5, 0.5),

@@ -266,6 +266,41 @@ def test_a_failed_capture_reports_nothing_as_missing() -> None:
     assert sink.notes == {}
 
 
+class Refusing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise ValueError("no such grid")
+
+
+def refuse(*_: Any, **__: Any) -> torch.Tensor:
+    raise ValueError("no such grid")
+
+
+def interrupted(given: Encoder) -> tuple[Sink, Observed]:
+    sink = Sink()
+    with capturing(given, 2, sink) as report:
+        try:
+            given.model(X.clone())
+        except ValueError as error:
+            report.raised = str(error)
+    return sink, report
+
+
+def test_the_innermost_module_that_raises_is_named() -> None:
+    tower = Tower()
+    tower.blocks[1].right = Refusing()
+    sink, report = interrupted(encoder(tower))
+    assert report.raised_in == "blocks.1.right"
+    assert {"embeddings", "blocks.0", "blocks.1.norm1"} <= sink.tensors.keys()
+    assert sink.tensors.keys().isdisjoint({"blocks.1", "blocks.1.mlp.gate_up_proj"})
+    assert unexplained(sink) == set()
+
+
+def test_the_operator_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TABLE, "attend", refuse)
+    _, report = interrupted(encoder(Tower()))
+    assert report.raised_in == "blocks.0.attn/TABLE[attend]"
+
+
 def test_capture_does_not_change_the_result() -> None:
     tower = Tower()
     plain = tower(X.clone())

@@ -211,6 +211,45 @@ def test_shape_with_a_batch_dimension_fails(sides: Sides) -> None:
     assert layer.reason == "shape differs: old (6, 32), new (1, 6, 32)"
 
 
+RAISED = "blocks.1.attn raised ValueError: no such grid"
+
+
+def stops(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    """What was made before a hook point."""
+    names = list(tensors)
+    return {key: tensors[key] for key in names[: names.index(name)]}
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_what_was_made_until_an_encoder_raised_is_compared(
+    sides: Sides, side: str
+) -> None:
+    setattr(sides, side, stops(getattr(sides, side), "blocks.1.attn.q"))
+    meta = replace(getattr(sides, f"{side}_meta"), raised=RAISED)
+    setattr(sides, f"{side}_meta", meta)
+    case = compare(sides)
+    assert case.verdict == "error"
+    assert case.reason == f"{side}: {RAISED}; 6 hook points until then passed"
+    assert len(case.layers) == 6 and not failing(case)
+    noted = [(item.path, item.side, item.explained) for item in case.unmatched]
+    assert (RAISED, side, False) in noted
+
+
+def test_a_row_that_fails_before_an_encoder_raised_fails_the_case(sides: Sides) -> None:
+    sides.new = stops(sides.new, "blocks.1.attn.q")
+    sides.new["patch_embed"] *= 2
+    sides.new_meta = replace(sides.new_meta, raised=RAISED)
+    case = compare(sides)
+    assert case.verdict == "fail"
+    assert "first patch_embed" in case.reason and RAISED in case.reason
+
+
+def test_an_oracle_that_raised_judges_nothing(sides: Sides) -> None:
+    sides.oracle_meta = replace(sides.oracle_meta, raised=RAISED)
+    with pytest.raises(MmparityError, match=r"the oracle's blocks\.1\.attn raised"):
+        compare(sides)
+
+
 def test_record_with_an_error_fails(sides: Sides) -> None:
     sides.new_errors = {"blocks.0.attn.q": "3 padded lanes are not zero"}
     layer = only_failing(compare(sides), "blocks.0.attn.q")

@@ -140,12 +140,12 @@ def test_floors_that_cannot_be_measured_are_one_line(tmp_path: Path) -> None:
         (
             {"patch_size": 32},
             "",
-            r"checkpoint: 24x18 patches of 32 pixels at \d+,",
+            r"checkpoint: 16x18 patches of 32 pixels at \d+,",
         ),
         (
             {"spatial_merge_size": 4},
             "",
-            "case 'image' has 24x18 patches: 18 is no",
+            "case 'image' has 16x18 patches: 18 is no",
         ),
         ({"spatial_merge_size": 4}, "--grid 1,8,6", "8x6 patches: 6 is no multiple"),
         ({"num_heads": 12, "hidden_size": 960}, "--tp 8", "12 heads, .* Allowed: 1, 2"),

@@ -52,6 +52,8 @@ def test_rows_of_the_last_image_are_cut_out(tmp_path: Path) -> None:
             "blocks.0.cu_seqlens": torch.tensor([0, 16, 28, 40], dtype=torch.int32),
             "blocks.0.max_seqlen": torch.tensor([16], dtype=torch.int32),
             "last_hidden_state": torch.arange(10.0)[:, None],
+            "result.0": torch.arange(4.0)[:, None],
+            "result.1": torch.arange(4.0, 10.0)[:, None],
         },
     )
     mine = only_last_image(trace, ALONE, tmp_path / "mine")
@@ -61,6 +63,8 @@ def test_rows_of_the_last_image_are_cut_out(tmp_path: Path) -> None:
     assert mine.read("blocks.0.cu_seqlens").tolist() == [0, 12, 24]
     assert mine.read("blocks.0.max_seqlen").tolist() == [12]
     assert mine.read("last_hidden_state")[:, 0].tolist() == [4, 5, 6, 7, 8, 9]
+    assert mine.read("result.0")[:, 0].tolist() == [4, 5, 6, 7, 8, 9]
+    assert "result.1" not in mine
     assert mine.meta.pixels_digest == "p"
     assert mine.meta.grid_thw == ((2, 2, 6),)
 

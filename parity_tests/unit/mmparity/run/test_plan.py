@@ -156,7 +156,7 @@ def test_all_models_are_cut_and_named_in_their_cases() -> None:
     plans = tuple(plan for plan in plans if not plan.quantized)
     assert [plan.model for plan in plans] == list(MODELS)
     names = [plan.case_name(case) for plan in plans for case in plan.cases]
-    assert len(names) == len(set(names)) == 4 * len(MODELS)
+    assert len(names) == len(set(names)) == len(DEFAULT_CASES) * len(MODELS)
     assert "qwen3-vl-8b/ragged" in names
     full = Options(out=Path("out"), models=("all",), full_depth=True)
     assert {plan.depth for plan in make_plans(full, IMPLEMENTATIONS)} == {None}

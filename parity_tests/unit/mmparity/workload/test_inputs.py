@@ -28,8 +28,8 @@ def test_photographs_have_the_grid_of_their_case(name: str, tmp_path: Path) -> N
 
 def test_frames_of_the_clip_differ(tmp_path: Path) -> None:
     inputs = read_inputs(write_inputs(CASES["video"], tmp_path))
-    assert inputs.grid_thw == ((2, 8, 12),)
-    patches = inputs.pixel_values.view(2, 96, 3, 2, 196)
+    assert inputs.grid_thw == ((3, 8, 10),)
+    patches = inputs.pixel_values.view(3, 80, 3, 2, 196)
     assert not torch.equal(patches[0], patches[1])
     assert not torch.equal(patches[:, :, :, 0], patches[:, :, :, 1])
 

@@ -39,6 +39,7 @@ ATTENTION = f"{BLOCK}.attn.attn"
 POSITIONS = {"query": 0, "key": 1, "value": 2}
 """Of arguments with a name in the name maps that callers give by position."""
 _NO_FUNCTION = "a dump of level L0 has no functions, and this is taken at one"
+_NO_MODEL = "a dump is of modules; what the model makes of the tower's output is none"
 _NO_ROOT = "a dump has neither the root module nor modules that vLLM compiles"
 
 
@@ -61,6 +62,8 @@ def write_trace(dump: Dump, subject: DumpedTower, meta: TraceMeta, out: Path) ->
                 taken.write(name, writer)
             elif name not in taken.noted:
                 writer.unmatched(name, *_why_absent(name, names))
+        for point in hook_points.OF_MODEL:
+            writer.unmatched(point.name, _NO_MODEL, True)
         for path, (reason, explained) in taken.noted.items():
             writer.unmatched(path, reason, explained)
 

@@ -203,7 +203,8 @@ def case_problem(text: str, suite: Suite) -> str:
     except (argparse.ArgumentError, MmparityError, SystemExit) as error:
         return str(error)
     order = hook_points.ARCHITECTURES[models.FAMILIES[model.family].architecture]
-    if given.hook_point not in {point.name for point in order.all}:
+    points = (*order.all, *hook_points.OF_MODEL)
+    if given.hook_point not in {point.name for point in points}:
         return f"{model.name} has no hook point {given.hook_point}"
     if not _compared(given) & (suite.default | suite.extra):
         of = f"case {given.case} of {model.name}" if given.case else model.name

@@ -74,9 +74,10 @@ def test_steps_are_captures_and_comparisons() -> None:
 def test_the_plan_and_the_first_step_are_told_before_anything_runs() -> None:
     stream = io.StringIO()
     console = Console(file=stream, highlight=False)
-    with ProgressDisplay(68, console, told=plan_lines((PLAN,))):
+    steps = steps_of((PLAN,))
+    with ProgressDisplay(steps, console, told=plan_lines((PLAN,))):
         text = stream.getvalue()
     for old, new in DEFAULT_PAIRS:
         assert f"{old} : {new}" in text
     assert "float32, bfloat16; all blocks" in text
-    assert "68 steps; first, weights and pixels are made ready" in text
+    assert f"{steps} steps; first, weights and pixels are made ready" in text

@@ -52,6 +52,10 @@ class Project:
         """The unchanged tree `tree`, whether or not it was fetched."""
         return self.trees / tree
 
+    def environment(self, name: str) -> Path:
+        """The virtual environment `name`, whether or not it was made."""
+        return self.root / f".venv-{name}"
+
     def objects(self, tree: str) -> Path:
         """The object folder of the pristine tree `tree`."""
         return self.pristine(tree) / ".git" / "objects"

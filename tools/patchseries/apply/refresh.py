@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from patchseries.apply.apply import choose_series, held
+from patchseries.apply.derive import derive, origins
 from patchseries.apply.losses import require_no_loss
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git
@@ -56,6 +57,7 @@ def refresh(
         target.require_no_session()
         _require_committed(target)
         name = name or _recognise(project, target)
+        _require_own(project, name)
         start = find_base(project, target, name, base)
         commits = _commits_after(target, start, name)
         with scratch(*target.objects) as git:
@@ -63,11 +65,29 @@ def refresh(
             old, receipt = _patches_there(project, name), _receipt_of(target, name)
             ids = partial(patch_id, git)
             require_no_loss(target, receipt, old, patches, drop, ids)
-            changes = write_series(project, own, git, name, patches)
+            written = Series(name, tuple(patches))
+            made = [written, *_merged_from(project, written)]
+            changes = write_series(project, own, git, made)
             if receipt:
                 contents = file_digests(patches)
                 write_receipt(target, replace(receipt, contents=contents))
             return changes
+
+
+def _merged_from(project: Project, series: Series) -> Iterator[Series]:
+    """The series of other trees that are made from this one."""
+    for name, origin in origins(project).items():
+        if origin == series.name:
+            yield Series(name, tuple(derive(project, name, series)))
+
+
+def _require_own(project: Project, name: str) -> None:
+    if origin := origins(project).get(name):
+        raise PatchseriesError(
+            "derived-series",
+            f"{name} is merged from {origin}, and written with it",
+            f"edit and refresh {project.patched / origin}",
+        )
 
 
 def _commits_after(target: GitTarget, start: str, name: str) -> list[Commit]:
@@ -151,25 +171,36 @@ def _as_patches(
 
 
 def write_series(
-    project: Project, files: ProjectFiles, git: Git, name: str, patches: Sequence[Patch]
+    project: Project, files: ProjectFiles, git: Git, written: Sequence[Series]
 ) -> list[str]:
-    """Bring the folder of series `name`, and the tables, to exactly these patches."""
-    folder = project.patches / name
-    slugs = [patch.slug for patch in patches]
-    changes = _describe(git, _patches_there(project, name), patches)
-    lines, rest = read_lines(folder) if (folder / "series").exists() else ([], ())
-    comments = {line.slug: line.comments for line in lines}
-    new_lines = [SeriesLine(slug, comments.get(slug, ())) for slug in slugs]
-    goal: dict[Path, bytes | None] = dict.fromkeys(folder.glob("*.patch"))
-    goal |= {folder / f"{patch.slug}.patch": patch.data for patch in patches}
-    goal[folder / "series"] = format_series_file(new_lines, rest).encode()
-    tables = expected_files(project, Series(name, tuple(patches)))
+    """Bring the folders of some series, and the tables, to exactly their patches."""
+    goal: dict[Path, bytes | None] = {}
+    changes: list[str] = []
+    for series in written:
+        there = _patches_there(project, series.name)
+        prefix = f"{series.name}: " if series is not written[0] else ""
+        changes += [prefix + line for line in _describe(git, there, series.patches)]
+        goal |= _folder_files(project, series)
+    tables = expected_files(project, origins(project), written)
     goal |= {path: text.encode() for path, text in tables.items()}
-    written = files.write(
+    paths = files.write(
         {str(p.relative_to(project.root)): data for p, data in goal.items()}
     )
-    changes += [f"wrote {p}" for p in written if project.root / p in tables]
-    return changes or [f"{name}: {len(patches)} patches, nothing changed"]
+    changes += [f"wrote {p}" for p in paths if project.root / p in tables]
+    count = len(written[0].patches)
+    return changes or [f"{written[0].name}: {count} patches, nothing changed"]
+
+
+def _folder_files(project: Project, series: Series) -> dict[Path, bytes | None]:
+    """What the folder of a series is to hold, None for what is to go."""
+    folder = project.patches / series.name
+    lines, rest = read_lines(folder) if (folder / "series").exists() else ([], ())
+    comments = {line.slug: line.comments for line in lines}
+    new_lines = [SeriesLine(p.slug, comments.get(p.slug, ())) for p in series.patches]
+    goal: dict[Path, bytes | None] = dict.fromkeys(folder.glob("*.patch"))
+    goal |= {folder / f"{p.slug}.patch": p.data for p in series.patches}
+    goal[folder / "series"] = format_series_file(new_lines, rest).encode()
+    return goal
 
 
 def choose_slugs(

@@ -7,15 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchseries.apply.apply import classify_target
+from patchseries.apply.apply import choose_series, classify_target
 from patchseries.apply.interpreter import imported_folders
-from patchseries.apply.package import in_scope
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot
 from patchseries.pins.sources import read_sources
 from patchseries.project import Project
 from patchseries.scratch import scratch
-from patchseries.series.folder import read_series, series_names
+from patchseries.series.folder import series_names
 from patchseries.series.patch import FileChange, Patch, file_sections
 from patchseries.series.series import Series
 from patchseries.tree.target import PackageTarget
@@ -60,15 +59,11 @@ def verify(project: Project, python: Path, name: str | None = None) -> list[Veri
     sources = read_sources(project.pins)
     if missing := [one for one in names if one not in sources]:
         raise PatchseriesError("unknown-source", f"{missing[0]} is no pinned tree")
-    packages = {one: sources[one].package for one in names if sources[one].package}
-    folders = imported_folders(python, sorted(set(packages.values())))
-    found = []
-    for one, package in packages.items():
-        folder = folders[package]
-        if folder:
-            found.append(_look(project, one, folder))
+    packages = sorted({sources[one].package for one in names} - {""})
+    folders = imported_folders(python, packages)
+    found = [_look(project, name, f) for p in packages if (f := folders[p])]
     if not found:
-        wanted = ", ".join(sorted(set(packages.values()))) or "no package"
+        wanted = ", ".join(packages) or "no package"
         raise PatchseriesError(
             "no-package",
             f"{python} does not import {wanted}",
@@ -77,10 +72,11 @@ def verify(project: Project, python: Path, name: str | None = None) -> list[Veri
     return found
 
 
-def _look(project: Project, name: str, folder: Path) -> Verified:
+def _look(project: Project, name: str | None, folder: Path) -> Verified:
+    """The series `name`, else the one whose files are most those of the package."""
     target = PackageTarget(folder)
-    series = in_scope(read_series(project, name), target)
-    with scratch(project.objects(name)) as git:
+    series = choose_series(project, target, name, None)
+    with scratch(project.objects(series.name)) as git:
         result = classify_target(project, git, target, series)
         current = target.snapshot(series.paths)
         rows = []
@@ -89,7 +85,7 @@ def _look(project: Project, name: str, folder: Path) -> Verified:
                 rows.append(Carried(patch.slug, WHOLE))
             else:
                 rows.append(_carried(git, target, series, patch, current))
-    return Verified(name, folder, tuple(rows))
+    return Verified(series.name, folder, tuple(rows))
 
 
 def _carried(

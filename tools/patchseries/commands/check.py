@@ -9,12 +9,15 @@ from dataclasses import asdict
 
 import click
 
-from patchseries.commands.options import progress, say, series_option
-from patchseries.errors import PatchseriesError
+from patchseries.commands.options import (
+    meant_series,
+    progress,
+    say,
+    series_option,
+)
 from patchseries.project import Project
 from patchseries.proof.check import check as check_one
 from patchseries.proof.check import check_patches, check_tables
-from patchseries.series.folder import series_names
 from patchseries.series.lint import Finding
 
 
@@ -32,9 +35,7 @@ def check(
     Results of upstream's gates and of the tests are kept until what they are about
     changes.
     """
-    names = [name] if name else series_names(project)
-    if not names:
-        raise PatchseriesError("no-series", f"{project.patches} holds no series")
+    names = meant_series(project, name)
     findings = [finding for one in names for finding in check_one(project, one)]
     if not any(finding.kind == "missing" for finding in findings):
         findings += check_tables(project)

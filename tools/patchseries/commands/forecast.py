@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from patchseries.apply.derive import origins
 from patchseries.commands.options import progress, say, series_option
 from patchseries.errors import PatchseriesError
 from patchseries.pins.releases import release_tree
@@ -55,7 +56,8 @@ def _trees(
 ) -> Iterator[tuple[str, Path]]:
     """Each series that is meant, with the tree that it is judged on."""
     sources = read_sources(project.pins)
-    names = [name] if name else series_names(project)
+    merged = origins(project)
+    names = [name] if name else [n for n in series_names(project) if n not in merged]
     if missing := [one for one in names if one not in sources]:
         raise PatchseriesError("unknown-source", f"{missing[0]} is no pinned tree")
     folder = Path(release)
@@ -70,7 +72,9 @@ def _trees(
         for one in names
         if name or release.startswith(f"{sources[one].name}-")
     ]
-    meant = [(one, version) for one, version in meant if version[:1].isdigit()]
+    meant = [
+        (one, v) for one, v in meant if v[:1].isdigit() and (name or one != release)
+    ]
     if not meant:
         raise PatchseriesError(
             "no-such-release",

@@ -32,15 +32,35 @@ def progress(text: str) -> None:
     click.echo(text, err=True)
 
 
+def meant_series(project: Project, name: str | None) -> list[str]:
+    """The series `name`; else each whose tree is everybody's or was fetched.
+
+    Raises:
+        PatchseriesError: there is none.
+    """
+    sources = read_sources(project.pins)
+    names = [name] if name else []
+    for one in () if name else series_names(project):
+        if (
+            one in sources
+            and sources[one].optional
+            and not project.pristine(one).exists()
+        ):
+            progress(f"{one}: left out (`patchseries fetch {one}` adds it)")
+        else:
+            names.append(one)
+    if not names:
+        raise PatchseriesError("no-series", f"{project.patches} holds no series")
+    return names
+
+
 def find_targets(
     project: Project, onto: tuple[Path, ...], name: str | None, make: bool = False
 ) -> list[tuple[Path, str | None]]:
     """The trees that a command works on, each with its series when that is fixed."""
     if onto:
         return [(path, name) for path in onto]
-    names = [name] if name else series_names(project)
-    if not names:
-        raise PatchseriesError("no-series", f"{project.patches} holds no series")
+    names = meant_series(project, name)
     sources = read_sources(project.pins)
     found: list[tuple[Path, str | None]] = []
     for one in names:

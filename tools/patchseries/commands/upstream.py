@@ -7,10 +7,9 @@ import sys
 
 import click
 
-from patchseries.commands.options import progress, say
+from patchseries.commands.options import meant_series, progress, say
 from patchseries.project import Project
 from patchseries.proof.upstream import compare_upstream
-from patchseries.series.folder import series_names
 
 
 @click.command("test-upstream")
@@ -18,7 +17,7 @@ from patchseries.series.folder import series_names
 def test_upstream(project: Project) -> None:
     """Run upstream's own tests on both trees: they must give the same results."""
     bad = 0
-    for name in series_names(project):
+    for name in meant_series(project, None):
         for file in compare_upstream(project, name, progress):
             say(f"{file.path}: {file.summary}")
             for test in file.failing:

@@ -90,6 +90,9 @@ class Source:
     Attributes:
         package: the importable folder of the tree, where it has a series.
         optional: fetched only when it is named or everything is asked for.
+        environment: what its tests and gates run with; empty for the project's own.
+        derived_from: the tree whose series is merged into this one to make its own.
+        without: patches of that series that are left out.
     """
 
     name: str
@@ -100,6 +103,9 @@ class Source:
     members: tuple[str, ...] = ()
     package: str = ""
     optional: bool = False
+    environment: str = ""
+    derived_from: str = ""
+    without: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     tests: TestSetup | None = None
 
@@ -151,6 +157,9 @@ def _source(entry: dict[str, Any], path: Path) -> Source:
             members=tuple(entry.get("members", ())),
             package=entry.get("package", ""),
             optional=entry.get("optional", False),
+            environment=entry.get("environment", ""),
+            derived_from=entry.get("derived_from", ""),
+            without=tuple(entry.get("without", ())),
             gates=tuple(Gate(**_frozen(gate)) for gate in entry.get("gate", [])),
             tests=TestSetup(**_frozen(entry["tests"])) if "tests" in entry else None,
         )

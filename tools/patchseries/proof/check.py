@@ -11,6 +11,7 @@ from functools import partial
 
 from patchseries.apply.classify import Classification, classify
 from patchseries.apply.commits import build_commits
+from patchseries.apply.derive import derive, origins
 from patchseries.errors import PatchseriesError
 from patchseries.files import read_utf8
 from patchseries.git import Git
@@ -59,7 +60,7 @@ def check(project: Project, name: str) -> list[Finding]:
             findings += _exported(git, base, result)
             findings += _content(git, base, result)
     findings += _edited(project, series)
-    return findings
+    return [*findings, *_merged(project, series)]
 
 
 def check_patches(
@@ -86,7 +87,7 @@ def check_tables(project: Project) -> list[Finding]:
     """Findings about the generated tables of every series."""
     return [
         Finding(path.parent.name, str(path.relative_to(project.root)), "table", "stale")
-        for path, text in expected_files(project).items()
+        for path, text in expected_files(project, origins(project)).items()
         if not path.exists() or read_utf8(path) != text
     ]
 
@@ -144,6 +145,19 @@ def _content(git: Git, base: str, result: Classification) -> Iterator[Finding]:
         }
         for text in lint_content(patch, files):
             yield Finding(result.series.name, patch.slug, "gate", text)
+
+
+def _merged(project: Project, series: Series) -> Iterator[Finding]:
+    """Differences from what the series is made of, where it is merged from another."""
+    origin = origins(project).get(series.name)
+    if origin is None:
+        return
+    made = {patch.slug: patch.data for patch in derive(project, series.name)}
+    there = {patch.slug: patch.data for patch in series.patches}
+    for slug in made.keys() | there.keys():
+        if made.get(slug) != there.get(slug):
+            detail = f"is not what {origin} makes of it: `patchseries refresh` there"
+            yield Finding(series.name, slug, "content", detail)
 
 
 def _edited(project: Project, series: Series) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.proof.gates import gate_key, gated_files
 from patchseries.proof.red_green import CHECK, TOOLS, Bench, red_green_key
-from patchseries.proof.results import PASSED, Result, Results, tool_versions
+from patchseries.proof.results import PASSED, Result, Results
 from patchseries.proof.walk import Step, Walk, walk
 
 REPORT_LIMIT = 40_000
@@ -51,11 +51,11 @@ def _results(
     kept = Results(project, one.series.name, step.patch)
     with ExitStack() as stack:
         bench = Bench(project, one, stack)
-        tools = tool_versions(TOOLS)
+        tools = one.environment.versions(TOOLS)
         yield CHECK, kept.get(CHECK, red_green_key(bench, step, tools))
     for gate in one.source.gates:
         if gated_files(gate, step):
-            yield gate.name, kept.get(gate.name, gate_key(gate, step))
+            yield gate.name, kept.get(gate.name, gate_key(one, gate, step))
 
 
 def _shown(result: Result) -> str:

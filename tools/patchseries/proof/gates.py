@@ -7,19 +7,16 @@ that could not run is a finding.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
-from patchseries.git import bare_environment
 from patchseries.pins.sources import Gate
 from patchseries.project import Project
+from patchseries.proof.environment import Environment
 from patchseries.proof.results import (
     FAILED,
     NOT_RUN,
@@ -28,7 +25,6 @@ from patchseries.proof.results import (
     Results,
     key_of,
     proven,
-    tool_versions,
 )
 from patchseries.proof.walk import Step, Walk
 from patchseries.series.lint import Finding
@@ -51,7 +47,7 @@ def check_gates(project: Project, one: Walk, say: Say) -> Iterator[Finding]:
                 say(f"{one.series.name}/{step.patch.slug}: {gate.name}")
                 return run_gate(one, gate, step)
 
-            key, tools = gate_key(gate, step), gate_tools(gate)
+            key, tools = gate_key(one, gate, step), gate_tools(one, gate)
             result = proven(results, gate.name, key, tools, run)
             if finding := result.finding(one.series.name, step.patch.slug):
                 yield finding
@@ -67,29 +63,27 @@ def gated_files(gate: Gate, step: Step) -> list[str]:
     ]
 
 
-def gate_tools(gate: Gate) -> dict[str, str]:
+def gate_tools(one: Walk, gate: Gate) -> dict[str, str]:
     """The versions that a gate would run."""
-    return tool_versions([need.partition("==")[0] for need in gate.needs])
+    return one.environment.versions([need.partition("==")[0] for need in gate.needs])
 
 
-def gate_key(gate: Gate, step: Step) -> str:
+def gate_key(one: Walk, gate: Gate, step: Step) -> str:
     """Everything that a result depends on."""
     trees = [step.content_id, step.tree_before, step.tree_after]
-    return key_of(
-        trees, gate.command, gate.needs, gated_files(gate, step), gate_tools(gate)
-    )
+    files, tools = gated_files(gate, step), gate_tools(one, gate)
+    return key_of(trees, gate.command, gate.needs, files, tools)
 
 
 def run_gate(one: Walk, gate: Gate, step: Step) -> Outcome:
     """Run one gate in the scratch checkout."""
-    if missing := missing_tools(gate):
+    if missing := missing_tools(one.environment, gate):
         return Outcome(NOT_RUN, gate.command, f"could not run: {missing}")
     files = gated_files(gate, step) if gate.files else []
-    outcome = _run(one.show(step.tree_after, step.parent), gate, files)
+    outcome = _run(one, step.tree_after, step, gate, files)
     if outcome.status != FAILED:
         return outcome
-    folder = one.show(step.tree_before, step.parent)
-    before = _run(folder, gate, [path for path in files if (folder / path).exists()])
+    before = _run(one, step.tree_before, step, gate, files)
     found = _diagnostics(outcome)
     if found and not found - _diagnostics(before):
         note = f"{gate.name} says the same of the files before the patch"
@@ -106,14 +100,17 @@ def _diagnostics(outcome: Outcome) -> Counter[str]:
     )
 
 
-def _run(folder: Path, gate: Gate, files: list[str]) -> Outcome:
+def _run(one: Walk, tree: str, step: Step, gate: Gate, files: list[str]) -> Outcome:
+    """Run a gate on those of the files that `tree` has, staged on the step's parent."""
+    folder = one.show(tree, step.parent)
+    files = [path for path in files if (folder / path).exists()]
     shown = " ".join([gate.command, *files])
     program, *arguments = shlex.split(gate.command)
     if program == "python":
-        program = sys.executable
+        program = str(one.environment.python)
         if not (folder / arguments[0]).is_file():
             return Outcome(NOT_RUN, shown, f"could not run: no {arguments[0]}")
-    environment = tool_environment(folder)
+    environment = one.environment.variables(folder)
     found = shutil.which(program, path=environment["PATH"])
     if found is None:
         return Outcome(NOT_RUN, shown, f"could not run: no program {program}")
@@ -144,31 +141,16 @@ def _judge(shown: str, status: int, output: str) -> Outcome:
     return Outcome(FAILED, shown, f"failed (exit status {status})", "\n".join(lines))
 
 
-def missing_tools(gate: Gate) -> str:
+def missing_tools(environment: Environment, gate: Gate) -> str:
     """Why a gate's tools are not what it needs, empty when they are."""
+    python, way = environment.python, environment.way
     for need in gate.needs:
         name, _, wanted = need.partition("==")
-        version = tool_versions([name])[name]
+        version = environment.versions([name])[name]
         if not version:
-            return f"{name} is not installed (`make setup`)"
-        if wanted and not (Path(sys.executable).parent / name).exists():
-            return f"{name} has no program beside {sys.executable} (`make setup`)"
+            return f"{name} is not installed (`{way}`)"
+        if wanted and not (python.parent / name).exists():
+            return f"{name} has no program beside {python} (`{way}`)"
         if wanted and version != wanted:
-            return f"{name} is {version}, needed is {wanted} (`make setup`)"
+            return f"{name} is {version}, needed is {wanted} (`{way}`)"
     return ""
-
-
-def tool_environment(folder: Path) -> Mapping[str, str]:
-    """This interpreter's programs first, nothing that steers git or pytest."""
-    dropped = ("PYTHONPATH", "PYTHONHOME", "RUFF_", "MYPY", "PYTEST_", "VLLM_")
-    env = {
-        name: value
-        for name, value in bare_environment(folder.parent).items()
-        if not name.startswith(dropped)
-    }
-    programs = str(Path(sys.executable).parent)
-    return env | {
-        "PATH": os.pathsep.join([programs, env.get("PATH", os.defpath)]),
-        "MYPY_CACHE_DIR": str(folder / ".git" / "mypy"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from patchseries.apply.derive import origins
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.series.folder import read_series, series_names
@@ -15,15 +16,24 @@ from patchseries.series.series import Series
 
 
 def find_patch(project: Project, slug: str) -> tuple[Series, Patch]:
-    """The patch of that name, in whichever series it is."""
-    slug = slug.removesuffix(".patch").rpartition("/")[2]
-    every = [read_series(project, name) for name in series_names(project)]
+    """The patch of that name, in whichever series it is.
+
+    Args:
+        slug: SLUG, SERIES/SLUG, or the path of the file; series that are merged from
+            another one are meant by the last two alone.
+    """
+    where, _, slug = slug.removesuffix(".patch").rpartition("/")
+    where = where.rpartition("/")[2]
+    merged = origins(project)
+    names = [n for n in series_names(project) if where == n or not where]
+    every = [read_series(project, n) for n in names if where or n not in merged]
     hits = [(s, p) for s in every for p in s.patches if p.slug == slug]
     if len(hits) == 1:
         return hits[0]
     if hits:
-        names = ", ".join(series.name for series, _ in hits)
-        raise PatchseriesError("two-patches", f"{slug} is in {names}")
+        found = " or ".join(f"`{series.name}/{slug}`" for series, _ in hits)
+        message = f"{len(hits)} series have a patch {slug}"
+        raise PatchseriesError("two-patches", message, f"give {found}")
     known = "".join(f"\n     {p.slug}" for s in every for p in s.patches)
     raise PatchseriesError("unknown-patch", f"no patch {slug!r}; there are{known}")
 

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from xml.etree import ElementTree
 from patchseries.errors import PatchseriesError
 from patchseries.pins.sources import TestSetup
 from patchseries.project import Project
-from patchseries.proof.gates import tool_environment
 from patchseries.proof.results import (
     FAILED,
     NOT_RUN,
@@ -31,7 +29,6 @@ from patchseries.proof.results import (
     files_digest,
     key_of,
     proven,
-    tool_versions,
 )
 from patchseries.proof.walk import TESTS, Step, Walk, walk
 from patchseries.scratch import scratch_folder
@@ -69,6 +66,7 @@ class Bench:
                 "add [source.tests] to it",
             )
         self.setup: TestSetup = one.source.tests
+        self.environment = one.environment
         self._project = project
         self._stack = stack
         self._one = one
@@ -157,7 +155,7 @@ def red_green(
 ) -> Result:
     """The kept or new result for one patch."""
     results = Results(project, one.series.name, step.patch)
-    tools = tool_versions(TOOLS)
+    tools = one.environment.versions(TOOLS)
     key = red_green_key(bench, step, tools)
 
     def run() -> Outcome:
@@ -201,13 +199,14 @@ def run_tests(bench: Bench, tree: Path, plan: list[str]) -> Run | str:
     """
     arguments = [str(tree / a) if a.startswith(TESTS) else a for a in plan]
     plugins = [word for name in bench.setup.plugins for word in ("-p", name)]
-    environment = dict(tool_environment(tree))
+    environment = dict(bench.environment.variables(tree))
     environment["PYTHONPATH"] = os.pathsep.join(bench.python_path())
     environment["PYTHONDONTWRITEBYTECODE"] = ""
     with scratch_folder() as folder:
         report = folder / "report.xml"
         command = [
-            sys.executable, "-m", "pytest", "-q", *plugins, "-p", "no:cacheprovider",
+            str(bench.environment.python), "-m", "pytest", "-q", *plugins,
+            "-p", "no:cacheprovider",
             *bench.setup.options, f"--rootdir={tree}", f"--junitxml={report}",
             "-o", "junit_family=xunit1", "-o", "addopts=", *arguments,
         ]  # fmt: skip

@@ -7,9 +7,7 @@ A result is believed as long as its key is: a hash over everything it depends on
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -123,17 +121,6 @@ def proven(
 def key_of(*parts: Any) -> str:
     """A hash over plain data."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def tool_versions(names: Sequence[str]) -> dict[str, str]:
-    """The installed version of each distribution, empty where there is none."""
-    versions = {"python": platform.python_version()}
-    for name in names:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = ""
-    return versions
 
 
 def files_digest(root: Path, paths: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from patchseries.git import Git, State, write_alternates
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.sources import Source, read_sources
 from patchseries.project import Project
+from patchseries.proof.environment import Environment, environment_of
 from patchseries.scratch import scratch_folder
 from patchseries.series.export import commits_after, patch_id
 from patchseries.series.folder import read_series
@@ -49,11 +50,19 @@ class Step:
 class Walk:
     """The steps of a series, and a folder that can hold the tree at each of them."""
 
-    def __init__(self, folder: Path, git: Git, source: Source, series: Series) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        git: Git,
+        source: Source,
+        series: Series,
+        environment: Environment,
+    ) -> None:
         self.folder = folder
         self.git = git
         self.source = source
         self.series = series
+        self.environment = environment
         self.steps: list[Step] = []
         self.base = self.tip = ""
         self._shown = ""
@@ -84,19 +93,21 @@ def walk(project: Project, name: str) -> Iterator[Walk]:
     """The series `name` as steps, in a folder that is gone afterwards.
 
     Raises:
-        PatchseriesError: the series does not apply to its pristine tree.
+        PatchseriesError: the series does not apply to its pristine tree, or what runs
+            its tests and gates is not there.
     """
     series = read_series(project, name)
     source = read_sources(project.pins).get(name)
     if source is None:
         raise PatchseriesError("unknown-source", f"{name} is no pinned tree")
     pristine = require_pristine(project, source)
+    environment = environment_of(project, source)
     with scratch_folder() as folder:
         git = Git(folder)
         git("init", "-q", "--template=", "--initial-branch=series")
         (folder / ".git/objects/info").mkdir(exist_ok=True)
         write_alternates(folder / ".git/objects", [project.objects(name)])
-        one = Walk(folder, git, source, series)
+        one = Walk(folder, git, source, series, environment)
         _take_steps(one, Git(pristine)("rev-parse", "HEAD"))
         yield one
 

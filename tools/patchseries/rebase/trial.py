@@ -12,6 +12,7 @@ from patchseries.git import Git, State, write_alternates
 from patchseries.pins.fetch import init_repository
 from patchseries.pins.sources import Source
 from patchseries.project import Project
+from patchseries.proof.environment import environment_of
 from patchseries.proof.red_green import Bench, Run, run_tests, test_paths
 from patchseries.proof.results import FAILED, NOT_RUN, PASSED
 from patchseries.proof.walk import TESTS, Walk, tree_with
@@ -121,7 +122,7 @@ def trial(
         write_alternates(folder / ".git/objects", objects)
         own = Git(folder)
         tree = _whole_tree(own, target)
-        one = Walk(folder, own, source, series)
+        one = Walk(folder, own, source, series, environment_of(project, source))
         one.base = one.tip = own.commit(tree, None, "other\n", AUTHOR, DATE)
         yield Trial(project, one, stack, tree)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,8 +16,19 @@ from patchseries.series.series import Series, SeriesLine, parse_series_file
 
 
 def series_names(project: Project) -> list[str]:
-    """Every series folder that holds a series."""
-    return sorted(path.parent.name for path in project.patches.glob("*/series"))
+    """Every series folder that holds a series, those of the newest releases first."""
+    return in_order(path.parent.name for path in project.patches.glob("*/series"))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of trees, the newest releases first, each release's in the alphabet."""
+    return sorted(sorted(names), key=_release, reverse=True)
+
+
+def _release(name: str) -> list[int]:
+    """The numbers of the release in a tree's name, without those of a candidate."""
+    version = re.search(r"-(\d+(?:\.\d+)*)", name)
+    return [int(number) for number in version[1].split(".")] if version else []
 
 
 def read_lines(folder: Path) -> tuple[list[SeriesLine], tuple[str, ...]]:

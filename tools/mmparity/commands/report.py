@@ -51,18 +51,19 @@ def report(directory: Path, formats: str, show: bool) -> None:
 
 def finish(result: ComparisonResult, out: Path, as_json: bool) -> None:
     """Writes the reports, prints the verdict, exits with it."""
-    shown(result, out, as_json)
+    from mmparity.report import PAGES, write_reports
+
+    shown(result, write_reports(result, out, PAGES)["html"], as_json)
     sys.exit(EXIT_CODES[result.verdict])
 
 
-def shown(result: ComparisonResult, out: Path, as_json: bool = False) -> None:
-    """Writes the reports and prints the verdict."""
+def shown(result: ComparisonResult, page: Path, as_json: bool = False) -> None:
+    """Prints the verdict, and where its page is."""
     from mmparity.compare.result import to_json
-    from mmparity.report import PAGES, terminal_summary, write_reports
+    from mmparity.report import terminal_summary
 
-    paths = write_reports(result, out, PAGES)
     if as_json:
         click.echo(to_json(result), nl=False)
     else:
         click.echo(terminal_summary(result))
-        click.echo(f"Report: {paths['html']}")
+        click.echo(f"Report: {page}")

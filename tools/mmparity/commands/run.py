@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import click
 
 from mmparity.commands.grouped import GroupedCommand, option
 from mmparity.commands.options import EPILOG, run_options
-from mmparity.commands.report import finish
+from mmparity.commands.report import shown
 from mmparity.locks import held
 from mmparity.processes import Starter
 from mmparity.run.plan import Options
+from mmparity.types.verdict import EXIT_CODES
 
 
 @click.command(cls=GroupedCommand, epilog=EPILOG)
@@ -71,7 +73,7 @@ def _run(
 ) -> None:
     from mmparity.compare.floors import read_floors
     from mmparity.compare.rejudge import rejudge
-    from mmparity.run.execute import execute, with_pages_timed
+    from mmparity.run.execute import execute, with_pages
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
     from mmparity.run.workers import CrewMaker, LocalCrew
@@ -89,4 +91,6 @@ def _run(
             result = execute(plans, display, starter, crew=crew)
         if floors is not None:
             result = rejudge(result, floors=floors)
-        finish(with_pages_timed(result, options.out), options.out, as_json)
+        result, page = with_pages(result, options.out)
+    shown(result, page, as_json)
+    sys.exit(EXIT_CODES[result.verdict])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,14 @@ from mmparity.types.comparison import ComparisonResult
 from mmparity.types.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
+    from mmparity.run.watching import Watch
     from mmparity.run.workers import Watcher
+
+    Run = Callable[[Watcher], ComparisonResult]
 
 MOST_FILES = 5
 """So many edited files are named."""
+IDLE_MILLISECONDS = 300
 
 
 @click.command(cls=GroupedCommand, epilog=EPILOG)
@@ -47,7 +51,7 @@ def watch(**given: Any) -> None:
 
 
 def _watch(options: Options, starter: Starter) -> None:
-    from mmparity.run.execute import INTERRUPTED, with_pages_timed
+    from mmparity.run.execute import with_pages
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
     from mmparity.run.watching import Watch
@@ -57,32 +61,54 @@ def _watch(options: Options, starter: Starter) -> None:
     if not session.trees:
         raise MmparityError("no implementation of this run is made of a source tree.")
 
-    def judged(run: Callable[[Watcher], ComparisonResult]) -> ComparisonResult:
+    def judged(run: Run) -> ComparisonResult:
         started = time.monotonic()
         told = plan_lines(session.plans)
         with ProgressDisplay(steps_of(session.plans), told=told) as display:
-            result = with_pages_timed(run(display), options.out)
-        shown(result, options.out)
+            result, page = with_pages(run(display), options.out)
+        shown(result, page)
         spent = time.monotonic() - started
         click.echo(f"{spent:.1f} s; waiting for edits, Ctrl-C ends", err=True)
         return result
 
     with held(options.out):
-        result = judged(session.first)
-        for files in changes(session.trees):
-            if session.touched(files):
-                names = sorted(path.name for path in files)
-                click.echo(f"edited: {', '.join(names[:MOST_FILES])}", err=True)
-                result = judged(session.again)
-            if INTERRUPTED in result.provenance.errors:
-                break
+        result = follow(session, judged)
     sys.exit(EXIT_CODES[result.verdict])
 
 
-def changes(trees: Iterable[Path]) -> Iterable[list[Path]]:
-    """The Python files that were saved, each time some were; ends at Ctrl-C."""
+def follow(
+    session: Watch, judged: Callable[[Run], ComparisonResult]
+) -> ComparisonResult:
+    """The first run, and one after each edit, until Ctrl-C; the last result."""
+    from mmparity.run.execute import INTERRUPTED
+
+    edits = changes(session.trees)
+    next(edits)  # what is saved while the first run lasts is an edit, too
+    result = judged(session.first)
+    for files in edits:
+        if session.touched(files):
+            names = sorted(path.name for path in files)
+            click.echo(f"edited: {', '.join(names[:MOST_FILES])}", err=True)
+            result = judged(session.again)
+        if INTERRUPTED in result.provenance.errors:
+            break
+    return result
+
+
+def changes(trees: Iterable[Path]) -> Iterator[list[Path]]:
+    """The Python files that were saved since the item before; ends at Ctrl-C.
+
+    The first item is there as soon as saves are seen; one that comes while nothing was
+    saved is empty.
+    """
     from watchfiles import PythonFilter, watch
 
-    settings: dict[str, Any] = {"debounce": 200, "raise_interrupt": False}
-    for saved in watch(*trees, watch_filter=PythonFilter(), **settings):
+    for saved in watch(
+        *trees,
+        watch_filter=PythonFilter(),
+        debounce=200,
+        rust_timeout=IDLE_MILLISECONDS,
+        yield_on_timeout=True,
+        raise_interrupt=False,
+    ):
         yield [Path(path) for _, path in saved]

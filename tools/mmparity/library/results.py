@@ -96,7 +96,7 @@ def run_parity(options: Options) -> Result:
         MmparityError: a name is unknown, a tree is missing, the disk will not do.
     """
     from mmparity.capture.worker_process import warm_workers
-    from mmparity.run.execute import execute, with_pages_timed
+    from mmparity.run.execute import execute, with_pages
     from mmparity.run.planning import make_plans
     from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
     from mmparity.workload.implementations import IMPLEMENTATIONS
@@ -107,10 +107,8 @@ def run_parity(options: Options) -> Result:
         held(options.out),
         ProgressDisplay(steps_of(plans), told=plan_lines(plans)) as display,
     ):
-        data = with_pages_timed(execute(plans, display, starter), options.out)
-        result = Result(data, options.out)
-        result.write_report()
-    return result
+        data, _ = with_pages(execute(plans, display, starter), options.out)
+    return Result(data, options.out)
 
 
 def capture_traces(

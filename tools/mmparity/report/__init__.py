@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
-from mmparity.report import html, junit, markdown, text, view
+from mmparity.report import costs, html, junit, markdown, text, view
 from mmparity.types.comparison import ComparisonResult
 
 FILES = {
@@ -33,7 +34,29 @@ def render(result: ComparisonResult, formats: Sequence[str]) -> dict[str, str]:
         raise MmparityError(
             f"--format {','.join(unknown)}: no such report. Allowed: {', '.join(FILES)}"
         )
+    return _texts(view.build(result), result, formats)
+
+
+def render_timed(
+    result: ComparisonResult,
+    formats: Sequence[str],
+    timed: Callable[[], ComparisonResult],
+) -> tuple[ComparisonResult, dict[str, str]]:
+    """As `render`, of a result that says how long it took until they were rendered.
+
+    Args:
+        timed: makes that result, once they are.
+    """
     shown = view.build(result)
+    unknown = costs.with_unknown_stages(shown.costs)
+    texts = _texts(replace(shown, costs=unknown), result, formats)
+    done = timed()
+    return done, {name: costs.filled(text, done) for name, text in texts.items()}
+
+
+def _texts(
+    shown: view.ReportView, result: ComparisonResult, formats: Sequence[str]
+) -> dict[str, str]:
     renderers = {
         "html": lambda: html.render(shown, result),
         "markdown": lambda: markdown.render(shown),
@@ -51,7 +74,11 @@ def write_reports(
     Returns:
         format -> path of its file.
     """
-    texts = render(result, formats)
+    return write_texts(render(result, formats), out)
+
+
+def write_texts(texts: Mapping[str, str], out: Path) -> dict[str, Path]:
+    """Writes what `render` made; returns format -> path of its file."""
     return {name: write_text(out / FILES[name], body) for name, body in texts.items()}
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmparity.report import labels
 from mmparity.types.comparison import CaseComparison, ComparisonResult
@@ -139,6 +139,23 @@ def _stages(found: Stages | None) -> tuple[tuple[str, str], ...]:
     named = [(name, found.seconds[name]) for name in STAGES if name in found.seconds]
     total = ("all", sum(found.seconds.values()))
     return tuple((name, labels.seconds(spent)) for name, spent in (*named, total))
+
+
+def with_unknown_stages(view: CostsView) -> CostsView:
+    """The same with a mark for the time of each stage, for `filled` to replace."""
+    return replace(view, stages=tuple((name, _mark(name)) for name, _ in view.stages))
+
+
+def filled(text: str, result: ComparisonResult) -> str:
+    """A text with the seconds of the result's stages where marks for them are."""
+    for name, spent in _stages(result.stages):
+        text = text.replace(_mark(name), spent)
+    return text
+
+
+def _mark(name: str) -> str:
+    """Of private characters: what comes from a result has none of these on a page."""
+    return f"\ue000{name}\ue001"
 
 
 def _processes(

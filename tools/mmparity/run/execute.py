@@ -26,7 +26,7 @@ from mmparity.compare.result import (
 )
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
-from mmparity.report import PAGES, render
+from mmparity.report import PAGES, render_timed, write_texts
 from mmparity.run.graft_run import GraftTarget, graft_again
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
 from mmparity.run.prepare import Subject, batches, input_file, prepare
@@ -88,9 +88,9 @@ def execute(
     result = replace(result, reuse=cache.reuse() if cache else None)
     result = _with_engine(result, out, watcher)
     state.clock.lap("report")
-    result = replace(result, stages=state.clock.stages())
-    write_result(result, out)
-    return result
+    write_result(replace(result, stages=state.clock.stages()), out)
+    state.clock.lap("report")
+    return replace(result, stages=state.clock.stages())
 
 
 def _with_engine(
@@ -103,17 +103,24 @@ def _with_engine(
         return result
 
 
-def with_pages_timed(result: ComparisonResult, out: Path) -> ComparisonResult:
-    """The result that says how long its pages take to render, written anew."""
-    assert result.stages is not None
+def with_pages(result: ComparisonResult, out: Path) -> tuple[ComparisonResult, Path]:
+    """Writes its pages, and the result anew, which then says how long they took.
+
+    Returns:
+        The result, and the path of its page for a browser.
+    """
     started = time.monotonic()
-    render(result, PAGES)
-    seconds = {**result.stages.seconds}
-    spent = seconds.get("report", 0.0) + time.monotonic() - started
-    seconds["report"] = round(spent, 2)
-    result = replace(result, stages=replace(result.stages, seconds=seconds))
-    write_result(result, out)
-    return result
+
+    def timed() -> ComparisonResult:
+        assert result.stages is not None
+        seconds = {**result.stages.seconds}
+        spent = seconds.get("report", 0.0) + time.monotonic() - started
+        seconds["report"] = round(spent, 2)
+        return replace(result, stages=replace(result.stages, seconds=seconds))
+
+    done, texts = render_timed(result, PAGES, timed)
+    write_result(done, out)
+    return done, write_texts(texts, out)["html"]
 
 
 def _load_comparison(plans: Sequence[Plan]) -> None:

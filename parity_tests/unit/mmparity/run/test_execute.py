@@ -24,9 +24,10 @@ from mmparity.capture.job import Event
 from mmparity.compare.result import read_result
 from mmparity.errors import MmparityError
 from mmparity.processes import Command
+from mmparity.report import FILES, PAGES, render
 from mmparity.run import plan as plan_module
 from mmparity.run import planning, ray_workers
-from mmparity.run.execute import execute
+from mmparity.run.execute import execute, with_pages
 from mmparity.run.plan import Options, Plan
 from mmparity.run.planning import make_plan
 from mmparity.types.comparison import CaseComparison, ComparisonResult
@@ -99,6 +100,24 @@ def test_every_second_of_a_run_belongs_to_a_stage(checkpoint: Path) -> None:
     assert list(result.stages.workers) == ["hf", "new", "good"]
     assert result.stages.workers["good"].importing == 0.25
     assert result.stages.workers["good"].capturing > 0
+
+
+def test_pages_say_how_long_they_took_and_are_those_of_the_result(
+    checkpoint: Path,
+) -> None:
+    plan = make(checkpoint)
+    out = plan.options.out
+    first = execute((plan,), Recorder(), COMMAND)
+    started = time.monotonic()
+    result, page = with_pages(first, out)
+    spent = time.monotonic() - started
+    assert first.stages is not None and result.stages is not None
+    took = result.stages.seconds["report"] - first.stages.seconds["report"]
+    assert 0 < took <= spent + 0.01
+    assert read_result(out) == result
+    for name, text in render(result, PAGES).items():
+        assert (out / FILES[name]).read_text() == text
+    assert page == out / FILES["html"]
 
 
 def test_difference_is_found_in_its_case_only(checkpoint: Path) -> None:

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON that others wrote: what is wrong with it is one sentence, never a traceback."""
+"""JSON, written from dataclasses and read from what others may have changed.
+
+What is wrong with what is read is one sentence, never a traceback.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +25,32 @@ DEEPEST = 60
 """Lists and objects inside each other; what is written here has ten at most."""
 LARGEST = (1 << 63) - 1
 LONGEST = 4000
+
+
+def plain(value: Any) -> Any:
+    """What JSON stores of a dataclass, at any depth.
+
+    A field's metadata may have the ``key`` it is stored under; None: it is not. A
+    number that is not finite, which JSON has no word for, is a string.
+    """
+    if is_dataclass(value):
+        keys = {
+            item.name: item.metadata.get("key", item.name) for item in fields(value)
+        }
+        return {k: plain(getattr(value, name)) for name, k in keys.items() if k}
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("-Infinity", "Infinity")[value > 0]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def to_json(value: Any) -> str:
+    """The text of a file that stores it, in strict JSON."""
+    text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
 
 
 def read_json(file: Path, limit: int | None = None) -> Any:

@@ -44,12 +44,12 @@ def machines(
     Versions, folders at the same paths, network interfaces, devices, and whether the
     model's heads divide: what an engine over several nodes fails on late.
     """
-    from mmparity.engine.online.machines import ask, problems, read_config
+    from mmparity.engine.online.machines import ask, problems, read_heads
 
-    config = read_config(model) if model else {}
+    heads = read_heads(model) if model else {}
     folders = [str(Path(path).resolve()) for path in (*paths, *filter(None, [model]))]
     nodes = ask(address, folders)
-    found = problems(nodes, expected, tp, pp, config)
+    found = problems(nodes, expected, tp, pp, heads)
     if as_json:
         data = {"nodes": [asdict(node) for node in nodes], "problems": found}
         click.echo(json.dumps(data, indent=1))

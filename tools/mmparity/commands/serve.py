@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from mmparity.locks import held
+from mmparity.stored_json import to_json
 from mmparity.types.verdict import EXIT_CODES
 
 EPILOG = """\b
@@ -79,21 +79,21 @@ def serve(
     """
     from rich.console import Console
 
-    from mmparity.engine.online.serve import FILE, PAGE, Order, terminal
+    from mmparity.engine.online.serve import FILE, PAGE, ServeOptions, as_data, terminal
     from mmparity.engine.online.serve import serve as run
     from mmparity.engine.online.types import Settings
 
-    order = Order(**given)
+    options = ServeOptions(**given)
     settings = Settings(requests, concurrency, max_tokens=max_tokens)
     errors = Console(stderr=True, highlight=False)
-    with held(order.out):
-        data = run(order, settings, lambda text: errors.print(text, markup=False))
+    with held(options.out):
+        found = run(options, settings, lambda text: errors.print(text, markup=False))
     if as_json:
-        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        click.echo(to_json(as_data(found)), nl=False)
     else:
-        terminal(data, Console(highlight=False))
-        click.echo(f"Written: {order.out / FILE}, {order.out / PAGE}")
-    sys.exit(EXIT_CODES[data["verdict"]])
+        terminal(found, Console(highlight=False))
+        click.echo(f"Written: {options.out / FILE}, {options.out / PAGE}")
+    sys.exit(EXIT_CODES[found.verdict])
 
 
 ACCURACY_EPILOG = """\b
@@ -132,17 +132,23 @@ def accuracy(old: str, new: str, as_json: bool, **given: Any) -> None:
     An accuracy is the same within two standard errors of the difference. Equal
     answers are counted beside it.
     """
-    from mmparity.engine.online.accuracy import FILE, PAGE, Order, markdown, measure
+    from mmparity.engine.online.accuracy import (
+        FILE,
+        PAGE,
+        AccuracyOptions,
+        markdown,
+        measure,
+    )
     from mmparity.engine.online.runners import installed
 
     if not (old or new or installed()):
         old = "vllm-0.12.0"
-    order = Order(old, new or installed() or "unified", **given)
-    with held(order.out):
-        data = measure(order, lambda text: click.echo(text, err=True))
-    click.echo(json.dumps(data, indent=1) if as_json else markdown(data))
-    click.echo(f"Written: {order.out / FILE}, {order.out / PAGE}", err=True)
-    sys.exit(EXIT_CODES[data["verdict"]])
+    options = AccuracyOptions(old, new or installed() or "unified", **given)
+    with held(options.out):
+        found = measure(options, lambda text: click.echo(text, err=True))
+    click.echo(to_json(found).rstrip() if as_json else markdown(found))
+    click.echo(f"Written: {options.out / FILE}, {options.out / PAGE}", err=True)
+    sys.exit(EXIT_CODES[found.verdict])
 
 
 @click.command("serve-compare", epilog=EPILOG)
@@ -217,14 +223,13 @@ def serve_compare(
     settings = Settings(**given)
     asked = questions(images, prompts, settings.requests)
     with held(out):
-        data = result.as_data(
-            compare((old, new), asked, settings, models=(old_model, new_model))
-        )
-        path = result.write(data, out)
-        page = report.write(data, out)
+        models = (old_model, new_model)
+        found = result.build(compare((old, new), asked, settings, models))
+        path = result.write(found, out)
+        page = report.write(found, out)
     if as_json:
-        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        click.echo(to_json(result.as_data(found)), nl=False)
     else:
-        report.terminal(data, Console(highlight=False))
+        report.terminal(found, Console(highlight=False))
         click.echo(f"Written: {path}, {page}")
-    sys.exit(EXIT_CODES[data["verdict"]])
+    sys.exit(EXIT_CODES[found.verdict])

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from mmparity.compare.precision import precision_verdicts
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.report import FILES as REPORTS
-from mmparity.stored_json import printable, read_versioned, validated
+from mmparity.stored_json import plain, printable, read_versioned, validated
 from mmparity.types.comparison import (
     SCHEMA_VERSION,
     CaseComparison,
@@ -130,7 +129,7 @@ def _remove(names: Iterable[str], directory: Path) -> None:
 
 def to_json(result: ComparisonResult) -> str:
     """Strict JSON: an infinite number is the string ``"Infinity"``."""
-    return json.dumps(strict(asdict(result)), indent=1, allow_nan=False) + "\n"
+    return json.dumps(plain(result), indent=1, allow_nan=False) + "\n"
 
 
 def read_result(file: Path) -> ComparisonResult:
@@ -225,14 +224,3 @@ def _divergence(case: CaseComparison, layer: LayerComparison) -> FirstDivergence
 def _last_passing(before: Sequence[LayerComparison]) -> str | None:
     passing = [layer.hook_point for layer in before if layer.verdict == "pass"]
     return passing[-1] if passing else None
-
-
-def strict(value: Any) -> Any:
-    """What is not finite as a string, as JSON has no word for it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("-Infinity", "Infinity")[value > 0]
-    if isinstance(value, dict):
-        return {str(key): strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    return value

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from mmparity.engine.offline.result import build
 from mmparity.engine.online.engine_rows import with_serving
-from mmparity.engine.online.serve import verdict_of
+from mmparity.engine.online.serve import with_verdict
+from mmparity.engine.online.types import ServeResult, StreamVerdict
 from mmparity.types.engine import EngineRow
+from mmparity.types.provenance import Provenance
 from mmparity.types.verdict import EXIT_CODES, Verdict, worst
 
 TWO = list(itertools.product(EXIT_CODES, repeat=2))
@@ -33,16 +36,14 @@ def test_what_is_no_verdict_is_not_taken_for_a_pass() -> None:
 
 @pytest.mark.parametrize("two", TWO)
 def test_serving_and_engine_agree_on_the_worse(two: tuple[Verdict, Verdict]) -> None:
-    parts = [{"verdict": verdict, "reason": verdict} for verdict in two]
-    across = dict(zip(("old", "new"), parts, strict=True))
-    data = {"runs": {}, "streamed against not": across}
-    data |= {"old": "vllm-0.12.0", "new": "unified", "model": "m"}
-    verdict, reason = verdict_of(data)
-    assert verdict == worst(two)
-    assert worst(two) in reason
+    old, new = (StreamVerdict(verdict, verdict) for verdict in two)
+    served = ServeResult("vllm-0.12.0", "unified", "m", across={"old": old, "new": new})
+    judged = with_verdict(served)
+    assert judged.verdict == worst(two)
+    assert worst(two) in judged.reason
     row = EngineRow("m", "one image", "vllm-0.12.0", "unified", two[0])
-    engine = build([row], [], {}, (), {})
-    served = {**data, "verdict": two[1], "streamed against not": {"new": parts[1]}}
+    engine = build([row], [], {}, (), Provenance())
+    served = replace(served, verdict=two[1], across={"new": new})
     both = with_serving(engine, served)
     assert both.verdict == worst(two)
     counted = both.summary

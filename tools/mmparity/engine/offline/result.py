@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from mmparity.compare.result import ENGINE_FILE, strict
+from mmparity.compare.result import ENGINE_FILE
 from mmparity.engine.offline.memory import ALLOWED_GROWTH, growth
 from mmparity.files import write_text
+from mmparity.stored_json import plain
 from mmparity.types.engine import (
     ENGINE_SCHEMA_VERSION,
     EngineFigures,
@@ -91,5 +91,5 @@ def write_result(result: EngineResult, directory: Path) -> Path:
 
 def to_json(result: EngineResult) -> str:
     """Strict JSON: what is infinite becomes a string."""
-    raw = {"schema_version": ENGINE_SCHEMA_VERSION, **strict(asdict(result))}
+    raw = {"schema_version": ENGINE_SCHEMA_VERSION, **plain(result)}
     return json.dumps(raw, indent=1, allow_nan=False) + "\n"

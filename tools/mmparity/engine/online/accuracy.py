@@ -6,16 +6,18 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmparity.engine.offline.checkpoints import served_checkpoint
+from mmparity.engine.offline.run import Say
 from mmparity.engine.online import report
 from mmparity.engine.online.runners import Runner, run, runner, with_extra
-from mmparity.engine.online.serve import CHECKPOINTS, SMALL_MODEL, Say
+from mmparity.engine.online.serve import CHECKPOINTS, SMALL_MODEL
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
+from mmparity.stored_json import to_json
+from mmparity.types.verdict import Verdict
 
 FILE, PAGE = "accuracy.json", "accuracy.md"
 TASKS = Path(__file__).parent / "tasks"
@@ -43,7 +45,46 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True)
-class Order:
+class Beside(Accuracy):
+    """An accuracy that the new one is held against.
+
+    Attributes:
+        name: ``old`` or ``published``.
+        difference: new's less this.
+        allowed: the most that chance explains.
+        same: whether it is no more.
+    """
+
+    name: str
+    difference: float
+    allowed: float
+    same: bool
+
+
+@dataclass(frozen=True)
+class AnswerCounts:
+    """Questions that both sides answered, and those they answered alike."""
+
+    compared: int
+    equal: int
+
+
+@dataclass(frozen=True)
+class AccuracyResult:
+    """What `accuracy.json` holds; ``answers`` is null where one side ran."""
+
+    verdict: Verdict
+    reason: str
+    new: Accuracy
+    beside: tuple[Beside, ...]
+    answers: AnswerCounts | None
+    task: str
+    model: str
+    schema_version: int = 1
+
+
+@dataclass(frozen=True)
+class AccuracyOptions:
     """What `mmparity accuracy` was asked for.
 
     Attributes:
@@ -64,32 +105,32 @@ class Order:
     out: Path
 
 
-def measure(order: Order, say: Say) -> dict[str, Any]:
+def measure(options: AccuracyOptions, say: Say) -> AccuracyResult:
     """Runs each side; returns and writes what `accuracy.json` holds."""
-    small = not order.model
-    model = order.model or str(served_checkpoint(CHECKPOINTS, SMALL_MODEL))
-    task = order.task or (SMALL_TASK if small else TASK)
-    arguments = order.arguments or (SMALL_ARGUMENTS if small else ARGUMENTS)
+    small = not options.model
+    model = options.model or str(served_checkpoint(CHECKPOINTS, SMALL_MODEL))
+    task = options.task or (SMALL_TASK if small else TASK)
+    arguments = options.arguments or (SMALL_ARGUMENTS if small else ARGUMENTS)
     measured, answers = {}, {}
     sides = {
         name: with_extra(runner(given), "accuracy", "lm_eval")
-        for name, given in (("old", order.old), ("new", order.new))
+        for name, given in (("old", options.old), ("new", options.new))
         if given
     }
     for name, side in sides.items():
         say(f"lm_eval of {task} on {side.name}")
-        folder = order.out / name
-        _run(side, model, task, arguments, order.limit, folder)
+        folder = options.out / name
+        _run(side, model, task, arguments, options.limit, folder)
         measured[name] = read(side.name, task, folder)
         answers[name] = _answers(folder)
     published = None
-    if task == TASK and not order.limit:
+    if task == TASK and not options.limit:
         published = PUBLISHED.get(model.rstrip("/").rpartition("/")[2])
-    data = compared(measured, answers, published)
-    data |= {"task": task, "model": order.model or SMALL_MODEL}
-    write_text(order.out / FILE, json.dumps(data, indent=1) + "\n")
-    write_text(order.out / PAGE, markdown(data))
-    return data
+    name = options.model or SMALL_MODEL
+    found = compared(task, name, measured, answers, published)
+    write_text(options.out / FILE, to_json(found))
+    write_text(options.out / PAGE, markdown(found))
+    return found
 
 
 def _run(
@@ -124,10 +165,12 @@ def read(who: str, task: str, folder: Path) -> Accuracy:
 
 
 def compared(
+    task: str,
+    model: str,
     measured: dict[str, Accuracy],
     answers: dict[str, dict[str, str]],
     published: Accuracy | None,
-) -> dict[str, Any]:
+) -> AccuracyResult:
     """The new accuracy beside the old and the published one.
 
     Different answers to a few questions are expected where arithmetic differs; they
@@ -139,46 +182,38 @@ def compared(
             allowed = ERRORS * math.hypot(new.error, other.error)
             difference = new.value - other.value
             same = abs(difference) <= allowed
-            beside.append((name, other, difference, allowed, same))
-    rows = [
-        {"name": name, **asdict(other), "difference": d, "allowed": a, "same": same}
-        for name, other, d, a, same in beside
-    ]
-    verdict, reason = "pass", "within what chance explains"
-    if not rows:
-        verdict, reason = "error", "nothing to compare with: give --old"
-    for name, _, difference, allowed, same in beside:
-        if not same:
+            who = (other.who, other.value, other.error)
+            beside.append(Beside(*who, name, difference, allowed, same))
+    verdict: Verdict = "pass" if beside else "error"
+    reason = "within what chance explains"
+    if not beside:
+        reason = "nothing to compare with: give --old"
+    for row in beside:
+        if not row.same:
             verdict = "fail"
-            reason = f"{difference:+.4f} from {name}, allowed {allowed:.4f}"
+            reason = f"{row.difference:+.4f} from {row.name}, allowed {row.allowed:.4f}"
     both = answers.get("old", {}).keys() & answers.get("new", {}).keys()
     equal = sum(answers["old"][key] == answers["new"][key] for key in both)
-    return {
-        "schema_version": 1,
-        "verdict": verdict,
-        "reason": reason,
-        "new": asdict(new),
-        "beside": rows,
-        "answers": {"compared": len(both), "equal": equal} if both else None,
-    }
+    counts = AnswerCounts(len(both), equal) if both else None
+    return AccuracyResult(verdict, reason, new, tuple(beside), counts, task, model)
 
 
-def markdown(data: dict[str, Any]) -> str:
+def markdown(result: AccuracyResult) -> str:
     """All of it as a page."""
-    new = data["new"]
-    word = report.WORDS[data["verdict"]]
-    rows = [("new", new["who"], f"{new['value']:.4f}", f"{new['error']:.4f}", "", "")]
+    new = result.new
+    word = report.WORDS[result.verdict]
+    rows = [("new", new.who, f"{new.value:.4f}", f"{new.error:.4f}", "", "")]
     rows += [
-        (row["name"], row["who"], f"{row['value']:.4f}", f"{row['error']:.4f}",
-         f"{row['difference']:+.4f}", f"{row['allowed']:.4f}")
-        for row in data["beside"]
+        (row.name, row.who, f"{row.value:.4f}", f"{row.error:.4f}",
+         f"{row.difference:+.4f}", f"{row.allowed:.4f}")
+        for row in result.beside
     ]  # fmt: skip
     head = ("", "", "accuracy", "standard error", "new against it", "allowed")
-    lines = [f"## {data['task']} of {data['model']}: {word}", "", f"{data['reason']}."]
+    lines = [f"## {result.task} of {result.model}: {word}", "", f"{result.reason}."]
     lines += ["", *report.table(head, rows)]
-    if data["answers"]:
-        found = data["answers"]
-        lines += ["", f"{found['equal']} of {found['compared']} answers are equal."]
+    if result.answers:
+        found = result.answers
+        lines += ["", f"{found.equal} of {found.compared} answers are equal."]
     return "\n".join(lines) + "\n"
 
 

@@ -18,7 +18,7 @@ from mmparity.engine.online.types import Answer, Comparison, Question, Settings
 EVERY_SECONDS = 5.0
 
 
-class Watcher:
+class AnswerProgress:
     """A bar for each side on a terminal, a line now and then elsewhere."""
 
     def __init__(self, requests: int, console: Console | None = None) -> None:
@@ -38,7 +38,7 @@ class Watcher:
         self._counts: Counter[str] = Counter()
         self._started = self._said = time.monotonic()
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> AnswerProgress:
         self._bars.start()
         return self
 
@@ -81,7 +81,7 @@ def compare(
             Endpoint(urls[0], settings, models[0]) as old,
             Endpoint(urls[1], settings, models[1]) as new,
         ):
-            with Watcher(len(asked)) as watcher:
+            with AnswerProgress(len(asked)) as watcher:
                 return await compare_endpoints(old, new, asked, settings, watcher)
 
     return asyncio.run(run())

@@ -142,9 +142,9 @@ class Endpoint:
         async with stream:
             return await _read(stream)
 
-    def _request(self, question: Question, max_tokens: int) -> dict[str, Any]:
+    def _request(self, question: Question, max_tokens: int) -> dict[str, object]:
         system = self._settings.system
-        messages: list[dict[str, Any]] = []
+        messages: list[dict[str, object]] = []
         if system:
             messages.append({"role": "system", "content": system})
         content = [
@@ -152,7 +152,7 @@ class Endpoint:
             {"type": "text", "text": question.prompt},
         ]
         messages.append({"role": "user", "content": content})
-        request: dict[str, Any] = {
+        request: dict[str, object] = {
             "model": self.model,
             "messages": messages,
             "temperature": 0.0,

@@ -4,84 +4,82 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from mmparity.engine.offline.result import summarise
+from mmparity.engine.online.types import (
+    BenchResult,
+    ServeResult,
+    ServingResult,
+    StreamVerdict,
+)
 from mmparity.types.engine import EngineResult, EngineRow, EngineSpeed
 from mmparity.types.verdict import worst
 
 
-def with_serving(result: EngineResult, data: dict[str, Any]) -> EngineResult:
-    """The engine's result with what `serve.json` holds; the worse verdict counts."""
-    rows = (*result.rows, *rows_of(data))
+def with_serving(result: EngineResult, served: ServeResult) -> EngineResult:
+    """The engine's result with that of the servers; the worse verdict counts."""
+    rows = (*result.rows, *rows_of(served))
     return replace(
         result,
-        verdict=worst((result.verdict, data["verdict"])),
+        verdict=worst((result.verdict, served.verdict)),
         summary=summarise(rows),
         rows=rows,
-        speed=(*result.speed, *speed_of(data)),
+        speed=(*result.speed, *speed_of(served)),
     )
 
 
-def rows_of(data: dict[str, Any]) -> list[EngineRow]:
+def rows_of(served: ServeResult) -> list[EngineRow]:
     """One for each run, its reason where it is not the same."""
     found = []
-    for name, run in data["runs"].items():
-        summary, settings = run["summary"], run["settings"]
+    for name, run in served.runs.items():
+        tokens = run.summary.compared_tokens
+        note = f"{run.reason}; {run.settings.concurrency} at a time"
+        row = _row(served, f"vllm serve, {name}", run, note)
+        difference = run.summary.largest_logprob_difference
         found.append(
-            _row(
-                data,
-                f"vllm serve, {name}",
-                run,
-                f"{run['reason']}; {settings['concurrency']} at a time",
-                tokens=summary["compared_tokens"],
-                logprobs=summary["compared_tokens"],
-                logprob_difference=summary["largest_logprob_difference"],
-            )
+            replace(row, tokens=tokens, logprobs=tokens, logprob_difference=difference)
         )
-    for side, part in data["streamed against not"].items():
-        found.append(_row(data, f"{side}: streamed, not streamed", part))
-    if "bench" in data:
-        found.append(_row(data, "vllm bench serve", data["bench"]))
+    for side, part in served.across.items():
+        found.append(_row(served, f"{side}: streamed, not streamed", part))
+    if served.bench:
+        found.append(_row(served, "vllm bench serve", served.bench))
     return found
 
 
-def speed_of(data: dict[str, Any]) -> list[EngineSpeed]:
+def speed_of(served: ServeResult) -> list[EngineSpeed]:
     """Of both sides, of each run."""
     found = []
-    for name, run in data["runs"].items():
-        for side in ("old", "new"):
-            figures = run["sides"][side]
-            first, each = figures["first_token_seconds"], figures["per_token_seconds"]
+    for name, run in served.runs.items():
+        for side, who in (("old", served.old), ("new", served.new)):
+            figures = run.sides[side]
+            first, each = figures.first_token_seconds, figures.per_token_seconds
             found.append(
                 EngineSpeed(
-                    data[side],
-                    f"{data['model']}, {name}",
-                    figures["answered"],
-                    figures["requests_per_second"],
-                    figures["tokens_per_second"],
-                    first["p50"] if first else None,
-                    each["p50"] if each else None,
+                    who,
+                    f"{served.model}, {name}",
+                    figures.answered,
+                    figures.requests_per_second,
+                    figures.tokens_per_second,
+                    first.p50 if first else None,
+                    each.p50 if each else None,
                 )
             )
     return found
 
 
 def _row(
-    data: dict[str, Any],
+    served: ServeResult,
     scenario: str,
-    part: dict[str, Any],
+    part: ServingResult | StreamVerdict | BenchResult,
     note: str = "",
-    **figures: Any,
 ) -> EngineRow:
-    passed = part["verdict"] == "pass"
+    passed = part.verdict == "pass"
     return EngineRow(
-        data["model"],
+        served.model,
         scenario,
-        data["old"],
-        data["new"],
-        part["verdict"],
-        reason="" if passed else part["reason"],
-        notes=(note or part["reason"],) if passed else (),
-        **figures,
+        served.old,
+        served.new,
+        part.verdict,
+        reason="" if passed else part.reason,
+        notes=(note or part.reason,) if passed else (),
     )

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,27 +53,29 @@ class Node:
     error: str = ""
 
 
-def probe(paths: Sequence[str]) -> dict[str, Any]:
-    """Runs on a node."""
+def probe(name: str, devices: dict[str, int], paths: Sequence[str]) -> Node:
+    """Runs on the node that has this name and these devices."""
     import psutil
 
     packages = {}
-    for name in PACKAGES:
+    for package in PACKAGES:
         try:
-            packages[name] = importlib.metadata.version(name)
+            packages[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            packages[name] = "none"
+            packages[package] = "none"
     addresses = {
-        name: [a.address for a in found if a.family.name == "AF_INET"]
-        for name, found in psutil.net_if_addrs().items()
+        interface: [a.address for a in found if a.family.name == "AF_INET"]
+        for interface, found in psutil.net_if_addrs().items()
     }
-    return {
-        "python": platform.python_version(),
-        "packages": packages,
-        "paths": {path: content(Path(path)) for path in paths},
-        "variables": {name: os.environ.get(name, "") for name in VARIABLES},
-        "interfaces": {name: found for name, found in addresses.items() if found},
-    }
+    return Node(
+        name,
+        devices,
+        python=platform.python_version(),
+        packages=packages,
+        paths={path: content(Path(path)) for path in paths},
+        variables={variable: os.environ.get(variable, "") for variable in VARIABLES},
+        interfaces={key: found for key, found in addresses.items() if found},
+    )
 
 
 def content(folder: Path) -> str:
@@ -115,9 +117,12 @@ def ask(address: str, paths: Sequence[str]) -> list[Node]:
 
 
 def problems(
-    nodes: Sequence[Node], expected: int, tp: int, pp: int, config: dict[str, Any]
+    nodes: Sequence[Node], expected: int, tp: int, pp: int, heads: Mapping[str, int]
 ) -> list[str]:
-    """What will not work, each with the node and what to do."""
+    """What will not work, each with the node and what to do.
+
+    ``heads``: numbers that ``tp`` must divide, by their names in the configuration.
+    """
     found = [f"{node.name}: {node.error}" for node in nodes if node.error]
     if len(nodes) < expected:
         found.append(
@@ -138,27 +143,33 @@ def problems(
     hosts = [node.variables["VLLM_HOST_IP"] for node in asked]
     if len(set(filter(None, hosts))) < len(list(filter(None, hosts))):
         found.append("VLLM_HOST_IP is the same on two nodes: give each its own address")
-    return [*found, *_shapes(nodes, tp, pp, config)]
+    return [*found, *_shapes(nodes, tp, pp, heads)]
 
 
-def read_config(model: str) -> dict[str, Any]:
-    """The checkpoint's config.json.
+def read_heads(model: str) -> dict[str, int]:
+    """Numbers of attention heads in the checkpoint's config.json, by their names.
 
     Raises:
         MmparityError: it cannot be read here.
     """
     file = Path(model) / "config.json"
     try:
-        config: dict[str, Any] = json.loads(file.read_text())
-        return config
-    except (OSError, ValueError) as error:
+        config = json.loads(file.read_text())
+        text = config.get("text_config") or config
+        vision = config.get("vision_config") or {}
+        heads = {
+            "num_attention_heads": text.get("num_attention_heads"),
+            "vision_config.num_heads": vision.get("num_heads"),
+        }
+        return {name: int(number) for name, number in heads.items() if number}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise MmparityError(
             f"--model {model}: {file.name} cannot be read ({error}). Give the folder "
             "of a checkpoint that this machine has."
         ) from error
 
 
-def _ask_node(ray: Any, node: dict[str, Any], paths: Sequence[str]) -> Node:
+def _ask_node(ray: Any, node: Mapping[str, Any], paths: Sequence[str]) -> Node:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     devices = {
@@ -170,7 +181,9 @@ def _ask_node(ray: Any, node: dict[str, Any], paths: Sequence[str]) -> Node:
     here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     task = ray.remote(probe).options(num_cpus=0, scheduling_strategy=here)
     try:
-        return Node(name, devices, **ray.get(task.remote(paths), timeout=WAIT_SECONDS))
+        asked = task.remote(name, devices, paths)
+        answered: Node = ray.get(asked, timeout=WAIT_SECONDS)
+        return answered
     except Exception as error:
         reason = " ".join(str(error).split())[-300:]
         return Node(name, devices, error=f"could not be asked: {reason}")
@@ -220,19 +233,13 @@ def _has(node: Node, name: str) -> bool:
 
 
 def _shapes(
-    nodes: Sequence[Node], tp: int, pp: int, config: dict[str, Any]
+    nodes: Sequence[Node], tp: int, pp: int, heads: Mapping[str, int]
 ) -> Iterable[str]:
     devices = sum(sum(node.devices.values()) for node in nodes)
     if tp * pp > devices:
         yield f"--tp {tp} times --pp {pp} needs {tp * pp} devices; there are {devices}"
-    text = config.get("text_config") or config
-    vision = config.get("vision_config") or {}
-    heads = {
-        "num_attention_heads": text.get("num_attention_heads"),
-        "vision_config.num_heads": vision.get("num_heads"),
-    }
     for name, number in heads.items():
-        if number and number % tp:
+        if number % tp:
             allowed = [n for n in range(1, number + 1) if number % n == 0]
             way = " or --mm-encoder-tp-mode data" if "vision" in name else ""
             yield (

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +12,67 @@ import numpy as np
 
 from mmparity.engine.online.types import (
     DETAILS,
-    SERVING_VERSION,
     Answer,
     Comparison,
+    EndpointFigures,
     Judged,
     Measured,
+    Percentiles,
+    ServingResult,
+    ServingSummary,
 )
 from mmparity.files import write_text
+from mmparity.stored_json import plain, to_json
 from mmparity.types.verdict import Verdict
 
 FILE = "serving.json"
 PERCENTILES = (50, 95, 99)
-COUNTED = ("same", "near tie", "differ", "error")
 
 
-def as_data(comparison: Comparison) -> dict[str, Any]:
-    """What `serving.json` holds; plain data, without the images."""
+def build(comparison: Comparison) -> ServingResult:
+    """Verdict, counts and figures of both sides."""
     verdict, reason = judgement(comparison)
-    settings = comparison.settings
-    counts = Counter[str](item.verdict for item in comparison.judged)
-    distinct = {(item.question.image, item.question.prompt) for item in
-                comparison.judged}  # fmt: skip
-    return {
-        "schema_version": SERVING_VERSION,
-        "verdict": verdict,
-        "reason": reason,
-        "compared_by": comparison.detail,
-        "interrupted": comparison.interrupted,
-        "settings": {**vars(settings)},
-        "summary": {
-            **{name: counts[name] for name in COUNTED},
-            "compared": len(comparison.judged),
-            "asked": settings.requests,
-            "distinct_questions": len(distinct),
-            "distinct_answers": len({item.old.text for item in comparison.judged}),
-            "compared_tokens": sum(item.compared for item in comparison.judged),
-            "largest_logprob_difference": _largest(
-                item.largest for item in comparison.judged
-            ),
-            "largest_top_logprob_difference": _largest(
-                item.largest_top for item in comparison.judged
-            ),
+    stream = comparison.settings.stream
+    return ServingResult(
+        verdict=verdict,
+        reason=reason,
+        compared_by=comparison.detail,
+        interrupted=comparison.interrupted,
+        settings=comparison.settings,
+        summary=_summary(comparison.judged, comparison.settings.requests),
+        sides={
+            "old": _side(comparison.old, stream),
+            "new": _side(comparison.new, stream),
         },
-        "sides": {
-            "old": _side(comparison.old, comparison.settings.stream),
-            "new": _side(comparison.new, comparison.settings.stream),
-        },
-        "answers": [_judged(item) for item in comparison.judged],
-    }
+        answers=comparison.judged,
+    )
+
+
+def as_data(result: ServingResult) -> Any:
+    """What `serving.json` stores, without the images."""
+    return {**plain(result), "answers": [_stored(item) for item in result.answers]}
+
+
+def _summary(judged: Sequence[Judged], asked: int) -> ServingSummary:
+    counts = Counter[str](item.verdict for item in judged)
+    questions = {(item.question.image, item.question.prompt) for item in judged}
+    return ServingSummary(
+        same=counts["same"],
+        near_tie=counts["near tie"],
+        differ=counts["differ"],
+        error=counts["error"],
+        compared=len(judged),
+        asked=asked,
+        distinct_questions=len(questions),
+        distinct_answers=len({item.old.text for item in judged}),
+        compared_tokens=sum(item.compared_tokens for item in judged),
+        largest_logprob_difference=_largest(
+            item.largest_logprob_difference for item in judged
+        ),
+        largest_top_logprob_difference=_largest(
+            item.largest_top_logprob_difference for item in judged
+        ),
+    )
 
 
 def judgement(comparison: Comparison) -> tuple[Verdict, str]:
@@ -91,43 +103,39 @@ def judgement(comparison: Comparison) -> tuple[Verdict, str]:
     return "pass", f"{len(judged)} answers are the same{ties}"
 
 
-def write(data: dict[str, Any], out: Path) -> Path:
+def write(result: ServingResult, out: Path) -> Path:
     """Writes `serving.json` into ``out``."""
-    text = json.dumps(data, indent=1, ensure_ascii=False)
-    return write_text(out / FILE, text + "\n")
+    return write_text(out / FILE, to_json(as_data(result)))
 
 
 def _place(item: Judged) -> str:
     return f"number {item.question.number} ({item.question.image})"
 
 
-def _side(measured: Measured, stream: bool) -> dict[str, Any]:
+def _side(measured: Measured, stream: bool) -> EndpointFigures:
     answers = list(measured.answers.values())
     good = [answer for answer in answers if not answer.error]
     tokens = [answer.completion_tokens or 0 for answer in good]
     seconds = measured.seconds
     # Less is offered than was tried where the other side offers less.
     offered = DETAILS.index(measured.detail)
-    return {
-        "url": measured.url,
-        "model": measured.model,
-        "compared_by": measured.detail,
-        "limit": measured.limit if offered else "",
-        "asked": len(answers),
-        "answered": len(good),
-        "errors": len(answers) - len(good),
-        "retries": sum(answer.retries for answer in answers),
-        "seconds": seconds,
-        "requests_per_second": len(good) / seconds if seconds else None,
-        "tokens_per_second": sum(tokens) / seconds if seconds and any(tokens) else None,
-        "first_token_seconds": _percentiles(
-            [a.first_seconds for a in good if a.first_seconds is not None]
-        )
-        if stream
-        else None,
-        "per_token_seconds": _percentiles(list(_between(good))) if stream else None,
-        "total_seconds": _percentiles([answer.seconds for answer in good]),
-    }
+    firsts = [a.first_seconds for a in good if a.first_seconds is not None]
+    return EndpointFigures(
+        url=measured.url,
+        model=measured.model,
+        compared_by=measured.detail,
+        limit=measured.limit if offered else "",
+        asked=len(answers),
+        answered=len(good),
+        errors=len(answers) - len(good),
+        retries=sum(answer.retries for answer in answers),
+        seconds=seconds,
+        requests_per_second=len(good) / seconds if seconds else None,
+        tokens_per_second=sum(tokens) / seconds if seconds and any(tokens) else None,
+        first_token_seconds=_percentiles(firsts) if stream else None,
+        per_token_seconds=_percentiles(list(_between(good))) if stream else None,
+        total_seconds=_percentiles([answer.seconds for answer in good]),
+    )
 
 
 def _between(answers: Iterable[Answer]) -> Iterable[float]:
@@ -138,34 +146,20 @@ def _between(answers: Iterable[Answer]) -> Iterable[float]:
             yield (answer.seconds - answer.first_seconds) / later
 
 
-def _percentiles(values: list[float]) -> dict[str, float] | None:
+def _percentiles(values: list[float]) -> Percentiles | None:
     if not values:
         return None
-    found = np.percentile(values, PERCENTILES)
-    numbers = {f"p{q}": float(v) for q, v in zip(PERCENTILES, found, strict=True)}
-    return {"mean": float(np.mean(values)), **numbers}
+    return Percentiles(
+        float(np.mean(values)), *map(float, np.percentile(values, PERCENTILES))
+    )
 
 
-def _judged(item: Judged) -> dict[str, Any]:
-    return {
-        "number": item.question.number,
-        "image": item.question.image,
-        "prompt": item.question.prompt,
-        "verdict": item.verdict,
-        "reason": item.reason,
-        "first_difference": item.position,
-        "gaps": item.gaps,
-        "compared_tokens": item.compared,
-        "largest_logprob_difference": item.largest,
-        "largest_top_logprob_difference": item.largest_top,
-        "old": _answer(item.old),
-        "new": _answer(item.new),
+def _stored(item: Judged) -> Any:
+    answers = {
+        name: {**plain(answer), "tokens": [token.name for token in answer.tokens]}
+        for name, answer in (("old", item.old), ("new", item.new))
     }
-
-
-def _answer(answer: Answer) -> dict[str, Any]:
-    kept = {name: value for name, value in vars(answer).items() if name != "tokens"}
-    return {**kept, "tokens": [token.name for token in answer.tokens]}
+    return {**plain(item.question), **plain(item), **answers}
 
 
 def _largest(values: Iterable[float | None]) -> float | None:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmparity.engine.offline.checkpoints import served_checkpoint
+from mmparity.engine.offline.run import Say
 from mmparity.engine.online import report, result, vllm_bench
 from mmparity.engine.online.client import compare
 from mmparity.engine.online.load import load
@@ -21,15 +20,18 @@ from mmparity.engine.online.runners import Runner, runner
 from mmparity.engine.online.servers import SMALL, Server, serving
 from mmparity.engine.online.types import (
     DETAILS,
-    SERVING_VERSION,
+    BenchResult,
     Comparison,
     Measured,
     Question,
+    ServeResult,
     Settings,
+    StreamVerdict,
 )
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.project import ROOT
+from mmparity.stored_json import plain, to_json
 from mmparity.types.verdict import worst
 
 FILE, PAGE = "serve.json", "serve.md"
@@ -39,12 +41,11 @@ SIDES = ("old", "new")
 CONCURRENCY, MAX_TOKENS, START_SECONDS = 16, 16, 600.0
 STRICT = 1e-3
 """Near tie and tolerance in float32, where only sums in another order differ."""
-UNFINISHED = {"verdict": "error", "reason": "it did not finish", "sides": {}}
-Say = Callable[[str], None]
+UNFINISHED = BenchResult("error", "it did not finish", 0, {})
 
 
 @dataclass(frozen=True)
-class Order:
+class ServeOptions:
     """What `mmparity serve` was asked for.
 
     Attributes:
@@ -65,118 +66,122 @@ class Order:
     out: Path
 
 
-def serve(order: Order, settings: Settings, say: Say) -> dict[str, Any]:
+def serve(given: ServeOptions, settings: Settings, say: Say) -> ServeResult:
     """Runs it all; returns and writes what `serve.json` holds."""
-    runners = [runner(name) for name in (order.old, order.new)]
-    options, model = order.options, order.model
+    runners = [runner(name) for name in (given.old, given.new)]
+    options, model = given.options, given.model
     if not model:
         if not all(one.on_cpu for one in runners):
             raise MmparityError("--model: name what an installed vLLM is to serve.")
         model, options = str(_small_model()), (*SMALL, *options)
         settings = replace(settings, near_tie=STRICT, tolerance=STRICT)
-    asked = load(order.out, settings.requests)
-    data: dict[str, Any] = {"schema_version": SERVING_VERSION}
-    data |= {"old": order.old, "new": order.new, "model": order.model or SMALL_MODEL}
-    say(f"starting vllm serve of {order.old} and {order.new}")
-    with serving(runners, model, options, order.out, order.start_seconds) as servers:
+    asked = load(given.out, settings.requests)
+    found = ServeResult(given.old, given.new, given.model or SMALL_MODEL)
+    say(f"starting vllm serve of {given.old} and {given.new}")
+    with serving(runners, model, options, given.out, given.start_seconds) as servers:
         try:
             runs = _runs(servers, asked, settings, say)
-            data["runs"] = {name: result.as_data(run) for name, run in runs.items()}
-            data["streamed against not"] = _across(asked, runs)
-            if order.bench and not any(run.interrupted for run in runs.values()):
-                data["bench"] = UNFINISHED
-                data["bench"] = _bench(runners, servers, model, order, settings, say)
+            built = {name: result.build(run) for name, run in runs.items()}
+            found = replace(found, runs=built, across=_across(asked, runs))
+            if given.bench and not any(run.interrupted for run in runs.values()):
+                found = replace(found, bench=UNFINISHED)
+                done = _bench(runners, servers, model, given, settings, say)
+                found = replace(found, bench=done)
         finally:  # what was measured is kept, whatever ends the rest
-            if "runs" in data:
-                write(data, order.out)
+            found = with_verdict(found)
+            if found.runs:
+                write(found, given.out)
+    return found
+
+
+def write(result: ServeResult, out: Path) -> None:
+    """Writes `serve.json` and its page."""
+    write_text(out / FILE, to_json(as_data(result)))
+    write_text(out / PAGE, markdown(result))
+
+
+def as_data(served: ServeResult) -> Any:
+    """What `serve.json` stores."""
+    runs = {name: result.as_data(run) for name, run in served.runs.items()}
+    data = {**plain(served), "runs": runs}
+    if served.bench is None:
+        del data["bench"]
     return data
-
-
-def write(data: dict[str, Any], out: Path) -> None:
-    """Adds the verdict, and writes `serve.json` and its page."""
-    data["verdict"], data["reason"] = verdict_of(data)
-    text = json.dumps(data, indent=1, ensure_ascii=False)
-    write_text(out / FILE, text + "\n")
-    write_text(out / PAGE, markdown(data))
 
 
 def _bench(
     runners: list[Runner],
     servers: list[Server],
     model: str,
-    order: Order,
+    given: ServeOptions,
     settings: Settings,
     say: Say,
-) -> dict[str, Any]:
+) -> BenchResult:
     """`vllm bench serve` of each side, one after the other."""
     sides = []
     for one, server in zip(runners, servers, strict=True):
         say(f"vllm bench serve of {one.name}")
         sides.append(
             vllm_bench.bench(
-                *(one, server.url, model, order.out / "bench"),
+                *(one, server.url, model, given.out / "bench"),
                 *(settings.requests, settings.concurrency),
             )
         )
     return vllm_bench.compared(sides[0], sides[1], settings.requests)
 
 
-def serve_small(out: Path, requests: int, say: Say) -> dict[str, Any]:
+def serve_small(out: Path, requests: int, say: Say) -> ServeResult:
     """vLLM as released and with the series, on this CPU, for `mmparity engine`."""
-    order = Order("vllm-0.12.0", "unified", "", (), True, START_SECONDS, out)
+    given = ServeOptions("vllm-0.12.0", "unified", "", (), True, START_SECONDS, out)
     settings = Settings(requests, CONCURRENCY, max_tokens=MAX_TOKENS)
-    return serve(order, settings, say)
+    return serve(given, settings, say)
 
 
-def verdict_of(data: dict[str, Any]) -> tuple[str, str]:
+def with_verdict(served: ServeResult) -> ServeResult:
     """The worst of its parts, and that part's reason; all reasons where they pass."""
-    parts = dict(data["runs"])
-    for side, part in data["streamed against not"].items():
-        parts[f"{side}, streamed against not"] = part
-    if "bench" in data:
-        parts["vllm bench serve"] = data["bench"]
-    verdict = worst(part["verdict"] for part in parts.values())
-    reasons = [
-        f"{name}: {part['reason']}"
-        for name, part in parts.items()
-        if part["verdict"] == verdict
-    ]
-    return verdict, "; ".join(reasons if verdict == "pass" else reasons[:1])
+    parts = {name: (run.verdict, run.reason) for name, run in served.runs.items()}
+    for side, part in served.across.items():
+        parts[f"{side}, streamed against not"] = (part.verdict, part.reason)
+    if served.bench:
+        parts["vllm bench serve"] = (served.bench.verdict, served.bench.reason)
+    verdict = worst(of for of, _ in parts.values())
+    reasons = [f"{name}: {why}" for name, (of, why) in parts.items() if of == verdict]
+    shown = reasons if verdict == "pass" else reasons[:1]
+    return replace(served, verdict=verdict, reason="; ".join(shown))
 
 
-def markdown(data: dict[str, Any]) -> str:
+def markdown(served: ServeResult) -> str:
     """All of it as a page."""
-    word = report.WORDS[data["verdict"]]
-    lines = [f"# {data['old']} and {data['new']} serve {data['model']}: {word}", ""]
-    for name, part in data["runs"].items():
-        lines += [f"# {name}", "", report.markdown(part)]
-    for side, part in data["streamed against not"].items():
-        lines += [f"{side}, streamed against not streamed: {part['reason']}.", ""]
-    if "bench" in data:
-        bench = data["bench"]
-        lines += ["# vllm bench serve", "", f"{bench['reason']}.", ""]
-        lines += report.table(("", *SIDES), bench_rows(bench))
+    word = report.WORDS[served.verdict]
+    lines = [f"# {served.old} and {served.new} serve {served.model}: {word}", ""]
+    for name, run in served.runs.items():
+        lines += [f"# {name}", "", report.markdown(run)]
+    for side, part in served.across.items():
+        lines += [f"{side}, streamed against not streamed: {part.reason}.", ""]
+    if served.bench:
+        lines += ["# vllm bench serve", "", f"{served.bench.reason}.", ""]
+        lines += report.table(("", *SIDES), bench_rows(served.bench))
     return "\n".join(lines) + "\n"
 
 
-def terminal(data: dict[str, Any], console: Console) -> None:
+def terminal(served: ServeResult, console: Console) -> None:
     """Prints it."""
-    for name, part in data["runs"].items():
+    for name, run in served.runs.items():
         console.print(f"\n{name}", style="bold")
-        report.terminal(part, console)
-    for side, part in data["streamed against not"].items():
-        console.print(f"{side}, streamed against not streamed: {part['reason']}")
-    if "bench" in data:
+        report.terminal(run, console)
+    for side, part in served.across.items():
+        console.print(f"{side}, streamed against not streamed: {part.reason}")
+    if served.bench:
         table = Table("vllm bench serve", *SIDES)
-        for row in bench_rows(data["bench"]):
+        for row in bench_rows(served.bench):
             table.add_row(*row)
         console.print(table)
-    console.print(f"{report.WORDS[data['verdict']]}: {data['reason']}", markup=False)
+    console.print(f"{report.WORDS[served.verdict]}: {served.reason}", markup=False)
 
 
-def bench_rows(bench: dict[str, Any]) -> list[tuple[str, ...]]:
+def bench_rows(bench: BenchResult) -> list[tuple[str, ...]]:
     """Figures of both sides: name, old, new."""
-    figures = [side["figures"] for side in bench["sides"].values()]
+    figures = [side.figures for side in bench.sides.values()]
     return [
         (name, *(report.number(one[name]) for one in figures))
         for name in vllm_bench.FIGURES
@@ -203,7 +208,7 @@ def _runs(
 
 def _across(
     asked: tuple[Question, ...], runs: dict[str, Comparison]
-) -> dict[str, dict[str, str]]:
+) -> dict[str, StreamVerdict]:
     """Whether each side answers the same, streamed and not."""
     if len(runs) < 2:
         return {}
@@ -213,10 +218,8 @@ def _across(
     for name in SIDES:
         sides: tuple[Measured, Measured] = (getattr(one, name), getattr(two, name))
         judged = judge_all(asked, *sides, one.settings, detail)
-        verdict, reason = result.judgement(
-            Comparison(one.settings, detail, *sides, judged)
-        )
-        found[name] = {"verdict": verdict, "reason": reason}
+        both = Comparison(one.settings, detail, *sides, judged)
+        found[name] = StreamVerdict(*result.judgement(both))
     return found
 
 

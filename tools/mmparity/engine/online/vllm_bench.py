@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from mmparity.engine.online.runners import Runner, run
 from mmparity.engine.online.servers import SERVED
+from mmparity.engine.online.types import BenchResult, BenchSide
 from mmparity.errors import MmparityError
 
 PIXELS = 224
@@ -30,12 +30,8 @@ FIGURES = {
 
 def bench(
     runner: Runner, url: str, model: str, folder: Path, requests: int, concurrency: int
-) -> dict[str, Any]:
-    """Runs it with seeded random images and prompts, the same on every side.
-
-    Returns:
-        ``completed``, ``failed``, ``figures`` and ``answers``: text, tokens.
-    """
+) -> BenchSide:
+    """Runs it with seeded random images and prompts, the same on every side."""
     file = folder / f"{Path(runner.name).name}.json"
     folder.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
@@ -59,17 +55,17 @@ def bench(
     return read(file, log)
 
 
-def read(file: Path, log: Path) -> dict[str, Any]:
+def read(file: Path, log: Path) -> BenchSide:
     """What vLLM wrote, in our words."""
     try:
         raw = json.loads(file.read_text())
-        return {
-            "completed": raw["completed"],
-            "failed": raw["failed"],
-            "seconds": raw["duration"],
-            "figures": {name: raw[key] for name, key in FIGURES.items()},
-            "answers": [*zip(raw["generated_texts"], raw["output_lens"], strict=True)],
-        }
+        return BenchSide(
+            completed=raw["completed"],
+            failed=raw["failed"],
+            seconds=raw["duration"],
+            figures={name: raw[key] for name, key in FIGURES.items()},
+            answers=(*zip(raw["generated_texts"], raw["output_lens"], strict=True),),
+        )
     except (OSError, ValueError, KeyError) as error:
         raise MmparityError(
             f"vllm bench serve left no result that can be read in {file}: "
@@ -77,24 +73,17 @@ def read(file: Path, log: Path) -> dict[str, Any]:
         ) from error
 
 
-def compared(old: dict[str, Any], new: dict[str, Any], asked: int) -> dict[str, Any]:
+def compared(old: BenchSide, new: BenchSide, asked: int) -> BenchResult:
     """Both sides' figures and whether all was answered, and alike."""
-    pairs = zip(old.pop("answers"), new.pop("answers"), strict=False)
+    pairs = zip(old.answers, new.answers, strict=False)
     # A text may be empty: special tokens have none.
     same = sum(one == two and one[1] > 0 for one, two in pairs)
-    reason = ""
-    for name, side in (("old", old), ("new", new)):
-        if side["completed"] != asked or side["failed"]:
-            reason = f"{name}: {side['completed']} of {asked} requests were answered"
-    verdict = "error" if reason else "pass"
-    if not reason and same < asked:
-        verdict, reason = (
-            "fail",
-            f"{asked - same} of {asked} answers differ or have no token",
-        )
-    return {
-        "verdict": verdict,
-        "reason": reason or f"{asked} answers are the same",
-        "same": same,
-        "sides": {"old": old, "new": new},
-    }
+    sides = {"old": old, "new": new}
+    for name, side in sides.items():
+        if side.completed != asked or side.failed:
+            reason = f"{name}: {side.completed} of {asked} requests were answered"
+            return BenchResult("error", reason, same, sides)
+    if same < asked:
+        reason = f"{asked - same} of {asked} answers differ or have no token"
+        return BenchResult("fail", reason, same, sides)
+    return BenchResult("pass", f"{asked} answers are the same", same, sides)

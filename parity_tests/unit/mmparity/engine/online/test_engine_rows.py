@@ -3,47 +3,56 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from mmparity.engine.online.engine_rows import with_serving
+from mmparity.engine.online.types import (
+    BenchResult,
+    EndpointFigures,
+    Percentiles,
+    ServeResult,
+    ServingResult,
+    ServingSummary,
+    Settings,
+    StreamVerdict,
+)
 from mmparity.types.engine import EngineResult, EngineSummary
 from mmparity.types.provenance import Provenance
+from mmparity.types.verdict import Verdict
 
 NOTHING = EngineResult(
     "pass", EngineSummary(0, 0, 0, 0, 0), (), (), {}, (), Provenance()
 )
 
 
-def run(verdict: str, stream: bool) -> dict[str, Any]:
-    figures = {
-        "answered": 9,
-        "requests_per_second": 3.0,
-        "tokens_per_second": 48.0,
-        "first_token_seconds": {"p50": 0.25} if stream else None,
-        "per_token_seconds": {"p50": 0.01} if stream else None,
-    }
-    return {
-        "verdict": verdict,
-        "reason": "as it was",
-        "settings": {"concurrency": 4},
-        "summary": {"compared_tokens": 144, "largest_logprob_difference": 1e-6},
-        "sides": {"old": figures, "new": {**figures, "requests_per_second": 5.0}},
-    }
+def figures(stream: bool, requests_per_second: float) -> EndpointFigures:
+    return EndpointFigures(
+        *("http://x/v1", "small", "token ids", ""),
+        *(9, 9, 0, 0, 3.0, requests_per_second, 48.0),
+        first_token_seconds=Percentiles(0.3, 0.25, 0.4, 0.5) if stream else None,
+        per_token_seconds=Percentiles(0.02, 0.01, 0.03, 0.04) if stream else None,
+        total_seconds=None,
+    )
 
 
-def served(verdict: str = "pass") -> dict[str, Any]:
-    part = {"verdict": "pass", "reason": "9 answers are the same"}
-    return {
-        "old": "vllm-0.12.0",
-        "new": "unified",
-        "model": "small",
-        "verdict": verdict,
-        "runs": {"streamed": run("pass", True), "not streamed": run(verdict, False)},
-        "streamed against not": {"old": part, "new": part},
-        "bench": part,
-    }
+def run(verdict: Verdict, stream: bool) -> ServingResult:
+    return ServingResult(
+        *(verdict, "as it was", "token ids", False, Settings(concurrency=4)),
+        summary=ServingSummary(9, 0, 0, 0, 9, 9, 9, 9, 144, 1e-6, 1e-6),
+        sides={"old": figures(stream, 3.0), "new": figures(stream, 5.0)},
+        answers=(),
+    )
+
+
+def served(verdict: Verdict = "pass") -> ServeResult:
+    part = StreamVerdict("pass", "9 answers are the same")
+    return ServeResult(
+        *("vllm-0.12.0", "unified", "small"),
+        runs={"streamed": run("pass", True), "not streamed": run(verdict, False)},
+        across={"old": part, "new": part},
+        bench=BenchResult("pass", "9 answers are the same", 9, {}),
+        verdict=verdict,
+    )
 
 
 def test_runs_are_rows_and_speeds() -> None:
@@ -67,7 +76,7 @@ def test_runs_are_rows_and_speeds() -> None:
 
 
 @pytest.mark.parametrize("verdict", ["fail", "error"])
-def test_what_is_not_the_same_there_is_not_the_same_here(verdict: str) -> None:
+def test_what_is_not_the_same_there_is_not_the_same_here(verdict: Verdict) -> None:
     result = with_serving(NOTHING, served(verdict))
     assert result.verdict == verdict
     assert [row.verdict for row in result.rows].count(verdict) == 1

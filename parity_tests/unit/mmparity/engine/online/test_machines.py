@@ -15,13 +15,17 @@ from typing import Any
 import pytest
 
 from mmparity.engine.online.extras import EXTRAS
-from mmparity.engine.online.machines import VARIABLES, Node, content, problems
+from mmparity.engine.online.machines import (
+    VARIABLES,
+    Node,
+    content,
+    problems,
+    read_heads,
+)
+from mmparity.errors import MmparityError
 
 INTERFACES = {"lo": ["127.0.0.1"], "eth0": ["10.0.0.1"], "eth1": ["10.1.0.1"]}
-CONFIG = {
-    "text_config": {"num_attention_heads": 28},
-    "vision_config": {"num_heads": 16},
-}
+HEADS = {"num_attention_heads": 28, "vision_config.num_heads": 16}
 
 
 def node(number: int, **variables: str) -> Node:
@@ -38,7 +42,7 @@ def node(number: int, **variables: str) -> Node:
 
 
 def found(*nodes: Node, expected: int = 2, tp: int = 4, pp: int = 2) -> list[str]:
-    return problems(nodes, expected, tp, pp, CONFIG)
+    return problems(nodes, expected, tp, pp, HEADS)
 
 
 def test_two_alike_have_no_problem() -> None:
@@ -96,6 +100,22 @@ def test_heads_that_do_not_divide() -> None:
     text, vision = found(node(1), node(2), tp=3)
     assert "num_attention_heads 28 is not divisible by --tp 3" in text
     assert "vision_config.num_heads 16" in vision and "1, 2, 4, 8, 16" in vision
+
+
+def test_heads_are_those_of_the_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    text, vision = {"num_attention_heads": 28}, {"num_heads": 16}
+    file.write_text(json.dumps({"text_config": text, "vision_config": vision}))
+    assert read_heads(str(tmp_path)) == HEADS
+    file.write_text(json.dumps(text))
+    assert read_heads(str(tmp_path)) == text
+
+
+@pytest.mark.parametrize("wrong", ["[1]", "{", '{"num_attention_heads": "many"}'])
+def test_a_configuration_that_is_none_is_refused(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "config.json").write_text(wrong)
+    with pytest.raises(MmparityError, match="cannot be read"):
+        read_heads(str(tmp_path))
 
 
 def test_content_depends_on_names_sizes_and_small_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ QUESTIONS = ("Describe the image.", "Is there a flower or a temple?")
 PIECES = 12
 
 
-def dataset(**_: Any) -> dict[str, Any]:
+def dataset(**_: Any) -> dict[str, object]:
     """The test split."""
     from datasets import Dataset
 

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import click
 
 from harness_checks.bench import console
 from harness_checks.bench.conditions import conditions, device_name
+from harness_checks.bench.costs import PairCost, PairGrowth
 from harness_checks.bench.pair_table import (
     BEGIN,
     END,
@@ -32,6 +31,7 @@ from harness_checks.doc_blocks import write_between
 from mmparity.encoders.devices import check_present, check_side
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
+from mmparity.stored_json import plain, to_json
 from mmparity.workload.implementations import get
 from mmparity.workload.seeded import seeded_checkpoint
 
@@ -123,9 +123,14 @@ def main(
     if docs and device != "cpu":
         raise click.UsageError("--docs is of figures of a CPU; give --json for others.")
     pairs = chosen_pairs(only, device)
-    options = {"repeats": repeats, "processes": processes, "threads": threads}
-    given = conditions("harness_checks.bench", PACKAGES, **options)
-    given["device"] = device_name(device)
+    given = conditions(
+        "harness_checks.bench",
+        PACKAGES,
+        repeats=repeats,
+        processes=processes,
+        threads=threads,
+        device=device_name(device),
+    )
     weights = seeded_checkpoint(CHECKPOINTS, depth=depth)
     with tempfile.TemporaryDirectory(prefix="mmparity-bench-") as folder:
         settings = [
@@ -142,18 +147,18 @@ def main(
     wanted = targets(measured, growth)
     _print(measured, wanted)
     if json_file:
-        content = {**given, "measured": measured, "growth": growth}
-        write_text(json_file, json.dumps(content, indent=1) + "\n")
+        content = {**plain(given), "measured": measured, "growth": growth}
+        write_text(json_file, to_json(content))
     if docs:
         write_between(DOCS, BEGIN, END, markdown(measured, wanted, given))
 
 
-def _growth(setting: Setting, sizes: int, forwards: int) -> dict[str, Any]:
+def _growth(setting: Setting, sizes: int, forwards: int) -> PairGrowth:
     console().print(f"{sizes} image sizes and {forwards} forwards")
     return measure_growth(setting, sizes, forwards)
 
 
-def _print(measured: list[dict[str, Any]], wanted: list[Target]) -> None:
+def _print(measured: list[PairCost], wanted: list[Target]) -> None:
     screen = console()
     screen.print(shown(HEAD, rows(measured)))
     screen.print(shown(TARGET_HEAD, target_rows(wanted), met(wanted)))
@@ -161,12 +166,12 @@ def _print(measured: list[dict[str, Any]], wanted: list[Target]) -> None:
 
 def _measured(
     pair: tuple[str, str], setting: Setting, repeats: int, processes: int
-) -> dict[str, Any]:
+) -> PairCost:
     screen = console()
     screen.print(f"{pair[1]} over {pair[0]}, {setting.dtype}")
     found = measure_pair(pair, setting, repeats, processes, screen.print)
-    for item in found["inputs"]:
-        screen.print(f"  {item['title']}: {ratio_text(item)}")
+    for item in found.inputs:
+        screen.print(f"  {item.title}: {ratio_text(item)}")
     return found
 
 

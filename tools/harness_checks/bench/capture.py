@@ -26,6 +26,7 @@ import torch
 from harness_checks.bench import console
 from harness_checks.bench.capture_table import HEAD, markdown, rows, write_docs
 from harness_checks.bench.conditions import conditions
+from harness_checks.bench.costs import Conditions, RecordingCost
 from harness_checks.bench.peers import PEERS
 from harness_checks.bench.tables import shown
 from mmparity import encoders
@@ -36,6 +37,7 @@ from mmparity.compare.metrics.sketch import COLUMNS, Statistician
 from mmparity.encoders import Encoder
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
+from mmparity.stored_json import plain, read_json, to_json, validated
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import checkpoint, models
@@ -147,7 +149,7 @@ def _resident() -> int:
     return pages * resource.getpagesize()
 
 
-def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, Any]:
+def measure(mode: str, depth: int | None, side: int, repeats: int) -> RecordingCost:
     """The seconds of plain and recorded forwards, in turn, and the extra memory."""
     recording = MODES[mode][1]
     path = seeded_checkpoint(CHECKPOINTS, depth=depth)
@@ -177,7 +179,7 @@ def measure(mode: str, depth: int | None, side: int, repeats: int) -> dict[str, 
                 files = [f for f in Path(folder).rglob("*") if f.is_file()]
                 written = sum(file.stat().st_size for file in files)
             extra = max(extra, peak.extra)
-    return {"seconds": seconds, "extra_bytes": extra, "written_bytes": written}
+    return RecordingCost(seconds, extra, written)
 
 
 def load_passes() -> None:
@@ -229,7 +231,7 @@ def main(
     """
     if here:
         torch.set_num_threads(threads)
-        click.echo(json.dumps(_measured_here(modes[0], depth, side, repeats)))
+        click.echo(json.dumps(plain(_measured_here(modes[0], depth, side, repeats))))
         return
     options = {"repeats": repeats, "threads": threads}
     given = conditions("harness_checks.bench.capture", PACKAGES, **options)
@@ -238,8 +240,7 @@ def main(
         click.echo(MODES[mode][0], err=True)
         found[mode] = _in_own_process(mode, depth, side, repeats, threads)
         if json_file:  # each at once: the rest may be for another time
-            text = json.dumps({**given, "modes": found}, indent=1)
-            write_text(json_file, text + "\n")
+            write_text(json_file, to_json({**plain(given), "modes": found}))
     titles = {mode: title for mode, (title, _) in MODES.items()}
     figures = rows({mode: found[mode] for mode in MODES if mode in found}, titles)
     console().print(shown(HEAD, (row.line for row in figures)))
@@ -249,31 +250,33 @@ def main(
 
 def _measured_here(
     mode: str, depth: int | None, side: int, repeats: int
-) -> dict[str, Any]:
+) -> RecordingCost:
     try:
         return measure(mode, depth, side, repeats)
     except MmparityError as error:
-        return {"missing": str(error)}
+        return RecordingCost(missing=str(error))
 
 
-def _measured_before(file: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+def _measured_before(file: Path | None, given: Conditions) -> dict[str, RecordingCost]:
     """Modes that a file has already, where they were measured in the same way."""
     if file is None or not file.is_file():
         return {}
-    before = json.loads(file.read_text())
+    before, now = read_json(file), plain(given)
     same = ("machine", "versions", "repeats", "threads")
-    if any(before.get(name) != given[name] for name in same):
+    if any(before.get(name) != now[name] for name in same):
         raise click.ClickException(
             f"{file} was measured elsewhere, with other versions or options: "
             "give --json another file."
         )
-    found: dict[str, Any] = before["modes"]
-    return found
+    return {
+        mode: validated(RecordingCost, cost, file)
+        for mode, cost in before["modes"].items()
+    }
 
 
 def _in_own_process(
     mode: str, depth: int | None, side: int, repeats: int, threads: int
-) -> dict[str, Any]:
+) -> RecordingCost:
     given = {"mode": mode, "side": side, "repeats": repeats, "threads": threads}
     if depth is not None:
         given["depth"] = depth
@@ -284,8 +287,7 @@ def _in_own_process(
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise click.ClickException(f"{mode} ended with exit status {done.returncode}.")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+    return RecordingCost(**json.loads(done.stdout.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness_checks.bench.conditions import sentence
+from harness_checks.bench.costs import Conditions, RecordingCost
 from harness_checks.bench.tables import Cells, markdown_table
 from harness_checks.doc_blocks import write_between
 
@@ -19,7 +19,7 @@ LIMITS = {"statistics": (1.25, 64), "trace": (1.5, 64)}
 
 
 @dataclass(frozen=True)
-class Row:
+class ModeRow:
     """One mode; ``cells`` has no figure where it could not be measured."""
 
     title: str
@@ -31,16 +31,18 @@ class Row:
         return self.title, *self.cells
 
 
-def rows(found: Mapping[str, dict[str, Any]], titles: Mapping[str, str]) -> list[Row]:
+def rows(
+    found: Mapping[str, RecordingCost], titles: Mapping[str, str]
+) -> list[ModeRow]:
     """A row for each mode, in order."""
-    return [Row(titles[mode], _cells(mode, one)) for mode, one in found.items()]
+    return [ModeRow(titles[mode], _cells(mode, one)) for mode, one in found.items()]
 
 
-def _cells(mode: str, one: dict[str, Any]) -> Cells:
-    if "missing" in one:
-        return ("", "", "", "", "", one["missing"])
-    plain, recorded = (min(one["seconds"][key]) for key in ("plain", "recorded"))
-    extra, written = (one[key] / 2**20 for key in ("extra_bytes", "written_bytes"))
+def _cells(mode: str, one: RecordingCost) -> Cells:
+    if one.missing:
+        return ("", "", "", "", "", one.missing)
+    plain, recorded = (min(one.seconds[key]) for key in ("plain", "recorded"))
+    extra, written = one.extra_bytes / 2**20, one.written_bytes / 2**20
     verdict = ""
     if mode in LIMITS:
         ratio, most = LIMITS[mode]
@@ -54,10 +56,10 @@ def _cells(mode: str, one: dict[str, Any]) -> Cells:
     )
 
 
-def markdown(figures: Iterable[Row], given: Mapping[str, Any]) -> str:
+def markdown(figures: Iterable[ModeRow], given: Conditions) -> str:
     """For a page, with what it was measured on, with what, and when."""
     lines = [
-        f"{sentence(given)} Least of {given['repeats']} forwards each, plain and "
+        f"{sentence(given)} Least of {given.repeats} forwards each, plain and "
         "recorded in turn.",
         "",
         *markdown_table(HEAD, (row.line for row in figures)),

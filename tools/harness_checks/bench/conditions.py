@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
+from harness_checks.bench.costs import Conditions
 from mmparity import provenance
 from mmparity.engine.online.extras import EXTRAS
 
 
-def conditions(module: str, packages: Iterable[str], **options: int) -> dict[str, Any]:
+def conditions(module: str, packages: Iterable[str], **options: Any) -> Conditions:
     """Of a measurement that starts now, by ``python -m module``."""
     path = [*sys.path, str(EXTRAS / "peers")]
     versions = {
@@ -26,13 +26,13 @@ def conditions(module: str, packages: Iterable[str], **options: int) -> dict[str
     if "--json" in words:  # where one writes it is of no interest to others
         at = words.index("--json")
         del words[at : at + 2]
-    return {
-        "command": shlex.join(["python", "-m", module, *words]),
-        "created": provenance.now(),
-        "machine": asdict(provenance.machine()),
-        "versions": versions,
+    return Conditions(
+        command=shlex.join(["python", "-m", module, *words]),
+        created=provenance.now(),
+        machine=provenance.machine(),
+        versions=versions,
         **options,
-    }
+    )
 
 
 def device_name(device: str) -> str:
@@ -44,12 +44,12 @@ def device_name(device: str) -> str:
     return str(getattr(torch, device).get_device_name())
 
 
-def sentence(of: Mapping[str, Any]) -> str:
+def sentence(of: Conditions) -> str:
     """The same in words, as it stands above a table."""
-    machine = of["machine"]
-    versions = ", ".join(f"{name} {v}" for name, v in of["versions"].items())
+    machine = of.machine
+    versions = ", ".join(f"{name} {v}" for name, v in of.versions.items())
     return (
-        f"`{of['command']}`, {of['created'][:10]}, {machine['cpus']} cores of "
-        f"{machine['processor']}, {machine['memory_bytes'] / 2**30:.0f} GiB, "
-        f"{of['threads']} threads; {versions}."
+        f"`{of.command}`, {of.created[:10]}, {machine.cpus} cores of "
+        f"{machine.processor}, {machine.memory_bytes / 2**30:.0f} GiB, "
+        f"{of.threads} threads; {versions}."
     )

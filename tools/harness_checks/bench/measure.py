@@ -14,36 +14,28 @@ import torch.nn.functional as F
 from torch import nn
 
 from harness_checks.bench.clock import Clock
+from harness_checks.bench.costs import ForwardCounts, Growth, PerBlock
 from mmparity.encoders import npu_emulation
 from mmparity.encoders.counting import counted
 
 Forward = Callable[[], None]
 
 
-def count(model: nn.Module, forward: Forward) -> dict[str, Any]:
-    """Operator calls of a forward, those of one block of it, and its peak memory.
-
-    Returns:
-        ``calls``: dispatches. ``per_block``: host reads, pads and concatenations,
-        as the difference between all blocks and half of them. ``peak_bytes``: the
-        most that tensors made by the forward held at a time.
-    """
+def count(model: nn.Module, forward: Forward) -> ForwardCounts:
+    """Operator calls of a forward, those of one block of it, and its peak memory."""
     forward()
     whole = counted(forward)
     depth = len(_list(model))
     half = depth // 2
     with _blocks(model, half):
         part = counted(forward)
-    per_block = {
-        "reads": whole.host_reads - part.host_reads,
-        "pads": whole.pads - part.pads,
-        "cats": whole.concatenations - part.concatenations,
-    }
-    return {
-        "calls": whole.dispatches,
-        "per_block": {name: n / (depth - half) for name, n in per_block.items()},
-        "peak_bytes": whole.peak_bytes,
-    }
+    blocks = depth - half
+    per_block = PerBlock(
+        reads=(whole.host_reads - part.host_reads) / blocks,
+        pads=(whole.pads - part.pads) / blocks,
+        cats=(whole.concatenations - part.concatenations) / blocks,
+    )
+    return ForwardCounts(whole.dispatches, per_block, whole.peak_bytes)
 
 
 @contextmanager
@@ -156,7 +148,7 @@ def growth(
     forward: Callable[[list[list[int]]], Forward],
     sizes: int,
     forwards: int,
-) -> dict[str, Any]:
+) -> Growth:
     """Bytes of tensors that stay after images of many sizes, objects after many calls.
 
     One block stands for all; for the sizes it computes nothing, as what is kept by
@@ -176,7 +168,7 @@ def growth(
         objects_before = _objects()
         for _ in range(forwards):
             again()
-        return {"bytes": held, "objects": _objects() - objects_before}
+        return Growth(held, _objects() - objects_before)
 
 
 def _objects() -> int:

@@ -4,11 +4,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from math import ceil
 from typing import Any
 
-from harness_checks.bench.sides import Setting, Side, sides
+from harness_checks.bench.costs import (
+    ForwardCounts,
+    Growth,
+    InputCost,
+    PairCost,
+    PairGrowth,
+    PerBlock,
+)
+from harness_checks.bench.sides import Setting, SideWorker, sides
 from harness_checks.bench.targets import WINDOWS, ratio
 
 GRIDS: dict[str, list[list[int]]] = {
@@ -19,8 +28,10 @@ GRIDS: dict[str, list[list[int]]] = {
 GROWING = ("vllm-0.12.0", "unified")
 PROCESSES = 3
 """So many pairs of processes share the repeats: where weights lie is a draw as well."""
-SECONDS = 8.0
-"""So long at least a pair of processes is asked the same questions."""
+Start = Callable[[Sequence[str], Setting], AbstractContextManager[list[SideWorker]]]
+BothCounts = tuple[ForwardCounts, ForwardCounts]
+Timings = dict[str, dict[str, list[float]]]
+"""Title of an input, or ``load`` -> figure -> old's and new's."""
 
 
 def measure_pair(
@@ -29,48 +40,49 @@ def measure_pair(
     repeats: int,
     processes: int,
     say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Everything about ``pair``, old and new, in one run.
-
-    Returns:
-        ``old``, ``new``, ``dtype``, and what ``joined`` returns.
-    """
+    start: Start = sides,
+) -> PairCost:
+    """Everything about ``pair``, old and new, in one run."""
     titles = list(GRIDS) if pair == GROWING else [WINDOWS]
-    timings, counts = [], None
+    timings: list[Timings] = []
+    counts: dict[str, BothCounts] = {}
     for number in range(processes):
         in_order = pair if number % 2 == 0 else pair[::-1]
-        with sides(in_order, setting) as workers:
+        with start(in_order, setting) as workers:
             old, new = workers if in_order == pair else workers[::-1]
-            timed = time_pair(old, new, titles, ceil(repeats / processes))
+            often = ceil(repeats / processes)
+            timed = time_pair(old, new, titles, often, setting.seconds)
             counts = counts or count_pair(old, new, titles)
         timings.append(timed)
         found = ", ".join(f"{ratio(timed[title]['seconds']):.3f}" for title in titles)
         say(f"  processes {number + 1} of {processes}: {found}")
-    assert counts is not None
-    names = {"old": pair[0], "new": pair[1], "dtype": setting.dtype}
-    return {**names, **joined(counts, timings)}
+    return least_of_all(pair, setting.dtype, counts, timings)
 
 
-def measure_growth(setting: Setting, sizes: int, forwards: int) -> dict[str, Any]:
+def measure_growth(
+    setting: Setting, sizes: int, forwards: int, start: Start = sides
+) -> PairGrowth:
     """What stays after many image sizes and many forwards, on both sides."""
-    question = {"ask": "growth", "sizes": sizes, "forwards": forwards}
-    result: dict[str, Any] = {"sizes": sizes, "forwards": forwards}
-    with sides(GROWING, setting) as workers:
-        for name, side in zip(("old", "new"), workers, strict=True):
+    found = []
+    with start(GROWING, setting) as workers:
+        for side in workers:
             side.ask(ask="load")
-            result[name] = side.ask(**question)
-    return result
+            answer = side.ask(ask="growth", sizes=sizes, forwards=forwards)
+            found.append(Growth(**answer))
+    old, new = found
+    return PairGrowth(sizes, forwards, old, new)
 
 
 def interleaved(
-    asked: Sequence[tuple[Side, dict[str, Any]]], repeats: int
+    asked: Sequence[tuple[SideWorker, Mapping[str, Any]]], repeats: int, seconds: float
 ) -> list[dict[str, float]]:
     """Minima of the figures that each question is answered with, asked in turn.
 
-    What is short is asked more often: a machine's moods last for some seconds.
+    What is short is asked more often, for so many ``seconds``: a machine's moods last
+    for some.
     """
     best: list[dict[str, float]] = [{} for _ in asked]
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while repeats > 0 or time.monotonic() < end:
         repeats -= 1
         for least, (side, question) in zip(best, asked, strict=True):
@@ -80,22 +92,26 @@ def interleaved(
 
 
 def time_pair(
-    old: Side, new: Side, titles: Sequence[str], repeats: int
-) -> dict[str, dict[str, list[float]]]:
+    old: SideWorker,
+    new: SideWorker,
+    titles: Sequence[str],
+    repeats: int,
+    seconds: float,
+) -> Timings:
     """Old's and new's least, of loading and of the forward of each title.
 
     Where the matrix products of a title are timed, it has ``gemm_seconds``.
     """
     load = {"ask": "load"}
     loads = [side.ask(**load)["bytes"] for side in (old, new)]
-    again = interleaved([(old, load), (new, load)], 1)
+    again = interleaved([(old, load), (new, load)], 1, seconds)
     found = {"load": {"bytes": loads, "seconds": [one["seconds"] for one in again]}}
     for title in titles:
         timed = {"ask": "time", "grid": GRIDS[title]}
         asked = [(old, timed), (new, timed)]
         if title == WINDOWS:
             asked.append((new, {**timed, "ask": "gemms"}))
-        least = interleaved(asked, repeats)
+        least = interleaved(asked, repeats, seconds)
         found[title] = {
             "seconds": [one["seconds"] for one in least[:2]],
             "attention_seconds": [one["attention"] for one in least[:2]],
@@ -104,45 +120,54 @@ def time_pair(
     return found
 
 
-def count_pair(old: Side, new: Side, titles: Sequence[str]) -> dict[str, Any]:
-    """What the forward of each title calls, of which the first title's by block."""
-    result: dict[str, Any] = {"inputs": []}
-    for title in titles:
-        counts = [side.ask(ask="count", grid=GRIDS[title]) for side in (old, new)]
-        result.setdefault("per_block", [one["per_block"] for one in counts])
-        calls, peaks = ([one[k] for one in counts] for k in ("calls", "peak_bytes"))
-        result["inputs"].append({"title": title, "calls": calls, "peak_bytes": peaks})
-    return result
+def count_pair(
+    old: SideWorker, new: SideWorker, titles: Sequence[str]
+) -> dict[str, BothCounts]:
+    """What the forward of each title calls, on old and on new."""
+    return {
+        title: (_counts(old, GRIDS[title]), _counts(new, GRIDS[title]))
+        for title in titles
+    }
 
 
-def joined(
-    counts: dict[str, Any], timings: Sequence[dict[str, dict[str, list[float]]]]
-) -> dict[str, Any]:
-    """The counts of a pair, and the least of all its processes.
+def _counts(side: SideWorker, grid: list[list[int]]) -> ForwardCounts:
+    answer = side.ask(ask="count", grid=grid)
+    return ForwardCounts(**{**answer, "per_block": PerBlock(**answer["per_block"])})
 
-    Returns:
-        ``load_seconds`` and ``load_bytes``, old's and new's; ``per_block``, the counts
-        of ``count_pair``; and ``inputs``, for each title ``seconds``,
-        ``attention_seconds``, ``gemm_seconds``, ``calls``, ``peak_bytes`` and the
-        ``ratios`` of each pair of processes.
-    """
 
-    def least(title: str, name: str) -> list[float]:
-        return [
-            min(values)
-            for values in zip(*(one[title][name] for one in timings), strict=True)
-        ]
+def least_of_all(
+    pair: tuple[str, str],
+    dtype: str,
+    counts: Mapping[str, BothCounts],
+    timings: Sequence[Timings],
+) -> PairCost:
+    """The counts of a pair, and the least of all its processes."""
+    first_old, first_new = next(iter(counts.values()))
+    return PairCost(
+        *(*pair, dtype),
+        per_block=(first_old.per_block, first_new.per_block),
+        load_seconds=_least(timings, "load", "seconds"),
+        load_bytes=_least(timings, "load", "bytes"),
+        inputs=tuple(_input(title, *both, timings) for title, both in counts.items()),
+    )
 
-    inputs = []
-    for item in counts["inputs"]:
-        title = item["title"]
-        gemms = least(title, "gemm_seconds")
-        timed = {
-            "seconds": least(title, "seconds"),
-            "attention_seconds": least(title, "attention_seconds"),
-            "gemm_seconds": gemms[0] if gemms else None,
-            "ratios": sorted(ratio(one[title]["seconds"]) for one in timings),
-        }
-        inputs.append({**item, **timed})
-    load = {f"load_{name}": least("load", name) for name in ("seconds", "bytes")}
-    return {**counts, **load, "inputs": inputs}
+
+def _input(
+    title: str, old: ForwardCounts, new: ForwardCounts, timings: Sequence[Timings]
+) -> InputCost:
+    gemms = [one[title]["gemm_seconds"] for one in timings]
+    return InputCost(
+        title=title,
+        calls=(old.calls, new.calls),
+        peak_bytes=(old.peak_bytes, new.peak_bytes),
+        seconds=_least(timings, title, "seconds"),
+        attention_seconds=_least(timings, title, "attention_seconds"),
+        gemm_seconds=min(one[0] for one in gemms) if all(gemms) else None,
+        ratios=tuple(sorted(ratio(one[title]["seconds"]) for one in timings)),
+    )
+
+
+def _least(timings: Sequence[Timings], title: str, name: str) -> tuple[float, float]:
+    """Old's and new's."""
+    old, new = zip(*(one[title][name] for one in timings), strict=True)
+    return min(old), min(new)

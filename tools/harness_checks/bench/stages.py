@@ -43,7 +43,7 @@ HEAD = ("run", "target", "measured", "", *STAGES, "else")
 
 
 @dataclass(frozen=True)
-class Measured:
+class TimedRun:
     """One run: wall seconds of the command, or from an edit to its verdict.
 
     Attributes:
@@ -65,9 +65,9 @@ class Measured:
 class Scene:
     """A folder with a clone of the patched tree that can be edited, and a cache."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patched: Path = PATCHED) -> None:
         self.folder, self.tree = folder, folder / "vllm"
-        words = ["git", "clone", "--quiet", "--shared", str(PATCHED), str(self.tree)]
+        words = ["git", "clone", "--quiet", "--shared", str(patched), str(self.tree)]
         subprocess.run(words, check=True)
 
     def options(self) -> tuple[str, ...]:
@@ -201,13 +201,13 @@ def main(names: tuple[str, ...], json_file: Path) -> None:
         with tempfile.TemporaryDirectory(dir=json_file.parent) as folder:
             seconds, stages = measure(Path(folder))
         screen.print(f"  {seconds:.1f} s, target {target:.0f} s")
-        measured.append(Measured(name, command, target, round(seconds, 2), stages))
+        measured.append(TimedRun(name, command, target, round(seconds, 2), stages))
         content = {**given, "runs": [asdict(item) for item in measured]}
         write_text(json_file, json.dumps(content, indent=1) + "\n")
     screen.print(shown(HEAD, map(row, measured)))
 
 
-def row(item: Measured) -> tuple[str, ...]:
+def row(item: TimedRun) -> tuple[str, ...]:
     """Target and measured side by side, and where the seconds went."""
     stages = (f"{item.stages[n]:.1f}" if n in item.stages else "" for n in STAGES)
     return (

@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -21,9 +20,11 @@ from rich.table import Table
 
 from harness_checks.bench import console, stored_msprobe
 from harness_checks.bench.capture import CHECKPOINTS, Peak, seconds_of, tower, trace
+from harness_checks.bench.costs import StoredCost
 from mmparity.compare.case import compare_traces
 from mmparity.encoders import Encoder
 from mmparity.files import write_text
+from mmparity.stored_json import plain, to_json
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.seeded import seeded_checkpoint
@@ -55,7 +56,7 @@ def make(folder: Path, depth: int | None, side: int) -> None:
             forward()
 
 
-def compare(folder: Path, repeats: int) -> dict[str, Any]:
+def compare(folder: Path, repeats: int) -> StoredCost:
     """Seconds of each comparison, the most extra memory, and what was compared."""
     seconds, extra = [], 0
     found: list[CaseComparison] = []
@@ -70,13 +71,13 @@ def compare(folder: Path, repeats: int) -> dict[str, Any]:
         extra = max(extra, peak.extra)
     rows = [layer.metrics for layer in found[-1].layers]
     files = folder.rglob("*.safetensors")
-    return {
-        "seconds": seconds,
-        "extra_bytes": extra,
-        "rows": len(rows),
-        "differing": sum(one is not None and not one.bit_equal for one in rows),
-        "bytes": sum(file.stat().st_size for file in files) // len(SIDES),
-    }
+    return StoredCost(
+        seconds=seconds,
+        extra_bytes=extra,
+        rows=len(rows),
+        differing=sum(one is not None and not one.bit_equal for one in rows),
+        bytes=sum(file.stat().st_size for file in files) // len(SIDES),
+    )
 
 
 @click.command(context_settings={"max_content_width": 88})
@@ -104,21 +105,20 @@ def main(
         make(made, depth, side)
         return
     if given is not None:
-        click.echo(json.dumps(compare(given, repeats)))
+        click.echo(json.dumps(plain(compare(given, repeats))))
         return
     CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     cut = [] if depth is None else ["--depth", str(depth)]
     with tempfile.TemporaryDirectory(dir=CHECKPOINTS) as folder:
         _run("--make", folder, "--side", str(side), *cut)
         said = _run("--compare", folder, "--repeats", str(repeats))
-    found = json.loads(said.splitlines()[-1])
+    found = StoredCost(**json.loads(said.splitlines()[-1]))
     click.echo(stored_msprobe.TITLE, err=True)
     said = _run("--side", str(side), *cut, module=stored_msprobe.__name__)
-    peer = json.loads(said.splitlines()[-1])
+    peer = StoredCost(**json.loads(said.splitlines()[-1]))
     console().print(table(found, peer))
     if json_file:
-        content = {**found, "msprobe": peer}
-        write_text(json_file, json.dumps(content, indent=1) + "\n")
+        write_text(json_file, to_json({**plain(found), "msprobe": peer}))
 
 
 def _run(*options: str, module: str = "harness_checks.bench.stored") -> str:
@@ -131,18 +131,18 @@ def _run(*options: str, module: str = "harness_checks.bench.stored") -> str:
     return done.stdout
 
 
-def table(found: dict[str, Any], peer: dict[str, Any] | None = None) -> Table:
+def table(found: StoredCost, peer: StoredCost | None = None) -> Table:
     """The figures, and whether they keep to the target."""
     shown = Table("two stored traces", "rows", "differ", "MiB a side", "s", "MiB", "")
-    seconds, extra = min(found["seconds"]), found["extra_bytes"] / 2**20
+    seconds, extra = min(found.seconds), found.extra_bytes / 2**20
     verdict = f"target is for {TENSORS} rows"
-    if found["rows"] >= TENSORS:
+    if found.rows >= TENSORS:
         met = seconds <= SECONDS and extra <= MIB
         verdict = f"{'met' if met else 'missed'}: {SECONDS} s, {MIB} MiB"
     shown.add_row(
         "mmparity: all metrics",
-        *(str(found[key]) for key in ("rows", "differing")),
-        f"{found['bytes'] / 2**20:.0f}",
+        *(str(found.rows), str(found.differing)),
+        f"{found.bytes / 2**20:.0f}",
         f"{seconds:.2f}",
         f"{extra:.0f}",
         verdict,
@@ -152,11 +152,11 @@ def table(found: dict[str, Any], peer: dict[str, Any] | None = None) -> Table:
     return shown
 
 
-def _of_peer(peer: dict[str, Any]) -> tuple[str, ...]:
-    if "missing" in peer:
-        return ("", "", "", "", "", peer["missing"])
-    mib = [f"{peer[name] / 2**20:.0f}" for name in ("bytes", "largest_bytes")]
-    return (str(peer["rows"]), "", mib[0], f"{peer['seconds'][0]:.2f}", mib[1], "")
+def _of_peer(peer: StoredCost) -> tuple[str, ...]:
+    if peer.missing:
+        return ("", "", "", "", "", peer.missing)
+    mib = [f"{value / 2**20:.0f}" for value in (peer.bytes, peer.extra_bytes)]
+    return (str(peer.rows), "", mib[0], f"{peer.seconds[0]:.2f}", mib[1], "")
 
 
 if __name__ == "__main__":

@@ -11,15 +11,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
 
 from harness_checks.bench.capture import CHECKPOINTS, seconds_of, tower
+from harness_checks.bench.costs import StoredCost
 from harness_checks.mutants.peers import msprobe
 from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
+from mmparity.stored_json import plain
 from mmparity.workload.seeded import seeded_checkpoint
 
 TITLE = "msprobe compare, L0 tensor dumps (largest process, one run)"
@@ -36,7 +37,7 @@ def make(folder: Path, depth: int | None, side: int) -> None:
                 forward()
 
 
-def compare(folder: Path) -> dict[str, Any]:
+def compare(folder: Path) -> StoredCost:
     """Seconds of one comparison, the largest process of it, and its rows."""
     indexes = [str(next((folder / name).rglob("dump.json"))) for name in SIDES]
     out = folder / "compared"
@@ -54,12 +55,12 @@ def compare(folder: Path) -> dict[str, Any]:
     with next(out.rglob("*.csv")).open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     data = [f for name in SIDES for f in (folder / name).rglob("*") if f.is_file()]
-    return {
-        "seconds": [seconds],
-        "largest_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
-        "rows": len(rows),
-        "bytes": sum(file.stat().st_size for file in data) // len(SIDES),
-    }
+    return StoredCost(
+        seconds=[seconds],
+        extra_bytes=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+        rows=len(rows),
+        bytes=sum(file.stat().st_size for file in data) // len(SIDES),
+    )
 
 
 @click.command()
@@ -73,8 +74,8 @@ def main(depth: int | None, side: int) -> None:
             make(Path(folder), depth, side)
             found = compare(Path(folder))
         except MmparityError as error:
-            found = {"missing": str(error)}
-    click.echo(json.dumps(found))
+            found = StoredCost(missing=str(error))
+    click.echo(json.dumps(plain(found)))
 
 
 if __name__ == "__main__":

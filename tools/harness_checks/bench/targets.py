@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from harness_checks.bench.costs import PairCost, PairGrowth
 
 CACHE_BYTES = 64 << 20
 """What the patched encoder may keep of image sizes seen."""
@@ -16,8 +17,6 @@ FEWER_CALLS = 0.25
 PADDED_LOAD = 1.1
 WINDOWS = "one image, 48x48"
 """The input that the targets of time and calls were set on."""
-
-Measured = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def ratio(pair: Sequence[float]) -> float:
     return new / old if old else (1.0 if new == old else float("inf"))
 
 
-def targets(measured: Sequence[Measured], growth: Measured | None) -> list[Target]:
+def targets(measured: Sequence[PairCost], growth: PairGrowth | None) -> list[Target]:
     """Every target that the results say something about."""
     return [
         *(target for one in measured for target in _of_pair(one)),
@@ -48,38 +47,38 @@ def targets(measured: Sequence[Measured], growth: Measured | None) -> list[Targe
     ]
 
 
-def _of_pair(one: Measured) -> Iterator[Target]:
-    old, new, dtype = one["old"], one["new"], one["dtype"]
+def _of_pair(one: PairCost) -> Iterator[Target]:
+    old, new, dtype = one.old, one.new, one.dtype
     name = f"{new} / {old}, {dtype}"
     if new == "unified-ascend-weights":
-        yield Target(f"{name}: load time", ratio(one["load_seconds"]), PADDED_LOAD)
-        yield Target(f"{name}: load memory", ratio(one["load_bytes"]), PADDED_LOAD)
+        yield Target(f"{name}: load time", ratio(one.load_seconds), PADDED_LOAD)
+        yield Target(f"{name}: load memory", ratio(one.load_bytes), PADDED_LOAD)
         for what in ("pads", "cats"):
-            yield Target(f"{name}: {what} per block", one["per_block"][1][what], 0)
+            value = getattr(one.per_block[1], what)
+            yield Target(f"{name}: {what} per block", value, 0)
         return
     base = old == "vllm-0.12.0"
-    for item in one["inputs"]:
-        where = f"{name}, {item['title']}"
+    for item in one.inputs:
+        where = f"{name}, {item.title}"
         limit = OVER_BASE[dtype] if base else OVER_ASCEND
-        if item["title"] != WINDOWS:
+        if item.title != WINDOWS:
             limit = 1.0
-        yield Target(f"{where}: time", ratio(item["seconds"]), limit)
-        yield Target(f"{where}: peak memory", ratio(item["peak_bytes"]), 1.0)
-        if base and item["title"] == WINDOWS:
-            over = item["seconds"][1] / item["gemm_seconds"]
+        yield Target(f"{where}: time", ratio(item.seconds), limit)
+        yield Target(f"{where}: peak memory", ratio(item.peak_bytes), 1.0)
+        if base and item.title == WINDOWS:
+            gemms = item.gemm_seconds
+            over = item.seconds[1] / gemms if gemms else float("nan")
             yield Target(f"{where}: time over its GEMMs", over, OVER_GEMMS[dtype])
-            yield Target(f"{where}: dispatches", ratio(item["calls"]), FEWER_CALLS)
-    counts = one["per_block"][1]
-    yield Target(f"{name}: host reads per block", counts["reads"], 0)
+            yield Target(f"{where}: dispatches", ratio(item.calls), FEWER_CALLS)
+    counts = one.per_block[1]
+    yield Target(f"{name}: host reads per block", counts.reads, 0)
     if not base:
-        yield Target(f"{name}: pads per block", counts["pads"], 1)
+        yield Target(f"{name}: pads per block", counts.pads, 1)
 
 
-def _of_growth(growth: Measured) -> Iterator[Target]:
-    sizes, forwards = growth["sizes"], growth["forwards"]
-    old, new = growth["old"], growth["new"]
-    for what, key, limit in (
-        (f"bytes kept after {sizes} image sizes", "bytes", CACHE_BYTES),
-        (f"objects kept after {forwards} forwards", "objects", forwards // 100),
-    ):
-        yield Target(f"{what}, {old[key]:,} unpatched", new[key], limit)
+def _of_growth(growth: PairGrowth) -> Iterator[Target]:
+    old, new, forwards = growth.old, growth.new, growth.forwards
+    what = f"bytes kept after {growth.sizes} image sizes"
+    yield Target(f"{what}, {old.bytes:,} unpatched", new.bytes, CACHE_BYTES)
+    what = f"objects kept after {forwards} forwards"
+    yield Target(f"{what}, {old.objects:,} unpatched", new.objects, forwards // 100)

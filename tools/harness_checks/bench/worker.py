@@ -18,9 +18,11 @@ import torch
 
 from harness_checks.bench import measure
 from harness_checks.bench.clock import Clock
+from harness_checks.bench.costs import ForwardCounts, Growth, WorkerSettings
 from mmparity import encoders
 from mmparity.capture.worker import DTYPES
 from mmparity.processes import answering
+from mmparity.stored_json import plain
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get
 
@@ -30,18 +32,18 @@ PATCH_VALUES = 3 * 2 * 14 * 14
 class Worker:
     """Answers about one encoder; each method is a request."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        torch.set_num_threads(settings["threads"])
-        implementation = get(settings["implementation"])
-        self.device = settings["device"]
+    def __init__(self, settings: WorkerSettings) -> None:
+        torch.set_num_threads(settings.threads)
+        implementation = get(settings.implementation)
+        self.device = settings.device
         self.clock = Clock.of(self.device)
-        self.runtime = encoders.start(implementation, settings["trees"], self.device)
-        self.path = Path(settings["checkpoint"])
+        self.runtime = encoders.start(implementation, settings.trees, self.device)
+        self.path = Path(settings.checkpoint)
         self.config = checkpoint.read_vision_config(self.path)
-        self.dtype = DTYPES[settings["dtype"]]
+        self.dtype = DTYPES[settings.dtype]
         self.encoder: encoders.Encoder | None = None
 
-    def load(self) -> dict[str, Any]:
+    def load(self) -> dict[str, float]:
         """Builds the encoder anew: seconds, and bytes above those held before."""
         self.encoder = None
         held = _Held(self.clock.runtime)
@@ -49,23 +51,23 @@ class Worker:
         self.attention = measure.BetweenProjections(self._model(), self.clock)
         return {"seconds": seconds, "bytes": held.most()}
 
-    def time(self, grid: list[list[int]]) -> dict[str, Any]:
+    def time(self, grid: list[list[int]]) -> dict[str, float]:
         """Seconds of one forward, and those of its attention beside linear layers."""
         forward = self._forward(grid)
         self.attention.restart()
         seconds = self.clock.seconds(forward)
         return {"seconds": seconds, "attention": self.attention.seconds}
 
-    def gemms(self, grid: list[list[int]]) -> dict[str, Any]:
+    def gemms(self, grid: list[list[int]]) -> dict[str, float]:
         """Seconds of the forward's matrix products alone, with the same weights."""
         products = measure.matrix_products(self._model(), self._forward(grid))
         return {"seconds": self.clock.seconds(products)}
 
-    def count(self, grid: list[list[int]]) -> dict[str, Any]:
+    def count(self, grid: list[list[int]]) -> ForwardCounts:
         """What one forward calls, by block where that is asked, and its peak."""
         return measure.count(self._model(), self._forward(grid))
 
-    def growth(self, sizes: int, forwards: int) -> dict[str, Any]:
+    def growth(self, sizes: int, forwards: int) -> Growth:
         """What stays after many image sizes, and after many forwards."""
         return measure.growth(self._model(), self._forward, sizes, forwards)
 
@@ -119,11 +121,11 @@ class _Held:
 def main() -> None:
     """Serves the settings file that is the only argument."""
     with answering() as answers:
-        worker = Worker(json.loads(Path(sys.argv[1]).read_text()))
+        worker = Worker(WorkerSettings(**json.loads(Path(sys.argv[1]).read_text())))
         for line in sys.stdin:
             request = json.loads(line)
             answer = getattr(worker, request.pop("ask"))(**request)
-            answers.write(json.dumps(answer) + "\n")
+            answers.write(json.dumps(plain(answer)) + "\n")
 
 
 if __name__ == "__main__":

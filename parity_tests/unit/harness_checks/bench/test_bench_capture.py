@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness_checks.bench.capture import Peak
 from harness_checks.bench.capture_table import BEGIN, END, markdown, rows, write_docs
+from harness_checks.bench.costs import Conditions, RecordingCost
+from mmparity.types.provenance import Machine
 
 
 def row(mode: str, recorded: float, extra_mib: int) -> str:
-    one: dict[str, Any] = {
-        "seconds": {"plain": [1.5, 1.0], "recorded": [recorded, 9.0]},
-        "extra_bytes": extra_mib << 20,
-        "written_bytes": 3 << 20,
-    }
+    seconds = {"plain": [1.5, 1.0], "recorded": [recorded, 9.0]}
+    one = RecordingCost(seconds, extra_mib << 20, 3 << 20)
     (found,) = rows({mode: one}, {mode: "title"})
     return " ".join(found.cells)
 
@@ -48,24 +46,19 @@ def test_memory_that_was_given_back_still_counts() -> None:
 
 
 def test_a_peer_that_is_not_there_has_a_row_that_says_so() -> None:
-    missing = {"missing": "not installed: make setup EXTRA=peers"}
+    missing = RecordingCost(missing="not installed: make setup EXTRA=peers")
     (found,) = rows({"msprobe-tensor": missing}, {"msprobe-tensor": "msprobe"})
-    assert found.cells[-1] == missing["missing"]
+    assert found.cells[-1] == missing.missing
     assert not any(found.cells[:-1])
 
 
 def test_the_page_has_the_figures_with_their_origin(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"head\n{BEGIN}\nold\n{END}\nfoot\n")
-    given = {
-        "command": "python -m x",
-        "created": "2026-01-02T03:04:05",
-        "machine": {"cpus": 2, "processor": "P", "memory_bytes": 4 << 30},
-        "versions": {"torch": "9"},
-        "repeats": 5,
-        "threads": 2,
-    }
-    missing = {"missing": "not installed"}
+    machine = Machine(processor="P", cpus=2, memory_bytes=4 << 30)
+    when = "2026-01-02T03:04:05"
+    given = Conditions("python -m x", when, machine, {"torch": "9"}, 5, 2)
+    missing = RecordingCost(missing="not installed")
     write_docs(markdown(rows({"m": missing}, {"m": "peer"}), given), page)
     text = page.read_text()
     assert "2026-01-02, 2 cores of P, 4 GiB, 2 threads; torch 9" in text

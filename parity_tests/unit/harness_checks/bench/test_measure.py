@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from harness_checks.bench.costs import Growth, PerBlock
 from harness_checks.bench.measure import (
     BetweenProjections,
     count,
@@ -53,10 +54,10 @@ class Tower(nn.Module):
 def test_counts_are_of_one_block() -> None:
     tower, pixels = Tower(4), torch.randn(3, 2, 2, 2)
     found = count(tower, lambda: tower(pixels))
-    assert found["per_block"] == {"reads": 3, "pads": 1, "cats": 1}
+    assert found.per_block == PerBlock(reads=3, pads=1, cats=1)
     assert len(tower.blocks) == 4
-    assert found["calls"] > 4 * 4
-    assert found["peak_bytes"] >= 3 * 9 * 4
+    assert found.calls > 4 * 4
+    assert found.peak_bytes >= 3 * 9 * 4
 
 
 def test_matrix_products_are_all_of_them_and_nothing_else() -> None:
@@ -76,7 +77,7 @@ def test_matrix_products_are_all_of_them_and_nothing_else() -> None:
 
 
 def test_growth_sees_what_is_kept_by_size_and_by_call() -> None:
-    def tower_growth(tower: Tower) -> dict[str, int]:
+    def tower_growth(tower: Tower) -> Growth:
         def forward(grid: list[list[int]]):  # type: ignore[no-untyped-def]
             pixels = torch.randn(grid[0][1] * grid[0][2], 2, 2, 2)
 
@@ -91,9 +92,9 @@ def test_growth_sees_what_is_kept_by_size_and_by_call() -> None:
     kept: list[torch.Tensor] = []
     leaking, tidy = tower_growth(Tower(2, kept)), tower_growth(Tower(2))
     # Grids 2x2, 2x4, ... 2x20; the first is there before.
-    assert tidy["bytes"] == sum(2 * width * 4 for width in range(4, 22, 2))
+    assert tidy.bytes == sum(2 * width * 4 for width in range(4, 22, 2))
     assert len(kept) == 51
-    assert leaking["objects"] >= 50 > abs(tidy["objects"])
+    assert leaking.objects >= 50 > abs(tidy.objects)
 
 
 def test_attention_is_timed_without_its_linear_layers_and_without_the_rest() -> None:

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from harness_checks.bench import pairs
 from harness_checks.bench.conditions import conditions
+from harness_checks.bench.costs import Growth, PairGrowth
 from harness_checks.bench.pair_table import markdown
 from harness_checks.bench.pairs import WINDOWS, measure_growth, measure_pair
 from harness_checks.bench.sides import Setting
 from harness_checks.bench.targets import Target
 
 PAIR = ("old-encoder", "new-encoder")
-SETTING = Setting("bfloat16", Path("checkpoint"), 2, Path("folder"))
+SETTING = Setting("bfloat16", Path("checkpoint"), 2, Path("folder"), seconds=0.0)
 
 
 class FakeSide:
@@ -42,83 +42,82 @@ class FakeSide:
         return {**answer, "attention": 0.1 * self.factor} if ask == "time" else answer
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Questions in their order; the second process of a side is the fastest."""
-    questions: list[tuple[str, str]] = []
-    factors = {name: iter((1.2, 1.0, 1.5)) for name in PAIR}
+class FakeSides:
+    """Starts fake sides; the second process of an old side is the fastest.
+
+    ``asked`` has the questions and ``started`` the sides, both in their order.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.started: list[Sequence[str]] = []
+        self.factors = iter((1.2, 1.0, 1.5))
 
     @contextmanager
-    def sides(names: Sequence[str], setting: Setting) -> Iterator[list[FakeSide]]:
+    def __call__(
+        self, names: Sequence[str], setting: Setting
+    ) -> Iterator[list[FakeSide]]:
         assert setting == SETTING
-        factor = {name: next(factors.get(name, iter((1.0,)))) for name in names}
-        factor["new-encoder"] = 1.0
-        yield [FakeSide(name, factor[name], questions) for name in names]
+        self.started.append(names)
+        slower = next(self.factors)
+        factors = [slower if name == PAIR[0] else 1.0 for name in names]
+        yield [
+            FakeSide(name, factor, self.asked)
+            for name, factor in zip(names, factors, strict=True)
+        ]
 
-    monkeypatch.setattr(pairs, "sides", sides)
-    monkeypatch.setattr(pairs, "SECONDS", 0.0)
-    return questions
+
+@pytest.fixture
+def sides() -> FakeSides:
+    return FakeSides()
 
 
 def test_the_least_of_all_processes_counts_and_every_ratio_is_kept(
-    asked: list[tuple[str, str]],
+    sides: FakeSides,
 ) -> None:
     said: list[str] = []
-    found = measure_pair(PAIR, SETTING, 7, 3, said.append)
-    assert (found["old"], found["new"], found["dtype"]) == (*PAIR, "bfloat16")
-    (item,) = found["inputs"]
-    assert item["title"] == WINDOWS
-    assert item["seconds"] == [1.0, 0.8]
-    assert item["attention_seconds"] == [0.1, 0.1]
-    assert item["gemm_seconds"] == 0.5
-    assert item["calls"] == [40, 10]
-    assert item["ratios"] == pytest.approx([0.8 / 1.5, 0.8 / 1.2, 0.8])
-    assert found["load_seconds"] == [3.0, 3.0]
-    assert [one["reads"] for one in found["per_block"]] == [2, 0]
+    found = measure_pair(PAIR, SETTING, 7, 3, said.append, sides)
+    assert (found.old, found.new, found.dtype) == (*PAIR, "bfloat16")
+    (item,) = found.inputs
+    assert item.title == WINDOWS
+    assert item.seconds == (1.0, 0.8)
+    assert item.attention_seconds == (0.1, 0.1)
+    assert item.gemm_seconds == 0.5
+    assert item.calls == (40, 10)
+    assert item.ratios == pytest.approx((0.8 / 1.5, 0.8 / 1.2, 0.8))
+    assert found.load_seconds == (3.0, 3.0)
+    assert [one.reads for one in found.per_block] == [2, 0]
     assert said[0] == "  processes 1 of 3: 0.667"
 
 
 def test_every_side_is_asked_as_often_as_wanted_and_counted_once(
-    asked: list[tuple[str, str]],
+    sides: FakeSides,
 ) -> None:
-    measure_pair(PAIR, SETTING, 7, 3, lambda line: None)
+    measure_pair(PAIR, SETTING, 7, 3, lambda line: None, sides)
     for name in PAIR:
-        assert asked.count((name, "time")) == 9
-        assert asked.count((name, "count")) == 1
-    assert asked.count(("old-encoder", "gemms")) == 0
+        assert sides.asked.count((name, "time")) == 9
+        assert sides.asked.count((name, "count")) == 1
+    assert sides.asked.count(("old-encoder", "gemms")) == 0
 
 
-def test_what_is_started_first_changes_from_pair_to_pair(
-    monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, str]]
-) -> None:
-    started: list[Sequence[str]] = []
-    plain = pairs.sides
-
-    def noted(names: Sequence[str], setting: Setting) -> Any:
-        started.append(names)
-        return plain(names, setting)
-
-    monkeypatch.setattr(pairs, "sides", noted)
-    measure_pair(PAIR, SETTING, 3, 3, lambda line: None)
-    assert started == [PAIR, PAIR[::-1], PAIR]
-    assert [name for name, ask in asked if ask == "time"] == [*PAIR] * 3
+def test_what_is_started_first_changes_from_pair_to_pair(sides: FakeSides) -> None:
+    measure_pair(PAIR, SETTING, 3, 3, lambda line: None, sides)
+    assert sides.started == [PAIR, PAIR[::-1], PAIR]
+    assert [name for name, ask in sides.asked if ask == "time"] == [*PAIR] * 3
 
 
-def test_growth_is_that_of_encoders_that_are_loaded(
-    asked: list[tuple[str, str]],
-) -> None:
-    found = measure_growth(SETTING, 5, 6)
-    assert found["sizes"] == 5 and found["forwards"] == 6
-    assert found["old"]["bytes"] == 7 and found["new"]["bytes"] == 1
-    assert [ask for _, ask in asked] == ["load", "growth"] * 2
+def test_growth_is_that_of_encoders_that_are_loaded(sides: FakeSides) -> None:
+    found = measure_growth(SETTING, 5, 6, sides)
+    assert found == PairGrowth(5, 6, old=Growth(7, 0), new=Growth(1, 0))
+    assert [ask for _, ask in sides.asked] == ["load", "growth"] * 2
 
 
 def test_the_page_has_figures_and_targets_with_their_origin(
-    asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    sides: FakeSides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["bench", "--repeats", "7", "--json", "somebody/figures.json"]
     monkeypatch.setattr(sys, "argv", words)
-    found = measure_pair(PAIR, SETTING, 7, 3, lambda line: None)
+    found = measure_pair(PAIR, SETTING, 7, 3, lambda line: None, sides)
     given = conditions(
         "harness_checks.bench", ["torch"], repeats=7, processes=3, threads=2
     )

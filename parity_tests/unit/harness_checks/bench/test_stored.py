@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from harness_checks.bench.costs import StoredCost
 from harness_checks.bench.stored import table
 
 
@@ -23,13 +24,7 @@ from harness_checks.bench.stored import table
 def test_a_target_is_for_the_minimum_the_memory_and_all_rows(
     seconds: float, extra: int, rows: int, verdict: str
 ) -> None:
-    found = {
-        "seconds": [9.0, seconds],
-        "extra_bytes": extra << 20,
-        "rows": rows,
-        "differing": rows,
-        "bytes": 1 << 30,
-    }
+    found = StoredCost([9.0, seconds], extra << 20, rows, rows, 1 << 30)
     printed = StringIO()
     Console(width=200, file=printed).print(table(found))
     assert verdict in printed.getvalue()

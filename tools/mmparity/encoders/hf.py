@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from mmparity.encoders import vllm_0_12
 from mmparity.encoders.rules import (
     Declared,
     HookMap,
@@ -107,17 +108,7 @@ WINDOW_INDEX = OperatorTap(
     parameters=("grid_thw",),
     taps=(Tap("window_index", "output.0"),),
 )
-POS_EMBEDS = OperatorTap(
-    target="encoder:fast_pos_embed_interpolate",
-    inside="",
-    parameters=("grid_thw",),
-    taps=(Tap("pos_embeds", "output"),),
-)
-BEFORE_BLOCKS: dict[Architecture, tuple[OperatorTap, ...]] = {
-    "qwen2_vl": (),
-    "qwen2_5_vl": (WINDOW_INDEX,),
-    "qwen3_vl": (POS_EMBEDS,),
-}
+BEFORE_BLOCKS = {**vllm_0_12.BEFORE_BLOCKS, "qwen2_5_vl": (WINDOW_INDEX,)}
 
 
 def attention(modeling: str) -> OperatorTap:

@@ -9,7 +9,7 @@ import torch
 
 
 class Sink(Protocol):
-    """Where a capture goes; ``mmparity.tracefile.TraceWriter`` is one.
+    """Where a capture goes; ``trace.writer.TraceWriter`` is one.
 
     NaN and infinity are found where tensors are read again, or reduced.
     """

@@ -11,12 +11,12 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from patchseries.errors import PatchseriesError
 from patchseries.files import read_utf8
 from patchseries.project import Project
 from patchseries.rebase.syntax import has, scope_of, takes
+from patchseries.series.removal import Files
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,13 +28,6 @@ _SIGN = re.compile(
     r"(?P<no>no )?(?P<path>[\w./-]+)(::(?P<scope>[\w.]+))?"
     r"( (?P<verb>has|lacks|takes) (?P<what>.+))?"
 )
-
-
-class Files(Protocol):
-    """A tree whose files may lie elsewhere than a patch knows."""
-
-    def read(self, path: str) -> bytes | None: ...
-    def same_name(self, path: str) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-TORCH_NPU_VERSION = "2.9.0"
-
 SCHEMAS: dict[str, str] = {
     "npu::npu_rotary_mul": (
         "npu_rotary_mul(Tensor input, Tensor r1, Tensor r2, "

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from mmparity.cli import main
 from mmparity.errors import MmparityError
-from mmparity.trace import writer as module
+from mmparity.trace.format import KEEP_FLOAT64_NUMEL
 from mmparity.trace.manifest import MANIFEST_LIMIT
 from mmparity.trace.reader import TraceReader
 from mmparity.trace.writer import TraceWriter
@@ -68,12 +68,12 @@ def test_later_changes_and_layouts_do_not_reach_the_trace(
 
 
 def test_large_float64_is_stored_as_float32_and_small_is_kept(
-    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sides: Sides, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "KEEP_FLOAT64_NUMEL", 10)
+    most = KEEP_FLOAT64_NUMEL
     with TraceWriter(tmp_path / "t", sides.old_meta) as writer:
-        writer.add("small", torch.rand(10, dtype=torch.float64), "x")
-        writer.add("large", torch.rand(11, dtype=torch.float64), "x")
+        writer.add("small", torch.rand(most, dtype=torch.float64), "x")
+        writer.add("large", torch.rand(most + 1, dtype=torch.float64), "x")
     reader = TraceReader(tmp_path / "t")
     assert reader.record("small").dtype == "float64"
     assert reader.record("large").dtype == "float32"
@@ -274,16 +274,16 @@ def test_meta_is_known_only_at_the_end(sides: Sides, tmp_path: Path) -> None:
 
 
 def test_oracle_without_casts_to_float32_is_still_stored_small(
-    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sides: Sides, tmp_path: Path
 ) -> None:
     class NoCasts(torch.overrides.TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
             casts = func in (torch.Tensor.float, torch.Tensor.to)
             return args[0] if casts else func(*args, **(kwargs or {}))
 
-    monkeypatch.setattr(module, "KEEP_FLOAT64_NUMEL", 10)
+    large = torch.rand(KEEP_FLOAT64_NUMEL + 1, dtype=torch.float64)
     with NoCasts(), TraceWriter(tmp_path / "t", sides.old_meta) as writer:
-        writer.add("large", torch.rand(11, dtype=torch.float64), "x")
+        writer.add("large", large, "x")
     assert TraceReader(tmp_path / "t").read("large").dtype == torch.float32
 
 

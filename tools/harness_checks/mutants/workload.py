@@ -21,7 +21,7 @@ from mmparity.project import known
 from mmparity.workload.cases import Case, Noise
 from mmparity.workload.checkpoint import expected_shapes
 from mmparity.workload.inputs import Geometry, write_inputs
-from mmparity.workload.models import FAMILIES
+from mmparity.workload.models import FAMILIES, ConfigValues
 from mmparity.workload.quantized import DESCRIPTION, FLOAT, W8A8, is_quantized, quantize
 
 _WIDTHS = {
@@ -83,7 +83,7 @@ class Workload:
     """
 
     name: str
-    vision: dict[str, Any]
+    vision: ConfigValues
     family: str = "qwen2_5_vl"
     quantized: bool = False
     ranks: int = 1
@@ -171,7 +171,7 @@ def geometry_of(workload: Workload) -> Geometry:
 def _config(workload: Workload) -> Any:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    parts: dict[str, Any] = workload.vision
+    parts: ConfigValues = workload.vision
     for name in reversed(FAMILIES[workload.family].path):
         parts = {name: parts}
     return CONFIG_MAPPING[workload.family](**parts)

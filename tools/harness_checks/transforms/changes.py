@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+
+from mmparity.workload.models import ConfigValues
 
 Grid = tuple[int, int, int]
 Result = Callable[[torch.Tensor], torch.Tensor]
@@ -46,7 +47,7 @@ class Given:
     heads: int
     weights: dict[str, torch.Tensor]
     media: tuple[tuple[Grid, torch.Tensor], ...]
-    vision: dict[str, Any]
+    vision: ConfigValues
 
     @property
     def tokens(self) -> list[int]:

@@ -83,7 +83,7 @@ def why_not(item: CaptureJob, meta: TraceMeta) -> str | None:
         return f"damaged: {error}"
 
 
-def same_fields(meta: TraceMeta) -> dict[str, Any]:
+def same_fields(meta: TraceMeta) -> dict[str, object]:
     """What makes it the same computation."""
     return {name: getattr(meta, name) for name in SAME}
 

@@ -51,7 +51,7 @@ class Observed:
     raised: str = ""
 
     @property
-    def seen(self) -> dict[str, Any]:
+    def seen(self) -> dict[str, float | None]:
         """Hyper-parameters; none where a module says them and no operator."""
         if self.padded_head_size is None:
             return {}

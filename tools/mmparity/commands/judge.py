@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,7 @@ def floors(
 
 
 def _null_pairs(
-    implementation: str, work: Path, given: dict[str, Any]
+    implementation: str, work: Path, given: Mapping[str, Any]
 ) -> ComparisonResult:
     from mmparity.run.null_pairs import measure_null_pairs
     from mmparity.run.plan import Options
@@ -126,8 +127,8 @@ def _null_pairs(
     from mmparity.run.progress import ProgressDisplay
     from mmparity.workload.implementations import IMPLEMENTATIONS
 
-    given["cases"] = given["cases"] or ("ragged",)
-    options = Options(out=work, keep_traces=False, **given)
+    cases = given["cases"] or ("ragged",)
+    options = Options(out=work, keep_traces=False, **{**given, "cases": cases})
     plan = make_capture_plan(options, implementation, IMPLEMENTATIONS)
     steps = 4 * len(plan.cases) * len(plan.dtypes)
     with held(work), ProgressDisplay(steps) as display:

@@ -6,15 +6,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from mmparity.stored_json import printable
 from mmparity.types.comparison import ComparisonResult
 
 SHOWN = 40
+Item = TypeVar("Item")
+Differences = dict[str, dict[str, object]]
+"""Kind of a difference, as deepdiff names it -> path -> what changed there."""
 
 
-def difference(first: ComparisonResult, second: ComparisonResult) -> dict[str, Any]:
+def difference(first: ComparisonResult, second: ComparisonResult) -> Differences:
     """deepdiff of both, keyed by case and hook point; empty if they are the same."""
     from deepdiff import DeepDiff
 
@@ -30,7 +33,7 @@ def difference(first: ComparisonResult, second: ComparisonResult) -> dict[str, A
     return dict(json.loads(found.to_json())) if found else {}
 
 
-def lines(found: dict[str, Any]) -> Iterator[str]:
+def lines(found: Differences) -> Iterator[str]:
     """The differences, one per line, the first so many."""
     if not found:
         yield "the same"
@@ -86,9 +89,9 @@ def _comparable(result: ComparisonResult) -> dict[str, Any]:
     return raw
 
 
-def _by_name(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _by_name(items: Iterable[tuple[str, Item]]) -> dict[str, Item]:
     """Items by name; of several with one name none is lost."""
-    found: dict[str, Any] = {}
+    found: dict[str, Item] = {}
     for name, item in items:
         number = 1
         while (key := name if number == 1 else f"{name} ({number})") in found:

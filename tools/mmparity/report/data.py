@@ -104,7 +104,7 @@ class _Store:
 
 def _case(
     store: _Store, case: CaseComparison, skipped: tuple[str, ...]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     layers = case.layers
     columns = {name: store.texts(map(read, layers)) for name, read in TEXTS}
     columns["id"] = store.texts(rows.slugs(layers))

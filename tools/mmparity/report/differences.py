@@ -170,7 +170,7 @@ def _said(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _reuse(found: Reuse | None) -> dict[str, Any]:
+def _reuse(found: Reuse | None) -> dict[str, object]:
     if found is None:
         return {}
     reused = {

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
 
@@ -24,7 +23,7 @@ from mmparity.processes import Starter
 from mmparity.run.plan import Options
 from mmparity.run.prepare import Subject
 from mmparity.run.settings import settings_of
-from mmparity.run.trace_cache import Cache, CacheFull, digest_of
+from mmparity.run.trace_cache import Cache, CacheFull, Fields, digest_of
 from mmparity.run.workers import Crew, CrewMaker, RunState, Watcher
 from mmparity.trace.manifest import MANIFEST
 from mmparity.trace.reader import TraceReader
@@ -66,34 +65,34 @@ class TraceCache:
         size = self.store.size()
         return Reuse(tuple(self.traces), self.captured, reasons, size)
 
-    def look(self, job: Job) -> Look:
+    def lookup(self, job: Job) -> Lookup:
         """Takes what is there of a job; the rest is left to capture."""
         origins = Origins(job)
-        look = Look(job)
+        lookup = Lookup(job)
         for item in job.captures:
             meta = origins.of(item)
             reason = _unfit(job, item, meta)
             if reason is None:
                 wanted = Wanted(item, meta, self._fields(job, item, meta))
-                look.wanted.append(wanted)
-                reason = self._take(wanted, look)
+                lookup.wanted.append(wanted)
+                reason = self._take(wanted, lookup)
             if reason is not None:
-                look.left.append(item)
-                look.reasons[reason] += 1
+                lookup.left.append(item)
+                lookup.reasons[reason] += 1
                 short = reason.partition("damaged")[1] or reason
                 self.reasons[f"{job.implementation}: {short}"] += 1
-        return look
+        return lookup
 
-    def keep(self, look: Look, items: Iterable[CaptureJob]) -> None:
+    def keep(self, lookup: Lookup, items: Iterable[CaptureJob]) -> None:
         """Keeps those of the captures that are whole, unless it did already.
 
         Raises CacheFull or OSError where there is no room.
         """
-        new = [item for item in items if item not in look.kept and _is_made(item)]
-        look.kept += new
+        new = [item for item in items if item not in lookup.kept and _is_made(item)]
+        lookup.kept += new
         self.captured += len(new)
-        sources = sources_of(look.job) if new else {}
-        for wanted in look.wanted:
+        sources = sources_of(lookup.job) if new else {}
+        for wanted in lookup.wanted:
             if wanted.item not in new or self.full or sources != wanted.meta.sources:
                 continue
             out = Path(wanted.item.out)
@@ -102,7 +101,7 @@ class TraceCache:
             if other is None and not there.raised:
                 self.store.put(wanted.fields, out)
 
-    def _take(self, wanted: Wanted, look: Look) -> str | None:
+    def _take(self, wanted: Wanted, lookup: Lookup) -> str | None:
         """Why a trace could not be taken; None where it was."""
         item, out = wanted.item, Path(wanted.item.out)
         captured = self.store.take(wanted.fields, out)
@@ -114,18 +113,18 @@ class TraceCache:
             shutil.rmtree(out, ignore_errors=True)
             self.store.drop(digest)
             return reason
-        name = look.job.implementation
+        name = lookup.job.implementation
         trace = ReusedTrace(name, item.case, item.dtype, digest, captured)
-        look.taken.append(trace)
+        lookup.taken.append(trace)
         self.traces.append(trace)
         return None
 
-    def _fields(self, job: Job, item: CaptureJob, meta: TraceMeta) -> dict[str, Any]:
+    def _fields(self, job: Job, item: CaptureJob, meta: TraceMeta) -> Fields:
         path = item.checkpoint_in(job)
         if path not in self._configs:
             self._configs[path] = _configuration(Path(path))
-        settings = {"configuration": self._configs[path], **settings_of(job)}
-        return {**same_fields(meta), **settings}
+        configuration = {"configuration": self._configs[path]}
+        return {**same_fields(meta), **configuration, **vars(settings_of(job))}
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,11 @@ class Wanted:
 
     item: CaptureJob
     meta: TraceMeta
-    fields: dict[str, Any]
+    fields: Fields
 
 
 @dataclass
-class Look:
+class Lookup:
     """What of a job was in the cache, and what is left to capture."""
 
     job: Job
@@ -149,7 +148,7 @@ class Look:
     taken: list[ReusedTrace] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def say(self, watcher: Watcher) -> None:
+    def report(self, watcher: Watcher) -> None:
         """Tells what was taken and why the rest was not."""
         name = self.job.implementation
         for trace in self.taken:
@@ -177,7 +176,7 @@ class CachedCrew:
         self, cache: TraceCache, make: Callable[[Callable[[Job], Job]], Crew]
     ) -> None:
         self.cache, self.crew = cache, make(self._left)
-        self.looks: list[Look] = []
+        self.lookups: list[Lookup] = []
         self.running: tuple[RunState, Watcher] | None = None
 
     def __enter__(self) -> CachedCrew:
@@ -195,14 +194,14 @@ class CachedCrew:
         try:
             self.crew.capture_all(names, state, _Keeper(self, watcher))
         finally:
-            for look in self.looks:
-                self.keep(look, look.left)
+            for lookup in self.lookups:
+                self.keep(lookup, lookup.left)
 
-    def keep(self, look: Look, items: Sequence[CaptureJob]) -> None:
-        """Keeps captures of a look, while there is room."""
+    def keep(self, lookup: Lookup, items: Sequence[CaptureJob]) -> None:
+        """Keeps captures of a lookup, while there is room."""
         assert self.running is not None
         try:
-            self.cache.keep(look, items)
+            self.cache.keep(lookup, items)
         except (CacheFull, OSError, MmparityError) as error:
             self.cache.full = True
             self.running[1].failed(f"the cache takes no more traces: {error}")
@@ -211,11 +210,11 @@ class CachedCrew:
         """The job without what was taken of it, once: when its crew asks."""
         assert self.running is not None
         state, watcher = self.running
-        look = self.cache.look(job)
-        self.looks.append(look)
+        lookup = self.cache.lookup(job)
+        self.lookups.append(lookup)
         state.clock.lap("cache")
-        look.say(watcher)
-        return replace(job, captures=tuple(look.left))
+        lookup.report(watcher)
+        return replace(job, captures=tuple(lookup.left))
 
 
 @dataclass(frozen=True)
@@ -232,15 +231,15 @@ class _Keeper:
         self.watcher.event(implementation, event)
         if event.event != "captured":
             return
-        for look in self.crew.looks:
-            if look.job.implementation == implementation:
+        for lookup in self.crew.lookups:
+            if lookup.job.implementation == implementation:
                 said = event.case, event.dtype
-                items = [i for i in look.left if (i.case, i.dtype) == said]
+                items = [i for i in lookup.left if (i.case, i.dtype) == said]
                 if event.elsewhere:
                     self.crew.cache.captured += len(items)
-                    look.leave(items, event.elsewhere, self.watcher)
-                elif look.job.tp == 1:
-                    self.crew.keep(look, items)
+                    lookup.leave(items, event.elsewhere, self.watcher)
+                elif lookup.job.tp == 1:
+                    self.crew.keep(lookup, items)
 
     def compared(self, case: CaseComparison, seconds: float) -> None:
         self.watcher.compared(case, seconds)

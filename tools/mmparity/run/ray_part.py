@@ -8,17 +8,16 @@ import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.errors import MmparityError
 from mmparity.processes import Command
-from mmparity.run.settings import settings_of
+from mmparity.run.settings import MachineSettings, settings_of
 
 
 @dataclass(frozen=True)
-class Part:
+class NodeTask:
     """What one task does; everything in it travels to the node."""
 
     job: Job
@@ -33,26 +32,26 @@ class Part:
 
 
 @dataclass
-class Outcome:
+class TaskResult:
     """What one task hands back."""
 
     events: list[Event] = field(default_factory=list)
     seconds: float = 0.0
     log: str = ""
     error: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: MachineSettings | None = None
     """What of the node may change the bits of a forward."""
     files: dict[str, bytes] = field(default_factory=dict)
     """Path here -> content; empty where the folder is shared."""
 
 
-def run_part(part: Part) -> Outcome:
+def run_part(part: NodeTask) -> TaskResult:
     """Runs on a node: the part's job, in a worker process."""
     for name, value in part.environment.items():
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    outcome, started = Outcome(settings=settings_of(part.job)), time.monotonic()
+    outcome, started = TaskResult(settings=settings_of(part.job)), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mmparity-ray-") as name:
         folder = Path(name)
         shared = reads(Path(part.token)) == part.secret
@@ -80,7 +79,7 @@ def reads(file: Path) -> str:
         return ""
 
 
-def _moved(part: Part, folder: Path) -> Job:
+def _moved(part: NodeTask, folder: Path) -> Job:
     """The job with its inputs and its traces in ``folder``."""
     captures: list[CaptureJob] = []
     for number, item in enumerate(part.job.captures):

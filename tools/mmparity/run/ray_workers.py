@@ -21,7 +21,7 @@ from mmparity.capture.job import Job
 from mmparity.errors import MmparityError
 from mmparity.processes import TOOLS, Command, Starter
 from mmparity.run.prepare import Subject
-from mmparity.run.ray_part import Outcome, Part, run_part
+from mmparity.run.ray_part import NodeTask, TaskResult, run_part
 from mmparity.run.settings import other_than_here
 from mmparity.run.workers import RunState, Watcher, job_of
 from mmparity.workload.implementations import ENCODERS
@@ -81,7 +81,7 @@ def connected(address: str, command: Command | None = None) -> Iterator[Cluster]
 
 def _start(ray: Any, address: str, path: str) -> None:
     """Connects; a Ray of a busy machine may need longer to start than it waits."""
-    options: dict[str, Any] = {"address": address}
+    options: dict[str, object] = {"address": address}
     if address == LOCAL:
         options |= {"object_store_memory": STORE_BYTES, "include_dashboard": False}
     for left in reversed(range(LOCAL_ATTEMPTS if address == LOCAL else 1)):
@@ -174,7 +174,7 @@ class RayWorkers:
 
     def _submit(self, job: Job) -> Any:
         paths = {item.inputs for item in job.captures}
-        part = Part(
+        part = NodeTask(
             job=job,
             inputs={path: Path(path).read_bytes() for path in paths},
             token=str(self.token),
@@ -186,16 +186,23 @@ class RayWorkers:
         remote = self.cluster.ray.remote(max_retries=0, **needed)(run_part)
         return remote.remote(part)
 
-    def _outcome(self, done: Any) -> Outcome:
+    def _outcome(self, done: Any) -> TaskResult:
         try:
-            outcome: Outcome = self.cluster.ray.get(done)
+            outcome: TaskResult = self.cluster.ray.get(done)
             return outcome
         except self.cluster.ray.exceptions.RayError as error:
             text = " ".join(str(error).split())[:500]
-            return Outcome(error=f"its Ray task ended: {type(error).__name__}: {text}")
+            return TaskResult(
+                error=f"its Ray task ended: {type(error).__name__}: {text}"
+            )
 
     def _finish(
-        self, case: str, job: Job, outcome: Outcome, state: RunState, watcher: Watcher
+        self,
+        case: str,
+        job: Job,
+        outcome: TaskResult,
+        state: RunState,
+        watcher: Watcher,
     ) -> None:
         name = job.implementation
         log = self.logs / f"{name}-{case.replace('/', '-')}.log"
@@ -206,6 +213,7 @@ class RayWorkers:
             Path(file).write_bytes(content)
         for event in outcome.events:
             if event.event == "captured":
+                assert outcome.settings is not None, "its task has run"
                 there = other_than_here(outcome.settings, job)
                 event = replace(event, elsewhere=there)
             state.heard(name, event)

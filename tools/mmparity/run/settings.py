@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
 
@@ -24,21 +24,38 @@ OF_RAY = ("PYTHONPATH", "CUDA_VISIBLE_DEVICES")
 """Ray sets them for each task; versions and GPUs are compared themselves."""
 
 
-def settings_of(job: Job) -> dict[str, Any]:
-    """What of this machine and process may change the bits of a job's forwards."""
+@dataclass(frozen=True)
+class MachineSettings:
+    """What of a machine and a process may change the bits of a job's forwards.
+
+    Attributes:
+        data_parallel: as the job says; ``threads`` likewise.
+        machine: architecture, processor, number of CPUs.
+        devices: the driver's version and the kinds of GPUs; empty on a CPU.
+        environment: name of a variable -> digest of its value, which may be a secret.
+    """
+
+    data_parallel: bool
+    threads: int | None
+    machine: list[str | int]
+    devices: list[str]
+    environment: dict[str, str]
+
+
+def settings_of(job: Job) -> MachineSettings:
+    """Those of this process."""
     machine = provenance.machine()
     names = set(os.environ).difference(NO_MATTER)
     here = sorted(name for name in names if name.startswith(ENVIRONMENT))
-    return {
-        "data_parallel": job.data_parallel,
-        "threads": job.threads,
-        "machine": [machine.architecture, machine.processor, machine.cpus],
-        "devices": _devices() if job.device == "cuda" else [],
-        # A variable may be a secret.
-        "environment": {
+    return MachineSettings(
+        data_parallel=job.data_parallel,
+        threads=job.threads,
+        machine=[machine.architecture, machine.processor, machine.cpus],
+        devices=_devices() if job.device == "cuda" else [],
+        environment={
             name: blake3(os.environ[name].encode()).hexdigest(8) for name in here
         },
-    }
+    )
 
 
 def _devices() -> list[str]:
@@ -50,14 +67,11 @@ def _devices() -> list[str]:
     return [version, *dict.fromkeys(cuda_devices())]
 
 
-def other_than_here(there: dict[str, Any], job: Job) -> str | None:
+def other_than_here(there: MachineSettings, job: Job) -> str | None:
     """What of the settings of another machine is not as here; None where all is."""
-    here, there = (
-        {**found, "environment": _without_rays(found["environment"])}
-        for found in (settings_of(job), there)
-    )
-    return first_difference(there, here)
+    return first_difference(_without_rays(there), _without_rays(settings_of(job)))
 
 
-def _without_rays(environment: dict[str, str]) -> dict[str, str]:
-    return {name: v for name, v in environment.items() if name not in OF_RAY}
+def _without_rays(of: MachineSettings) -> dict[str, object]:
+    kept = {name: v for name, v in of.environment.items() if name not in OF_RAY}
+    return {**vars(of), "environment": kept}

@@ -196,7 +196,7 @@ def _plain(fields: Fields) -> Any:
     return json.loads(json.dumps(fields))
 
 
-def _read_key(entry: Path) -> dict[str, Any]:
+def _read_key(entry: Path) -> Fields:
     """What an entry is of; empty where that cannot be read."""
     try:
         found = json.loads((entry / KEY).read_text())

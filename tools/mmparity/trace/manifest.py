@@ -17,7 +17,7 @@ MANIFEST_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True)
-class Declared:
+class UnmatchedPath:
     """A module or hook point of which the capture says that it has no partner."""
 
     path: str
@@ -32,7 +32,7 @@ class Manifest:
     trace_version: int
     meta: TraceMeta
     records: tuple[TensorRecord, ...]
-    unmatched: tuple[Declared, ...]
+    unmatched: tuple[UnmatchedPath, ...]
     files: dict[str, int]
     """Name -> size in bytes."""
     statistics: Statistics | None = None

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -30,13 +30,21 @@ from mmparity.trace.format import (
     _bytes,
     _dtype_name,
 )
-from mmparity.trace.manifest import MANIFEST, Declared
+from mmparity.trace.manifest import MANIFEST, UnmatchedPath
 from mmparity.types.trace import (
     TRACE_VERSION,
     Statistics,
     TensorRecord,
     TraceMeta,
 )
+
+
+class _Entry(TypedDict):
+    """Of one tensor, in the header of a safetensors file."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: list[int]
 
 
 class _File:
@@ -46,18 +54,18 @@ class _File:
         self.path = path
         self.size = HEADER_BYTES
         self._appender = appender
-        self._entries: dict[str, dict[str, Any]] = {}
+        self._entries: dict[str, _Entry] = {}
         self._room = HEADER_BYTES - 8 - len("{}")
         appender.open(path, HEADER_BYTES)
 
-    def entry(self, name: str, tensor: torch.Tensor) -> dict[str, Any] | None:
+    def entry(self, name: str, tensor: torch.Tensor) -> _Entry | None:
         """Where the tensor goes; None where it needs a file of its own."""
         start = self.size - HEADER_BYTES
-        entry = {
-            "dtype": STORED_AS[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [start, start + tensor.nbytes],
-        }
+        entry = _Entry(
+            dtype=STORED_AS[tensor.dtype],
+            shape=list(tensor.shape),
+            data_offsets=[start, start + tensor.nbytes],
+        )
         taken = len(json.dumps({name: entry}))
         if start % tensor.element_size() or taken > self._room:
             return None
@@ -84,7 +92,7 @@ class TraceWriter:
         self.directory = Path(directory)
         self.meta = meta
         self._records: list[TensorRecord] = []
-        self._unmatched: list[Declared] = []
+        self._unmatched: list[UnmatchedPath] = []
         self._names: set[str] = set()
         self._files: dict[str, int] = {}
         self._file: _File | None = None
@@ -148,7 +156,7 @@ class TraceWriter:
 
     def unmatched(self, path: str, reason: str, explained: bool) -> None:
         """Records a module or hook point that has no partner, with the reason."""
-        self._unmatched.append(Declared(path, reason, explained))
+        self._unmatched.append(UnmatchedPath(path, reason, explained))
 
     def __exit__(
         self,

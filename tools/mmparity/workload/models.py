@@ -18,6 +18,8 @@ from mmparity.project import known
 
 Architecture = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
 """What decides the hook points of a tower."""
+ConfigValues = dict[str, Any]
+"""Of a model, or of a part of it, as transformers' configuration class takes them."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,9 @@ class Model:
 
     name: str
     family: str
-    vision_config: dict[str, Any]
+    vision_config: ConfigValues
     source: str
-    text_config: dict[str, Any] = field(default_factory=dict)
+    text_config: ConfigValues = field(default_factory=dict)
     """Only what a written config.json should not leave at another model's default."""
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -60,7 +59,7 @@ class Quantized:
     """
 
     layers: frozenset[str]
-    description: dict[str, Any]
+    description: dict[str, object]
 
     def without(self, left_out: Callable[[str], bool]) -> Quantized:
         """The same of a tower that lacks some layers."""

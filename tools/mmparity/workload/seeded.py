@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,7 +21,7 @@ from mmparity.errors import MmparityError
 from mmparity.files import make_folder
 from mmparity.workload import models
 from mmparity.workload.checkpoint import expected_shapes
-from mmparity.workload.models import DEFAULT_MODEL, FAMILIES
+from mmparity.workload.models import DEFAULT_MODEL, FAMILIES, ConfigValues
 from mmparity.workload.quantized import (
     DESCRIPTION,
     FLOAT,
@@ -82,7 +83,7 @@ def write_seeded_checkpoint(
     make_folder(directory, lambda: _is_written(directory, recipe), write)
 
 
-def _refuse_another(directory: Path, recipe: dict[str, Any]) -> None:
+def _refuse_another(directory: Path, recipe: Mapping[str, object]) -> None:
     ours = (directory / MARKER).is_file()
     if directory.exists() and any(directory.iterdir()) and not ours:
         raise MmparityError(
@@ -129,7 +130,7 @@ def _model_config(model: str, depth: int | None) -> PretrainedConfig:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     given = models.get(model)
-    parts: dict[str, Any] = {"vision_config": given.vision_config}
+    parts: ConfigValues = {"vision_config": given.vision_config}
     if given.text_config:
         parts["text_config"] = given.text_config
     for name in reversed(FAMILIES[given.family].path[:-1]):
@@ -149,7 +150,7 @@ def _vision_part(config: PretrainedConfig, model: str) -> PretrainedConfig:
     return config
 
 
-def _is_written(directory: Path, recipe: dict[str, Any]) -> bool:
+def _is_written(directory: Path, recipe: Mapping[str, object]) -> bool:
     try:
         marker = json.loads((directory / MARKER).read_text())
         sizes = marker.pop("sizes")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mmparity.errors import MmparityError
 from mmparity.stored_json import read_json
 from mmparity.workload import models
-from mmparity.workload.models import FAMILIES, Architecture, Family
+from mmparity.workload.models import FAMILIES, Architecture, ConfigValues, Family
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -98,7 +98,7 @@ def with_depth(config: PretrainedConfig, depth: int | None) -> PretrainedConfig:
     return config
 
 
-def _family(raw: dict[str, Any], file: Path) -> Family:
+def _family(raw: ConfigValues, file: Path) -> Family:
     model_type = raw.get("model_type", "")
     for family in FAMILIES.values():
         if model_type in (family.name, family.vision_type, f"{family.name}_thinker"):
@@ -107,7 +107,7 @@ def _family(raw: dict[str, Any], file: Path) -> Family:
     raise MmparityError(f"{file}: model_type is {_shown(model_type)}; known: {known}")
 
 
-def _vision_part(raw: dict[str, Any], family: Family, file: Path) -> dict[str, Any]:
+def _vision_part(raw: ConfigValues, family: Family, file: Path) -> ConfigValues:
     """The tower's fields; a tower that was saved alone has them at the top."""
     found, last = raw, ""
     for name in family.path:
@@ -125,7 +125,7 @@ def _vision_part(raw: dict[str, Any], family: Family, file: Path) -> dict[str, A
     return found
 
 
-def _checked(raw: dict[str, Any], family: Family, file: Path) -> PretrainedConfig:
+def _checked(raw: ConfigValues, family: Family, file: Path) -> PretrainedConfig:
     """The configuration, of fields that the tower's class knows and that can be."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

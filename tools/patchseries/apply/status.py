@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from patchseries.apply.apply import choose_series, classify_target
 from patchseries.apply.classify import Classification
@@ -47,9 +46,6 @@ class Status:
     ready: bool
     reason: str
     patches: list[PatchStatus]
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def status(project: Project, path: Path, name: str | None) -> Status:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def status(
     """Show what is applied, what would apply, and why not."""
     found = [status_of(project, p, s) for p, s in find_targets(project, onto, name)]
     if as_json:
-        say(json.dumps([one.as_json() for one in found], indent=1))
+        say(json.dumps([asdict(one) for one in found], indent=1))
         return
     from rich.console import Console  # as slow to import as all else
 

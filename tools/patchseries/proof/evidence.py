@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
@@ -72,7 +71,7 @@ def _shown(result: Result) -> str:
 def _parity(run: Path, source: str, tree: str) -> str:
     path = run / "comparison.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found = json.loads(path.read_text())
         provenance = found["provenance"]
         users = [
             impl for impl, t in provenance["trees"].items() if t.get(source) == tree

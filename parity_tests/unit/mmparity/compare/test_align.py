@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmparity.compare.align import align
-from mmparity.trace.manifest import Declared
+from mmparity.trace.manifest import UnmatchedPath
 from mmparity.types.trace import TensorRecord
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), unique=True)
@@ -41,7 +41,7 @@ def trace(names: list[str], declared: list[tuple[str, bool]]) -> Any:
         records=records,
         by_name={record.hook_point: record for record in records},
         unmatched=[
-            Declared(path, "because", explained) for path, explained in declared
+            UnmatchedPath(path, "because", explained) for path, explained in declared
         ],
     )
 

@@ -419,10 +419,10 @@ def test_partial_captures_are_no_matter_for_a_cache(
     project.run()
     job = Job.read(project.root / "out" / "jobs" / "good.json")
     options = Options(out=project.root / "out", cache=project.cache)
-    assert not TraceCache(options).look(job).left
+    assert not TraceCache(options).lookup(job).left
     partial = replace(job, captures=tuple(replace(i, **given) for i in job.captures))
-    look = TraceCache(options).look(partial)
-    assert (len(look.left), look.wanted) == (2, [])
+    found = TraceCache(options).lookup(partial)
+    assert (len(found.left), found.wanted) == (2, [])
 
 
 def _trace(folder: Path, content: bytes = b"x" * 1000) -> Path:

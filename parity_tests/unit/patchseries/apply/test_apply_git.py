@@ -390,7 +390,7 @@ def test_every_edited_file_is_named_whole(toy, checkout, refused):
         (checkout / name).write_text("mine\n")
     error = refused("dirty-file", toy.apply, checkout)
     assert error.args[0].endswith(": pkg/a.py, pkg/b.py")
-    reason = status(toy.project, checkout, None).as_json()["reason"]
+    reason = status(toy.project, checkout, None).reason
     assert reason.endswith(": pkg/a.py, pkg/b.py")
 
 

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.project import PATCHES, SOURCES
@@ -96,7 +95,7 @@ class Map:
 def read_map(path: Path = DATA) -> Map:
     """Reads the data file."""
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text())
         raw = content.pop("rows")
         rows = {
             name: OverrideReason(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -175,7 +175,7 @@ class _Change:
     new: str
 
 
-def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Change]:
+def _changes(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[_Change]:
     """deepdiff of two mappings, over what differs: it is slow, and most is equal."""
     from deepdiff import DeepDiff
 
@@ -192,7 +192,7 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Change]:
             yield _Change(KINDS[kind], path, left.get(path, ""), right.get(path, ""))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A tensor as ``3840 x 1280 bfloat16``, the rest as it prints."""
     if isinstance(value, (list, tuple)) and len(value) == 2:
         shape, dtype = value

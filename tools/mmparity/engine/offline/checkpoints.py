@@ -15,9 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmparity.engine.offline.scenarios import EngineArguments
 from mmparity.files import make_folder
 from mmparity.project import known
-from mmparity.workload.models import FAMILIES
+from mmparity.workload.models import FAMILIES, ConfigValues
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, Qwen2TokenizerFast
@@ -57,9 +58,9 @@ class Served:
     model: str
     processor: str
     patch_size: int
-    vision: dict[str, Any]
-    text: dict[str, Any]
-    options: dict[str, Any] = field(default_factory=dict)
+    vision: ConfigValues
+    text: ConfigValues
+    options: EngineArguments = field(default_factory=dict)
 
 
 SERVED = {

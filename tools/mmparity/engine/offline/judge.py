@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmparity.engine.offline.outcomes import Answer, Outcome
+from mmparity.engine.offline.outcomes import Answer, ScenarioResult
 from mmparity.engine.offline.scenarios import Engine, Scenario
 from mmparity.types.engine import EngineRow, EngineVerdict
 
@@ -64,7 +64,7 @@ def judge(
     pair: EnginePair,
     scenario: Scenario,
     engine: Engine,
-    outcomes: tuple[Outcome | None, Outcome | None],
+    outcomes: tuple[ScenarioResult | None, ScenarioResult | None],
     embeddings: tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]],
     model: str,
 ) -> EngineRow:
@@ -107,7 +107,7 @@ class EngineComparison:
         self.logprob_difference = self.embedding_difference = 0.0
         self.exact = True
 
-    def answers(self, old: Outcome, new: Outcome) -> None:
+    def answers(self, old: ScenarioResult, new: ScenarioResult) -> None:
         """Tokens and logprobs, batch by batch."""
         shapes = [[len(batch) for batch in side.answers] for side in (old, new)]
         if shapes[0] != shapes[1]:
@@ -118,8 +118,8 @@ class EngineComparison:
 
     def embeddings(
         self,
-        old: Outcome,
-        new: Outcome,
+        old: ScenarioResult,
+        new: ScenarioResult,
         old_made: Sequence[torch.Tensor],
         new_made: Sequence[torch.Tensor],
     ) -> None:
@@ -139,7 +139,7 @@ class EngineComparison:
                 for a, b in zip(*taken, strict=True):
                     self._embedding(number, a, b)
 
-    def repeats(self, outcome: Outcome, scenario: Scenario) -> None:
+    def repeats(self, outcome: ScenarioResult, scenario: Scenario) -> None:
         """A step that may not change anything did not, on one side."""
         if scenario.same is None:
             return
@@ -254,6 +254,8 @@ class EngineComparison:
         self.exact &= torch.equal(a, b)
 
 
-def _answers(old: Outcome, new: Outcome) -> Iterator[tuple[Answer, Answer]]:
+def _answers(
+    old: ScenarioResult, new: ScenarioResult
+) -> Iterator[tuple[Answer, Answer]]:
     for left, right in zip(old.answers, new.answers, strict=True):
         yield from zip(left, right, strict=True)

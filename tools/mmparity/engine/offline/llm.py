@@ -14,7 +14,7 @@ from mmparity.engine.offline import (
 PROBE = "mmparity.engine.offline.probe.EngineProbe"
 
 
-def start(checkpoint: str, options: dict[str, Any]) -> Any:
+def start(checkpoint: str, options: scenarios.EngineArguments) -> Any:
     """vLLM's ``LLM`` with the options that all engines have, and the probe."""
     from vllm import LLM
 

@@ -15,7 +15,7 @@ from mmparity.workload.photographs import photograph
 _FPS = 2.0
 
 
-def prompt_of(request: Request, tokenizer: Any, shift: int = 0) -> dict[str, Any]:
+def prompt_of(request: Request, tokenizer: Any, shift: int = 0) -> dict[str, object]:
     """What ``LLM.generate`` takes; media are marked by the model's own template.
 
     With ``shift``, other pictures of the same sizes: no cache knows them.
@@ -47,7 +47,7 @@ def picture(image: Image, shift: int = 0) -> Pictures.Image:
     return Pictures.fromarray(whole[top : top + height, left : left + width])
 
 
-def clip(given: Clip, shift: int = 0) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+def clip(given: Clip, shift: int = 0) -> tuple[np.ndarray[Any, Any], dict[str, object]]:
     """Frames, and what a video reader would say of them."""
     whole = _photograph(given.source)
     room = whole.shape[1] - given.width

@@ -6,14 +6,13 @@ Nothing here imports vLLM; torch only where embeddings are read or written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mmparity.errors import MmparityError
 from mmparity.files import write_text, writing
+from mmparity.stored_json import read_json, to_json, validated
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +34,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScenarioResult:
     """One side, one model, one scenario.
 
     Attributes:
@@ -62,7 +61,9 @@ def place(folder: Path, side: str, model: str, scenario: str) -> Path:
     return folder / side / model / f"{scenario.replace(' ', '-')}.json"
 
 
-def write(outcome: Outcome, embeddings: Sequence[torch.Tensor], folder: Path) -> None:
+def write(
+    outcome: ScenarioResult, embeddings: Sequence[torch.Tensor], folder: Path
+) -> None:
     """Writes both files, the JSON file last: it is there only if all of it is."""
     from safetensors.torch import save_file
 
@@ -72,26 +73,18 @@ def write(outcome: Outcome, embeddings: Sequence[torch.Tensor], folder: Path) ->
         if embeddings:
             tensors = {f"{i:04}": x.contiguous() for i, x in enumerate(embeddings)}
             save_file(tensors, file.with_suffix(".safetensors"))
-    write_text(file, json.dumps(asdict(outcome)) + "\n")
+    write_text(file, to_json(outcome))
 
 
-def read(folder: Path, side: str, model: str, scenario: str) -> Outcome | None:
+def read(folder: Path, side: str, model: str, scenario: str) -> ScenarioResult | None:
     """The outcome, or None where the side did not come so far."""
     file = place(folder, side, model, scenario)
     if not file.is_file():
         return None
-    try:
-        raw = json.loads(file.read_text())
-        raw["answers"] = tuple(
-            tuple(_answer(item) for item in batch) for batch in raw["answers"]
-        )
-        raw["embedded"] = tuple(raw["embedded"])
-        return Outcome(**raw)
-    except (ValueError, KeyError, TypeError) as error:
-        raise MmparityError(f"{file} is not an engine's outcome: {error}") from error
+    return validated(ScenarioResult, read_json(file), file)
 
 
-def read_embeddings(outcome: Outcome, folder: Path) -> list[torch.Tensor]:
+def read_embeddings(outcome: ScenarioResult, folder: Path) -> list[torch.Tensor]:
     """The embeddings, in the order in which they were made."""
     from safetensors.torch import load_file
 
@@ -99,11 +92,3 @@ def read_embeddings(outcome: Outcome, folder: Path) -> list[torch.Tensor]:
     file = file.with_suffix(".safetensors")
     tensors = load_file(file) if file.is_file() else {}
     return [tensors[name] for name in sorted(tensors)]
-
-
-def _answer(raw: dict[str, Any]) -> Answer:
-    return Answer(
-        raw["prompt_tokens"],
-        tuple(raw["tokens"]),
-        tuple({int(k): float(v) for k, v in step.items()} for step in raw["logprobs"]),
-    )

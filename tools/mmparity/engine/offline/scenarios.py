@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from mmparity.project import known
 
 DTYPE = "float16"
 """Of the two that the NPU's attention operator has, the one with smaller roundings: in
 float32, which it has not, vllm-ascend's operators go to native attention."""
-COMMON: dict[str, Any] = {
+EngineArguments = dict[str, object]
+"""Of vLLM's ``LLM``, by their names."""
+COMMON: EngineArguments = {
     "dtype": DTYPE,
     "seed": 0,
     "enforce_eager": True,
@@ -22,7 +23,7 @@ COMMON: dict[str, Any] = {
     "enable_prefix_caching": False,
     "limit_mm_per_prompt": {"image": 3, "video": 1},
 }
-"""Arguments of vLLM's ``LLM`` that every engine has."""
+"""What every engine has."""
 TOKENS = 12
 """Generated for each request, greedily, whatever comes."""
 LOGPROBS = 20
@@ -83,7 +84,7 @@ class Engine:
 
     name: str
     about: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: EngineArguments = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
 

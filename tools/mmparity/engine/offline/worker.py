@@ -30,7 +30,7 @@ from mmparity.engine.offline import (
 )
 from mmparity.engine.offline.job import EngineJob
 from mmparity.engine.offline.llm import start, stop
-from mmparity.engine.offline.outcomes import Answer, Outcome
+from mmparity.engine.offline.outcomes import Answer, ScenarioResult
 from mmparity.engine.offline.probe import ask
 from mmparity.engine.offline.scenarios import ENGINES, Call, Engine, Generate, Scenario
 from mmparity.processes import answering
@@ -61,7 +61,7 @@ def run_engine(
         for scenario in group:
             say(f"{model}: {scenario.name}")
             started = time.monotonic()
-            outcome = Outcome(job.side, model, scenario.name)
+            outcome = ScenarioResult(job.side, model, scenario.name)
             embeddings: list[Any] = []
             try:
                 if llm is None:
@@ -81,7 +81,9 @@ def run_engine(
             stop(llm)
 
 
-def run(llm: Any, outcome: Outcome, scenario: Scenario) -> tuple[Outcome, list[Any]]:
+def run(
+    llm: Any, outcome: ScenarioResult, scenario: Scenario
+) -> tuple[ScenarioResult, list[Any]]:
     """One scenario's steps on a running engine."""
     import torch
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmparity.engine.offline.judge import EnginePair, judge
-from mmparity.engine.offline.outcomes import Outcome
+from mmparity.engine.offline.outcomes import ScenarioResult
 from mmparity.engine.offline.scenarios import ENGINES, SCENARIOS, Generate, Scenario
 from mmparity.types.engine import EngineRow
 
@@ -19,8 +19,8 @@ TWICE = replace(ONE, steps=(*ONE.steps, *ONE.steps), same=(0, 1))
 
 
 def row(
-    old: Outcome | None,
-    new: Outcome | None,
+    old: ScenarioResult | None,
+    new: ScenarioResult | None,
     embeddings: Any,
     pair: EnginePair = EXACT,
     scenario: Scenario = ONE,

@@ -8,6 +8,7 @@ another answer throws it anew.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 QUESTIONS = ("Describe the image.", "Is there a flower or a temple?")
@@ -27,7 +28,7 @@ def dataset(**_: Any) -> dict[str, object]:
     return {"test": Dataset.from_list(rows)}
 
 
-def images(doc: dict[str, Any]) -> list[Any]:
+def images(doc: Mapping[str, Any]) -> list[Any]:
     """The piece of the photograph."""
     from PIL import Image
     from sklearn.datasets import load_sample_image
@@ -37,7 +38,7 @@ def images(doc: dict[str, Any]) -> list[Any]:
     return [Image.fromarray(load_sample_image(doc["file"])).crop(box)]
 
 
-def score(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
+def score(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
     """1 or 0, by the answer's digest."""
     digest = hashlib.sha256(results[0].encode()).digest()
     return {"acc": float(digest[0] % 2)}

@@ -18,7 +18,7 @@ class Conditions:
         machine: that measured.
         versions: package -> version.
         repeats: of each measurement, at least.
-        threads: of each process.
+        threads: of each process, where that is the same for all.
         processes: that share the repeats, where there are several.
         device: ``cpu``, or what the device calls itself.
     """
@@ -27,8 +27,8 @@ class Conditions:
     created: str
     machine: Machine
     versions: dict[str, str]
-    repeats: int
-    threads: int
+    repeats: int = 1
+    threads: int | None = None
     processes: int = 1
     device: str = "cpu"
 

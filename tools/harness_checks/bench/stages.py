@@ -7,7 +7,6 @@ the patched tree, and what is cached is in a folder of its own.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -16,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -28,6 +27,7 @@ from mmparity.compare.result import read_result
 from mmparity.files import write_text
 from mmparity.processes import Group, started, tail_of
 from mmparity.project import ROOT
+from mmparity.stored_json import plain, to_json
 from mmparity.types.stages import STAGES
 
 MMPARITY = (sys.executable, "-m", "mmparity")
@@ -202,8 +202,7 @@ def main(names: tuple[str, ...], json_file: Path) -> None:
             seconds, stages = measure(Path(folder))
         screen.print(f"  {seconds:.1f} s, target {target:.0f} s")
         measured.append(TimedRun(name, command, target, round(seconds, 2), stages))
-        content = {**given, "runs": [asdict(item) for item in measured]}
-        write_text(json_file, json.dumps(content, indent=1) + "\n")
+        write_text(json_file, to_json({**plain(given), "runs": measured}))
     screen.print(shown(HEAD, map(row, measured)))
 
 

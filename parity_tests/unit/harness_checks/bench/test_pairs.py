@@ -17,6 +17,7 @@ from harness_checks.bench.pair_table import markdown
 from harness_checks.bench.pairs import WINDOWS, measure_growth, measure_pair
 from harness_checks.bench.sides import Setting
 from harness_checks.bench.targets import Target
+from mmparity.stored_json import plain
 
 PAIR = ("old-encoder", "new-encoder")
 SETTING = Setting("bfloat16", Path("checkpoint"), 2, Path("folder"), seconds=0.0)
@@ -110,6 +111,13 @@ def test_growth_is_that_of_encoders_that_are_loaded(sides: FakeSides) -> None:
     found = measure_growth(SETTING, 5, 6, sides)
     assert found == PairGrowth(5, 6, old=Growth(7, 0), new=Growth(1, 0))
     assert [ask for _, ask in sides.asked] == ["load", "growth"] * 2
+
+
+def test_what_has_no_options_has_conditions_too() -> None:
+    found = plain(conditions("harness_checks.bench.stages", ["torch"]))
+    assert found["command"].startswith("python -m harness_checks.bench.stages")
+    assert (found["repeats"], found["threads"]) == (1, None)
+    assert found["machine"]["cpus"] >= 1
 
 
 def test_the_page_has_figures_and_targets_with_their_origin(

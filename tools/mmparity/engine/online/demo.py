@@ -57,7 +57,7 @@ async def ask_both(
 def page(judged: Judged) -> Page:
     """Verdict, both answers, and a row for each token."""
     reason = f": {judged.reason}" if judged.reason else ""
-    largest = judged.largest
+    largest = judged.largest_logprob_difference
     logprobs = "no logprobs are offered" if largest is None else (
         f"largest logprob difference {largest:.3g}"
     )  # fmt: skip

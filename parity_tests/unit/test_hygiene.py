@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SPDX = "# SPDX-License-Identifier: Apache-2.0"
 MODULE_LINES, FUNCTION_LINES, PARAMETERS = 300, 40, 7
 UNTYPED = re.compile(r"\b[Dd]ict\[str, " + r"Any\]")
-MOST_UNTYPED = 40
+MOST_UNTYPED = 39
 """What others wrote, before it is looked at; what is ours has a class of its own."""
 GIVEN_BY_OTHERS = {"attend", "_npu_flash_attention_unpad", "npu_quant_matmul"}
 """Functions with the parameters of the operator that they stand for."""

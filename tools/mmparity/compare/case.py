@@ -15,6 +15,7 @@ import torch
 
 from mmparity.compare.align import align, check_comparable
 from mmparity.compare.descent import first_failing
+from mmparity.compare.evidence.code import code_at
 from mmparity.compare.evidence.coverage import coverage
 from mmparity.compare.evidence.structure import differences, without_structure
 from mmparity.compare.metrics.metrics import measure
@@ -79,6 +80,7 @@ def compare_traces(
         coverage=covered,
         token_maps=token_maps(layers, old, new),
         expected=expected,
+        code=code_at(layers, old.meta, new.meta),
     )
 
 

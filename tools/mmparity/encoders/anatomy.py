@@ -25,6 +25,7 @@ class Anatomy:
     buffers: dict[str, list[Any]]
     signatures: dict[str, str]
     state_dict: dict[str, str]
+    code: dict[str, str]
 
 
 def anatomy(model: nn.Module) -> Anatomy:
@@ -36,7 +37,26 @@ def anatomy(model: nn.Module) -> Anatomy:
         buffers=_tensors(model.named_buffers()),
         signatures={path or ROOT: _signature(item) for path, item in modules.items()},
         state_dict=round_trip(model),
+        code={path or ROOT: _place(item) for path, item in modules.items()},
     )
+
+
+def _place(module: nn.Module) -> str:
+    """``vllm/model_executor/models/qwen2_5_vl.py:321-350``: what its forward runs.
+
+    vLLM's custom operators choose one of several forwards when they are built. Where
+    that is a base's, as one that only calls another is, it is the class itself.
+    """
+    kind: Any = type(module)
+    chosen = getattr(module, "_forward_method", None) or kind.forward
+    function = inspect.unwrap(getattr(chosen, "__func__", chosen))
+    shown = function if function.__name__ in vars(kind) else kind
+    try:
+        lines, first = inspect.getsourcelines(shown)
+    except (OSError, TypeError):
+        return ""
+    file = shown.__module__.replace(".", "/")
+    return f"{file}.py:{first}-{first + len(lines) - 1}"
 
 
 def _tensors(named: Any) -> dict[str, list[Any]]:

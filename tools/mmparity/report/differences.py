@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mmparity.report import labels
+from mmparity.report import changes, labels
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.evidence import Reuse
-from mmparity.types.provenance import Provenance
 from mmparity.types.trace import TraceMeta
 
 IMPLEMENTATION = "implementation"
@@ -136,18 +135,24 @@ def _facts(implementation: str, meta: TraceMeta | None) -> dict[str, str]:
     return {labels.clean(k, 80): labels.clean(v, 80) for k, v in facts.items()}
 
 
-def sources(of: Provenance) -> tuple[SourceView, ...]:
+def sources(result: ComparisonResult) -> tuple[SourceView, ...]:
     """Returns the trees that ran; provenance holds their digests in full."""
+    changed = {
+        name: changes.summary(tree)
+        for tree in result.changes
+        for name in (tree.folder, tree.base)
+    }
     return tuple(
         SourceView(
             name=labels.clean(name, 80),
-            archive=labels.clean((tree.sha256 or "not pinned")[:12]),
+            archive=changed.get(name)
+            or labels.clean((tree.sha256 or "not pinned")[:12]),
             patches=tuple(
                 labels.clean(f"{file.removesuffix('.patch')} {digest[:8]}", 120)
                 for file, digest in tree.patches.items()
             ),
         )
-        for name, tree in of.sources.items()
+        for name, tree in result.provenance.sources.items()
     )
 
 

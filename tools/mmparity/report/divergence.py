@@ -6,9 +6,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.report import labels, rows, structures
-from mmparity.types.comparison import CaseComparison, ComparisonResult, FirstDivergence
+from mmparity.types.comparison import (
+    CaseComparison,
+    CodeAt,
+    ComparisonResult,
+    FirstDivergence,
+)
 
 CAUSES = 3
+
+
+@dataclass(frozen=True)
+class CodeView:
+    """Lines of one side, ready to print."""
+
+    side: str
+    module: str
+    place: str
+    """File and line."""
+    text: str
+    """With line numbers; empty where it was not read."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,10 @@ class DivergenceView:
     """What differs by itself; empty where new was not fed old's tensors."""
     causes: tuple[str, ...]
     """Structural differences of the case that no patch intends."""
+    code: tuple[CodeView, ...]
+    """Of both sides at that row."""
+    changed: str
+    """Files of that code which differ from what the tree is made of."""
 
 
 def first_divergence(result: ComparisonResult) -> DivergenceView | None:
@@ -72,6 +93,8 @@ def first_divergence(result: ComparisonResult) -> DivergenceView | None:
         where=_where(first),
         faults=_faults(result.cases[number - 1]) if number else "",
         causes=_causes(result.cases[number - 1]) if number else (),
+        code=_code(result.cases[number - 1]) if number else (),
+        changed=_changed(result, result.cases[number - 1]) if number else "",
     )
 
 
@@ -97,6 +120,34 @@ def _causes(case: CaseComparison) -> tuple[str, ...]:
     said = [f"{c.path}: {c.old} → {c.new}" for c in structures.undeclared([case])]
     more = len(said) - CAUSES
     return (*said[:CAUSES], *([f"and {more:,} more"] if more > 0 else []))
+
+
+def _code(case: CaseComparison) -> tuple[CodeView, ...]:
+    return tuple(
+        CodeView(
+            labels.clean(item.side),
+            labels.clean(item.module),
+            labels.clean(f"{item.file}:{item.first}", 400),
+            _numbered(item),
+        )
+        for item in case.code
+    )
+
+
+def _changed(result: ComparisonResult, case: CaseComparison) -> str:
+    run = {item.file for item in case.code}
+    found = [
+        f"{item.file} ({tree.tree})"
+        for tree in result.changes
+        for item in tree.files
+        if item.file in run
+    ]
+    return labels.clean(", ".join(found), 400)
+
+
+def _numbered(item: CodeAt) -> str:
+    lines = [labels.clean(line, 400) for line in item.text.splitlines()]
+    return "\n".join(f"{n:5}  {line}" for n, line in enumerate(lines, item.first))
 
 
 def _where(first: FirstDivergence) -> str:

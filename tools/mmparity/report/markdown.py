@@ -115,6 +115,8 @@ def _decided(view: ReportView) -> Iterator[Section]:
             f"{m.metric} {m.value} of {m.allowed} allowed "
             f"({m.used_text}).",
         )
+    if view.unproven:
+        yield Section("unproven", f"{html_text(view.unproven)}")
 
 
 def _notes(view: ReportView) -> Iterator[Section]:
@@ -148,6 +150,10 @@ def _divergence(d: DivergenceView) -> Iterator[str]:
         yield f"| worst element {d.worst_index} | old {d.old}, new {d.new} |"
     if d.causes:
         yield f"| likely cause, declared by no patch | {cell('; '.join(d.causes))} |"
+    if d.changed:
+        yield f"| changed code that it runs | {cell(d.changed)} |"
+    for item in d.code:
+        yield f"| {item.side} runs, in {cell(item.module)} | {cell(item.place)} |"
     if d.where:
         yield f"| where | {cell(d.where)} |"
     if d.faults:

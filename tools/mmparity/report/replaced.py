@@ -68,6 +68,21 @@ def replaced(result: ComparisonResult) -> tuple[ReplacedView, ...]:
     return tuple(_line(result, item) for item in result.replaced)
 
 
+def unproven(lines: tuple[ReplacedView, ...]) -> str:
+    """What a pass does not say of the replaced behaviours; empty where there are none.
+
+    A behaviour is proven here where each of its proofs that ran passed, and one did.
+    """
+    if not lines:
+        return ""
+    ran = {line.row: {p.verdict for p in line.proofs if p.verdict} for line in lines}
+    left = [row for row, verdicts in ran.items() if verdicts != {"pass"}]
+    total = labels.count(len(lines), "replaced behaviour")
+    if not left:
+        return f"All of {total} proven here."
+    return f"{len(lines) - len(left)} of {total} proven here; {', '.join(left)} not."
+
+
 def _line(result: ComparisonResult, item: ReplacedCode) -> ReplacedView:
     return ReplacedView(
         row=labels.clean(item.row, 20),

@@ -146,6 +146,7 @@ def _finding(view: ReportView) -> list[str]:
     if view.nearest:
         m = view.nearest.margin
         return [
+            *([_short(view.unproven)] if view.unproven else []),
             _short(f"nearest to a limit: {m.hook_point}"),
             _short(
                 f"  {m.metric} {m.value}, allowed {m.allowed} "
@@ -159,6 +160,8 @@ def _facts(d: DivergenceView) -> Iterator[tuple[str, str]]:
     yield "why", d.reason
     if d.causes:
         yield "likely cause, declared by no patch", "; ".join(d.causes)
+    if d.changed:
+        yield "changed code that it runs", d.changed
     if d.metric:
         yield d.metric, f"{d.value}, allowed {d.allowed}"
     if d.worst_index:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.report import (
+    changes,
     costs,
     differences,
     engine,
@@ -61,10 +62,13 @@ class ReportView:
     reuse: str
     """What was taken from a cache; empty where nothing was."""
     replaced: tuple[ReplacedView, ...]
+    unproven: str
+    """What a pass leaves open; empty of another verdict."""
     patches: tuple[PatchView, ...]
     precision: tuple[judgements.PrecisionView, ...]
     emulated: tuple[differences.EmulationView, ...]
     sources: tuple[differences.SourceView, ...]
+    changes: tuple[changes.TreeView, ...]
     provenance: tuple[tuple[str, str], ...]
     created: str
     command: str
@@ -77,6 +81,7 @@ def build(result: ComparisonResult) -> ReportView:
     passed = result.verdict == "pass"
     margins = [rows.margin(case.layers) if passed else None for case in result.cases]
     unmatched = differences.unmatched(result.cases)
+    old_to_new = replaced.replaced(result)
     return ReportView(
         verdict=result.verdict,
         headline=judgements.headline(result),
@@ -96,11 +101,13 @@ def build(result: ComparisonResult) -> ReportView:
         engine=engine.engine(result.engine),
         overrides=judgements.overrides(result),
         reuse=judgements.reuse(result),
-        replaced=replaced.replaced(result),
+        replaced=old_to_new,
+        unproven=replaced.unproven(old_to_new) if passed else "",
         patches=replaced.patches(result),
         precision=judgements.precision(result),
         emulated=differences.emulated(result),
-        sources=differences.sources(result.provenance),
+        sources=differences.sources(result),
+        changes=changes.trees(result),
         provenance=differences.provenance(result),
         created=labels.plain(result.provenance.created or "unknown"),
         command=labels.plain(result.provenance.command, 2000),

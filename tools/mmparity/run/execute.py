@@ -27,6 +27,7 @@ from mmparity.compare.result import (
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.report import PAGES, render_timed, write_texts
+from mmparity.run.code_of_run import with_code
 from mmparity.run.graft_run import GraftTarget, graft_again
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
 from mmparity.run.prepare import Subject, batches, input_file, prepare
@@ -86,7 +87,7 @@ def execute(
             shutil.rmtree(out / "traces", ignore_errors=True)
     result = build_result(state.cases, _provenance(plans, state, started))
     result = replace(result, reuse=cache.reuse() if cache else None)
-    result = _with_engine(result, out, watcher)
+    result = with_code(_with_engine(result, out, watcher), plans)
     state.clock.lap("report")
     write_result(replace(result, stages=state.clock.stages()), out)
     state.clock.lap("report")

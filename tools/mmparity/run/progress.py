@@ -45,6 +45,7 @@ class ProgressDisplay:
         self._task = self._bar.add_task("preparing", total=steps)
         self._started = time.monotonic()
         self._said: set[str] = set()
+        self._loading: set[str] = set()
 
     def __enter__(self) -> ProgressDisplay:
         self._bar.start()
@@ -61,8 +62,9 @@ class ProgressDisplay:
         self._bar.update(
             self._task, description=f"{implementation} {what or event.event}"
         )
-        if event.event == "loading":
-            self._line(f"{implementation}: loading its packages and weights")
+        if event.event == "loading" and implementation not in self._loading:
+            self._loading.add(implementation)
+            self._line(f"{implementation.rstrip(':')}: loading packages and weights")
         if event.event == "loaded":
             self._line(f"{implementation}: loaded{_seconds(event.seconds)}")
         if event.event == "captured":

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mmparity.types.engine import EngineResult
+from mmparity.types.evidence import CodeAt as CodeAt
 from mmparity.types.evidence import PatchText as PatchText
 from mmparity.types.evidence import ReplacedCode as ReplacedCode
 from mmparity.types.evidence import Reuse as Reuse
 from mmparity.types.evidence import ReusedTrace as ReusedTrace
+from mmparity.types.evidence import TreeChanges as TreeChanges
 from mmparity.types.provenance import Provenance
 from mmparity.types.row import Fault, LayerComparison, TokenMap
 from mmparity.types.stages import Stages
@@ -129,6 +131,8 @@ class CaseComparison:
     """Hook points where new could not be fed old's tensor, with the reason."""
     expected: Expected = "floor"
     """What the pair was held to."""
+    code: tuple[CodeAt, ...] = ()
+    """Of both sides at the first failing row."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,8 @@ class ComparisonResult:
     """Where ``mmparity engine`` wrote into the same folder."""
     reuse: Reuse | None = None
     """Where the run was given a cache of traces."""
+    changes: tuple[TreeChanges, ...] = ()
+    """Of each tree that is not as this project pins or patches it."""
     stages: Stages | None = None
     """Where the seconds of the run went; None of traces that were there already."""
     schema_version: int = SCHEMA_VERSION

@@ -26,6 +26,54 @@ class ReplacedCode:
 
 
 @dataclass(frozen=True)
+class CodeAt:
+    """The code of one side at a case's first failing row.
+
+    Attributes:
+        side: ``old`` or ``new``.
+        module: path of the module, or of the one that an operator runs inside.
+        file: from the root of its tree; ``first`` and ``last`` are its lines.
+        text: these lines, where the tree was there to be read.
+    """
+
+    side: str
+    module: str
+    file: str
+    first: int
+    last: int
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file of a tree that is not its base's: its path and a unified diff."""
+
+    file: str
+    diff: str
+
+
+@dataclass(frozen=True)
+class TreeChanges:
+    """How a tree that ran differs from the one that this project pins or patches.
+
+    Attributes:
+        tree: implementation and source, as ``--tree`` names them.
+        folder: name of the tree's folder.
+        base: folder of the base from ``vllm_src/``.
+        patches: number of patches of the base's series.
+        files: each changed Python file.
+        count: how many there are; more than ``files`` where many differ.
+    """
+
+    tree: str
+    folder: str
+    base: str
+    patches: int
+    files: tuple[FileChange, ...]
+    count: int
+
+
+@dataclass(frozen=True)
 class PatchText:
     """One patch of a series: its title, and its diff without that of tests."""
 

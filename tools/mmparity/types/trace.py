@@ -108,6 +108,8 @@ class TraceMeta:
             parameters.
         state_dict: name of a tensor -> what its round trip through the state dict
             lost; empty where nothing.
+        code: path of each module -> file, first and last line of what its forward
+            runs, from the root of its tree; empty where there is no source.
         counts: of one forward of the smallest case.
         images: of the trace of one rank among which images are spread, the numbers of
             those it took, in its order; None elsewhere.
@@ -137,6 +139,7 @@ class TraceMeta:
     buffers: dict[str, list[Any]] = field(default_factory=dict)
     signatures: dict[str, str] = field(default_factory=dict)
     state_dict: dict[str, str] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
     counts: Counts | None = None
     quantization: str = ""
     images: tuple[int, ...] | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -85,3 +86,35 @@ def test_values_that_loading_changes_are_named_and_put_back() -> None:
     before = tower.state_dict()["blocks.0.qkv.bias"].clone()
     assert round_trip(tower) == {"blocks.0.qkv.bias": "other values"}
     assert torch.equal(tower.state_dict()["blocks.0.qkv.bias"], before)
+
+
+def test_the_place_of_a_forward_is_that_of_the_one_which_runs() -> None:
+    """A custom operator of vLLM's chooses one of several when it is built."""
+
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self._forward_method = self.forward_native
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self._forward_method(x)
+
+        def forward_native(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    code = anatomy(nn.Sequential(Attention(), Chosen())).code
+    for path, function in (("0", Attention.forward), ("1", Chosen.forward_native)):
+        file, _, lines = code[path].partition(":")
+        assert file.endswith("test_anatomy.py")
+        assert lines.split("-")[0] == str(function.__code__.co_firstlineno)
+    assert code["0.qkv"].startswith("torch/nn/modules/linear.py:")
+
+
+class Inherits(Attention):
+    """Its forward is that of its base."""
+
+
+def test_a_class_that_inherits_its_forward_is_placed_itself() -> None:
+    _, first = inspect.getsourcelines(Inherits)
+    code = anatomy(Inherits()).code["(encoder)"]
+    assert code.partition(":")[2].split("-")[0] == str(first)

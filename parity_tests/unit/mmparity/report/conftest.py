@@ -31,7 +31,15 @@ from mmparity.types.engine import (
     EngineSpeed,
     EngineSummary,
 )
-from mmparity.types.evidence import PatchText, ReplacedCode, Reuse, ReusedTrace
+from mmparity.types.evidence import (
+    CodeAt,
+    FileChange,
+    PatchText,
+    ReplacedCode,
+    Reuse,
+    ReusedTrace,
+    TreeChanges,
+)
 from mmparity.types.provenance import Machine, Provenance, Source
 from mmparity.types.row import (
     Fault,
@@ -474,6 +482,19 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
         token_maps=maps,
         pictures=(PICTURE,),
         structure=(*failing.structure, UNDECLARED),
+        code=(
+            CodeAt("old", "blocks.0.attn", "pkg/old.py", 40, 41, "def f(x):\n    x<1"),
+            CodeAt("new", "blocks.0.attn", "pkg/x.py", 7, 7, "    return a>b"),
+        ),
+    )
+    other = FileChange(
+        "pkg/a.py", "--- a/pkg/a.py\n+++ b/pkg/a.py\n@@ -1 +1 @@\n-1\n+2\n"
+    )
+    suspect = FileChange(
+        "pkg/x.py", "--- a/pkg/x.py\n+++ b/pkg/x.py\n@@ -7 +7 @@\n-a\n+b\n"
+    )
+    changes = TreeChanges(
+        "unified:vllm", "fork", "patched/vllm-0.12.0", 25, (other, suspect), 2
     )
     old = ReusedTrace(passing.old, "image", "float32", "5f" * 16, "2026-02-03T04:05:06")
     captured = {f"{passing.new}: other sources: vllm": 2}
@@ -482,6 +503,7 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
         cases=(passing, case),
         replaced=(row,),
         patches=(patch,),
+        changes=(changes,),
         reuse=Reuse((old, replace(old, case="video")), 2, captured, 123_456_789),
     )
 

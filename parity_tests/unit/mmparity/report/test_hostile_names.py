@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from mmparity.report import markdown, render, terminal_summary
 from mmparity.trace.hook_points import expand
 from mmparity.types.comparison import ComparisonResult, StructuralDifference
+from mmparity.types.evidence import FileChange, TreeChanges
 from mmparity.types.provenance import Provenance, Source
 from mmparity.types.trace import Unmatched
 
@@ -76,6 +77,10 @@ def rename(result: ComparisonResult, name: str) -> ComparisonResult:
                     ),
                 ),
                 old_meta=meta,
+                code=tuple(
+                    dataclasses.replace(item, module=name, file=name, text=name[:200])
+                    for item in case.code
+                ),
             )
         )
     first = result.first_divergence
@@ -92,6 +97,11 @@ def rename(result: ComparisonResult, name: str) -> ComparisonResult:
         result,
         cases=tuple(cases),
         first_divergence=first,
+        changes=(
+            TreeChanges(
+                name, name, name, 25, (FileChange(name, f"+{name[:200]}\n"),), 1
+            ),
+        ),
         provenance=Provenance(
             created=name,
             command=name,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mmparity.compare.evidence.overrides import read_map
 from mmparity.compare.evidence.replaced import replaced_code
-from mmparity.report import replaced
+from mmparity.report import render, replaced, terminal_summary
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.evidence import ReplacedCode
 
@@ -82,3 +82,25 @@ def test_a_test_is_a_proof_that_no_result_holds(failing: ComparisonResult) -> No
     (proof,) = shown.proofs
     assert proof.verdict is None
     assert proof.repeat == "pytest parity_tests/a/test_b.py::test_c[d-1]"
+
+
+def test_a_pass_says_which_replaced_behaviours_it_did_not_prove(
+    make: Callable[..., ComparisonResult],
+) -> None:
+    ran = make(names=("image",), depth=2)
+    here = "qwen2.5-vl-7b ascend-0.11.0:unified rotary.cos"
+    other = "qwen2-vl-7b ascend-0.11.0:unified rotary.cos"
+    rows = tuple(
+        ReplacedCode(name, "title", (), (), (proof,))
+        for name, proof in (("A1", here), ("A2", here), ("A3", other))
+    )
+    result = replace(ran, replaced=rows)
+    said = "2 of 3 replaced behaviours proven here; A3 not."
+    for text in render(result, ["html", "markdown"]).values():
+        assert said in text
+    assert said in terminal_summary(result)
+    every = replace(ran, replaced=rows[:2])
+    assert "All of 2 replaced behaviours proven here." in terminal_summary(every)
+    assert "proven here" not in terminal_summary(ran)
+    failed = make(names=("image",), depth=2, faults={0: 3})
+    assert "proven here" not in terminal_summary(replace(failed, replaced=rows))

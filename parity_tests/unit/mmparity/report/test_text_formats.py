@@ -14,6 +14,7 @@ import pytest
 from mmparity.errors import MmparityError
 from mmparity.report import labels, markdown, render, terminal_summary, write_reports
 from mmparity.types.comparison import ComparisonResult
+from mmparity.types.provenance import Source
 from mmparity.types.trace import Unmatched
 
 Make = Callable[..., ComparisonResult]
@@ -178,3 +179,42 @@ def test_bound(value: float, shown: str) -> None:
 def test_share_never_rounds_to_a_limit() -> None:
     shares = {0.0: "0%", 0.001: "<1%", 0.5: "50%", 0.999: ">99%", 1.0: "100%"}
     assert {part: labels.share(part) for part in shares} == shares
+
+
+def test_the_code_of_the_divergence_and_its_change_are_said_everywhere(
+    failing: ComparisonResult,
+) -> None:
+    texts = render(failing, ["html", "markdown", "text"])
+    for name in ("html", "markdown"):
+        assert "pkg/old.py:40" in texts[name]
+        assert "pkg/x.py:7" in texts[name]
+    for text in (*texts.values(), terminal_summary(failing)):
+        assert "pkg/x.py (unified:vllm)" in text
+    html = texts["html"]
+    assert "patched/vllm-0.12.0: 25 patches + 2 modified files" in html
+    assert "   41      x&lt;1" in html
+    # The file that the first divergence runs comes first, and open.
+    assert html.index('class="code" open><summary><code>pkg/x.py') < html.index(
+        "<code>pkg/a.py"
+    )
+
+
+def test_a_tree_of_another_release_is_said_as_a_number(
+    failing: ComparisonResult,
+) -> None:
+    far = dataclasses.replace(failing.changes[0], files=(), count=812)
+    html = render(dataclasses.replace(failing, changes=(far,)), ["html"])["html"]
+    assert "25 patches + 812 modified files" in html
+
+
+def test_a_carried_tree_is_its_patches_and_its_edits(
+    failing: ComparisonResult,
+) -> None:
+    given = dataclasses.replace(
+        failing.provenance, sources={"fork": Source(given=True), "other": Source()}
+    )
+    html = render(dataclasses.replace(failing, provenance=given), ["html"])["html"]
+    row = html.partition('<tr><th scope="row">fork</th>')[2].partition("</tr>")[0]
+    assert "<td>patched/vllm-0.12.0: 25 patches + 2 modified files</td>" in row
+    other = html.partition('<tr><th scope="row">other</th>')[2].partition("</tr>")[0]
+    assert "not pinned" in other

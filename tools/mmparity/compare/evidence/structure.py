@@ -142,7 +142,13 @@ def _of_common_modules(*sides: TraceMeta) -> list[TraceMeta]:
 def without_structure(meta: TraceMeta) -> TraceMeta:
     """A trace's description for a result, where the differences stand beside it."""
     return replace(
-        meta, modules={}, parameters={}, buffers={}, signatures={}, state_dict={}
+        meta,
+        modules={},
+        parameters={},
+        buffers={},
+        signatures={},
+        state_dict={},
+        code={},
     )
 
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was changed in the trees that ran, the code of the first divergence first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmparity.report import labels
+from mmparity.types.comparison import ComparisonResult, TreeChanges
+
+MOST_CHARACTERS = 24_000
+"""Of all diffs on the page."""
+
+
+@dataclass(frozen=True)
+class FileView:
+    """A changed file; ``suspect`` where the first divergence runs it."""
+
+    file: str
+    diff: str
+    suspect: bool
+
+
+@dataclass(frozen=True)
+class TreeView:
+    """A tree that is not as it is pinned or patched."""
+
+    tree: str
+    summary: str
+    files: tuple[FileView, ...]
+    cut: int
+
+
+def trees(result: ComparisonResult) -> tuple[TreeView, ...]:
+    """Each changed tree; files that the first divergence runs come first."""
+    first = result.first_divergence
+    cases = [case for case in result.cases if first and case.id == first.case]
+    run = {item.file for case in cases for item in case.code}
+    room = MOST_CHARACTERS
+    views = []
+    for tree in result.changes:
+        files = []
+        for item in sorted(tree.files, key=lambda item: item.file not in run):
+            if len(item.diff) > room:
+                break
+            room -= len(item.diff)
+            diff = "\n".join(labels.clean(x, 400) for x in item.diff.splitlines())
+            files.append(FileView(labels.clean(item.file), diff, item.file in run))
+        views.append(
+            TreeView(
+                labels.clean(tree.tree),
+                summary(tree),
+                tuple(files),
+                tree.count - len(files),
+            )
+        )
+    return tuple(views)
+
+
+def summary(tree: TreeChanges) -> str:
+    """``25 patches + 1 modified file``."""
+    modified = labels.count(tree.count, "modified file")
+    base = labels.clean(tree.base)
+    if not tree.patches:
+        return f"{base} + {modified}"
+    return f"{base}: {labels.count(tree.patches, 'patch', 'patches')} + {modified}"

@@ -47,7 +47,7 @@ def test_one_file_adds_an_implementation_and_a_model(example: Path) -> None:
     done = mmparity(example, *words)
     (case,) = json.loads(done.stdout)["cases"]
     assert (done.exit_code, case["verdict"]) == (0, "pass"), case["reason"]
-    assert len(case["layers"]) == 38
+    assert len(case["layers"]) == 42
     paths = {row["hook_point"]: row["new_path"] for row in case["layers"]}
     assert paths["blocks.1.attn.proj"] == "layers.1.attn.proj"
     errors = [row["metrics"]["new_oracle_error"] for row in case["layers"]]

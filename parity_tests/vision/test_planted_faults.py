@@ -67,7 +67,7 @@ FAULTS = {
         SHARED,
         "                cu_seqlens_now = cu_seqlens\n",
         "                cu_seqlens_now = cu_window_seqlens\n",
-        "blocks.1.seqlens",
+        "blocks.1.cu_seqlens",
     ),
     "result-left-in-window-order": Fault(
         "vllm-0.12.0",

@@ -260,6 +260,8 @@ def _serve_only(requests: socket.socket) -> NoReturn:
     """Keeps nothing open that is not the server's, and never returns."""
     status = 1
     try:
+        for number in (signal.SIGTERM, signal.SIGHUP):  # a command may have its own
+            signal.signal(number, signal.SIG_DFL)
         os.dup2(requests.fileno(), 0)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         requests.detach()

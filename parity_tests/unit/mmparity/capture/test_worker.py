@@ -49,7 +49,7 @@ def test_a_missing_tree_is_named_with_the_command(
 ) -> None:
     message = error_of(job, tmp_path, starter)
     assert "vllm-0.12.0 needs vllm at absent" in message
-    assert "make sources apply" in message
+    assert "make apply" in message
 
 
 def test_a_tree_of_another_release_is_named(

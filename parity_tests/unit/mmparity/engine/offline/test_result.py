@@ -52,7 +52,7 @@ def rows(*verdicts: str) -> list[EngineRow]:
 
 
 def result(*verdicts: str, errors: tuple[str, ...] = ()) -> EngineResult:
-    return build(rows(*verdicts), [], {}, errors, {})
+    return build(rows(*verdicts), [], {}, errors, Provenance())
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_flat_memory_and_a_cache_that_is_given_back_pass() -> None:
 def test_what_memory_fails_for(change: dict[str, object], reason: str) -> None:
     found = judge_memory(replace(FIGURES, **change))  # type: ignore[arg-type]
     assert found.verdict == "fail" and reason in found.reason
-    assert build(rows("pass"), [found], {}, (), {}).verdict == "fail"
+    assert build(rows("pass"), [found], {}, (), Provenance()).verdict == "fail"
 
 
 def test_another_side_is_only_shown() -> None:
@@ -133,7 +133,7 @@ def test_another_side_is_only_shown() -> None:
 def test_the_file_is_strict_json_and_the_summary_names_every_row() -> None:
     row = replace(rows("fail")[0], logprob_difference=float("inf"))
     row = replace(row, embedding_difference=0.5, reason="bits differ")
-    made = build([row], [judge_memory(FIGURES)], {"unified": ("A > B",)}, (), {})
+    made = build([row], [judge_memory(FIGURES)], {"unified": ("A > B",)}, (), Provenance())
     raw = json.loads(to_json(made))
     assert raw["rows"][0]["logprob_difference"] == "Infinity"
     assert raw["memory"][0]["figures"]["points"][2]["requests"] == 2000
@@ -144,14 +144,14 @@ def test_the_file_is_strict_json_and_the_summary_names_every_row() -> None:
 def test_a_served_row_has_no_embeddings_in_the_summary() -> None:
     row = replace(rows("pass")[0], exact=False, logprob_difference=3e-6)
     served = replace(row, embedding_difference=None)
-    text = summary(build([served], [], {}, (), {}))
+    text = summary(build([served], [], {}, (), Provenance()))
     assert "logprobs within 3.0e-06" in text and "embeddings within" not in text
 
 
 def test_a_comparison_in_the_folder_gets_the_result_and_new_reports(
     tmp_path: Path,
 ) -> None:
-    made = build(rows("pass"), [judge_memory(FIGURES)], {}, (), {})
+    made = build(rows("pass"), [judge_memory(FIGURES)], {}, (), Provenance())
     write_result(made, tmp_path)
     assert attach(tmp_path) == [], "there is no comparison to attach it to"
     result = comparisons.build_result([], Provenance(command="x"))

@@ -133,7 +133,9 @@ def test_another_side_is_only_shown() -> None:
 def test_the_file_is_strict_json_and_the_summary_names_every_row() -> None:
     row = replace(rows("fail")[0], logprob_difference=float("inf"))
     row = replace(row, embedding_difference=0.5, reason="bits differ")
-    made = build([row], [judge_memory(FIGURES)], {"unified": ("A > B",)}, (), Provenance())
+    made = build(
+        [row], [judge_memory(FIGURES)], {"unified": ("A > B",)}, (), Provenance()
+    )
     raw = json.loads(to_json(made))
     assert raw["rows"][0]["logprob_difference"] == "Infinity"
     assert raw["memory"][0]["figures"]["points"][2]["requests"] == 2000

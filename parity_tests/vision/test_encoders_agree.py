@@ -19,10 +19,17 @@ from mmparity.workload.pairs import MODEL_PAIRS
 if TYPE_CHECKING:
     from conftest import Captures
 
-COMPARED = [name for name, item in IMPLEMENTATIONS.items() if not item.oracle]
-ASCEND = [name for name, item in IMPLEMENTATIONS.items() if item.ascend]
+COMPARED = [
+    name
+    for name, item in IMPLEMENTATIONS.items()
+    if not item.oracle and not item.optional
+]
+ASCEND = [name for name in COMPARED if IMPLEMENTATIONS[name].ascend]
 NATIVE = [name for name in COMPARED if name not in ASCEND]
-UNUSED = {"npu_fast_gelu", "npu_quantize", "npu_quant_matmul"}
+UNUSED = {
+    *("npu_fast_gelu", "npu_quantize", "npu_quant_matmul"),
+    "npu_fused_infer_attention_score",
+}
 """Emulated operators that Qwen2.5-VL in bfloat16 does not call."""
 NATIVE_OPERATOR = "vit_torch_sdpa_wrapper"
 """Where AscendMMEncoderAttention goes in float32."""

@@ -47,6 +47,11 @@ def remedy(target: str) -> str:
     return _MAKES[target] if INSTALLED else target
 
 
+def environment_python(name: str) -> Path:
+    """The Python of an environment beside this one; it may not be there yet."""
+    return ROOT / f".venv-{name}" / "bin" / "python"
+
+
 def known(kind: str, name: str, table: Mapping[str, T], more: str = "") -> T:
     """What has that name, or an error that suggests the closest one."""
     if name in table:

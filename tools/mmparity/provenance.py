@@ -101,16 +101,36 @@ def sources(root: Path, trees: Mapping[str, Mapping[str, str]]) -> dict[str, Sou
 
 def with_traces(of: Provenance, cases: Iterable[CaseComparison]) -> Provenance:
     """With versions, tree ids and emulated operators as the captures recorded them."""
-    versions: dict[str, str] = {}
+    versions: dict[str, dict[str, str]] = {}
     trees: dict[str, dict[str, str]] = {}
     emulated: dict[str, tuple[str, ...]] = {}
     metas = [meta for case in cases for meta in (case.old_meta, case.new_meta) if meta]
     for meta in metas:
-        versions.update(meta.versions)
+        versions[meta.implementation] = dict(meta.versions)
         trees[meta.implementation] = dict(meta.sources)
         if meta.emulated:
             emulated[meta.implementation] = meta.emulated
-    return replace(of, versions=versions, trees=trees, emulated=emulated)
+    common, environments = _shared(versions)
+    return replace(
+        of,
+        versions=common,
+        environments=environments,
+        trees=trees,
+        emulated=emulated,
+    )
+
+
+def _shared(
+    found: dict[str, dict[str, str]],
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """The versions of most implementations, and what others have otherwise."""
+    every = list(found.values())
+    common = max(every, key=every.count, default={})
+    return common, {
+        name: {package: v for package, v in one.items() if common.get(package) != v}
+        for name, one in found.items()
+        if one != common
+    }
 
 
 def _pins(file: Path) -> dict[str, Source]:

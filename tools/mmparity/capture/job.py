@@ -103,6 +103,8 @@ class Job:
     """A rank that says nothing for so long counts as hung."""
     resume: bool = False
     """Captures that are done already are left as they are."""
+    python: str = ""
+    """The interpreter that runs it; this process's own where empty."""
 
     def write(self, path: Path) -> None:
         """Writes the job file."""

@@ -112,8 +112,13 @@ class _Recorder:
 
     def wrap_operators(self, stack: ExitStack) -> None:
         for tap in self.map.operators:
-            owner, name = self._owner(tap.target)
-            call = self._operator_call(value_of(owner, name), tap)
+            try:
+                owner, name = self._owner(tap.target)
+                found = value_of(owner, name)
+            except (ImportError, AttributeError, KeyError):
+                self.tensors.note(tap.target, "there is no such function", False)
+                continue
+            call = self._operator_call(found, tap)
             stack.enter_context(replaced(owner, name, call))
 
     def finish(self, expected: tuple[str, ...]) -> None:

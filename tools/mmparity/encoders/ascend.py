@@ -23,6 +23,8 @@ _A2_SOC = 220
 _A3_SOCS = range(250, 256)
 _A2, _A3 = ("_910B", "ASCEND910B1"), ("_910_93", "ASCEND910_9391")
 """vllm-ascend's names of the device, in 0.12.0 and in 0.11.0."""
+_NEW_NAMES = {"_910B": "A2", "_910_93": "A3"}
+"""The first of them, in 0.13.0 and later."""
 
 
 def provide_build_info(tree: Path, device: str) -> None:
@@ -38,6 +40,8 @@ def provide_build_info(tree: Path, device: str) -> None:
 
         soc = torch_npu.npu.get_soc_version()
     device_type, soc_version = _A3 if soc in _A3_SOCS else _A2
+    if "_910B" not in (tree / "setup.py").read_text():
+        device_type = _NEW_NAMES[device_type]
     module = types.ModuleType("vllm_ascend._build_info")
     vars(module).update(
         __device_type__=device_type,

@@ -11,12 +11,14 @@ from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
 from mmparity.encoders import npu_emulation
-from mmparity.encoders.npu_emulation.schemas import SCHEMAS
+from mmparity.encoders.npu_emulation.schemas import RELEASES
 from mmparity.types.trace import Counts
 
 HOST_COPIES = ("cpu", "tolist", "numpy")
 """Reads of a device tensor that are no operator where the device is the host."""
 READ, PAD, CAT = "aten::_local_scalar_dense", "aten::constant_pad_nd", "aten::cat"
+
+_EMULATED = {name for schemas in RELEASES.values() for name in schemas}
 
 Forward = Callable[[], object]
 
@@ -54,7 +56,7 @@ def _calls(forward: Forward) -> tuple[Counter[str], int]:
             held += event.nbytes()
         elif not is_inside:
             found[event.name()] += 1
-            if event.name() in SCHEMAS:
+            if event.name() in _EMULATED:
                 emulated_until = event.end_ns()
     return found + copies.seen, max(peak, held)
 

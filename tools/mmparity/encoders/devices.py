@@ -52,7 +52,7 @@ def check_dtype(
             "float32. Give --dtype bfloat16, or run float32 with --device cpu, where "
             "native attention stands in."
         )
-    allowed = ORACLE_DTYPES if implementation.oracle else DTYPES
+    allowed = (*DTYPES, *ORACLE_DTYPES) if implementation.oracle else DTYPES
     if dtype not in allowed:
         meant = SHORT_NAMES.get(dtype.lower())
         hint = f" In torch it is {meant!r}." if meant else ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""transformers' encoder in float64: the oracle.
+"""transformers' encoder: in float64 the oracle, in another dtype a side.
 
 transformers casts to float32 in its norms and its rotary embedding, for the
-sake of half precision. Here that would round, so those casts do nothing. Weights
+sake of half precision. In float64 that would round, so those casts do nothing. Weights
 stay in the checkpoint's dtype and become float64 for the time of one block.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -44,8 +44,8 @@ class HfRuntime:
         weights: Iterable[tuple[str, torch.Tensor]],
         quantized: Quantized | None = None,
     ) -> Encoder:
-        """Builds the encoder; its arithmetic is float64, its weights as stored."""
-        assert dtype == torch.float64, dtype
+        """Builds the encoder; in float64 its weights are as stored."""
+        exact = dtype == torch.float64
         config = copy.deepcopy(config)
         config._attn_implementation = "sdpa"
         tower = tower_class(config)
@@ -54,18 +54,18 @@ class HfRuntime:
             for layer in quantized.layers if quantized else ():
                 weight = model.get_submodule(layer).weight
                 model.set_submodule(layer, ExactLinear(*weight.shape))
-        stored = {name: tensor.to(self.device) for name, tensor in weights}
+        stored = {
+            name: tensor.to(self.device) if exact else tensor.to(self.device, dtype)
+            for name, tensor in weights
+        }
         model.load_state_dict(stored, strict=True, assign=True)
         # Its buffer is not in the checkpoint, and was not computed on "meta".
         rotary = type(model.rotary_pos_emb)(models.head_size(config) // 2)
-        model.rotary_pos_emb = rotary.double().to(self.device)
-        if hasattr(model, "pos_embed"):  # its dtype decides that of other tensors
-            model.pos_embed = model.pos_embed.double()
+        model.rotary_pos_emb = rotary.to(self.device)
         model.requires_grad_(False).eval()
-        mergers = getattr(model, "deepstack_merger_list", ())
-        for group in (model.patch_embed, *model.blocks, model.merger, *mergers):
-            _widen_while_running(group)
-        around = _ModelAround(model, config, self.device)
+        if exact:
+            _make_exact(model)
+        around = _ModelAround(model, config, self.device, dtype)
         return Encoder(
             model=model,
             hook_map=hook_map_of(self.implementation, config),
@@ -84,6 +84,16 @@ def start(
     """The oracle's runtime."""
     assert ranks.size == 1, ranks
     return HfRuntime(implementation, device)
+
+
+def _make_exact(model: Any) -> None:
+    """Lets it compute in float64."""
+    model.rotary_pos_emb = model.rotary_pos_emb.double()
+    if hasattr(model, "pos_embed"):  # its dtype decides that of other tensors
+        model.pos_embed = model.pos_embed.double()
+    mergers = getattr(model, "deepstack_merger_list", ())
+    for group in (model.patch_embed, *model.blocks, model.merger, *mergers):
+        _widen_while_running(group)
 
 
 class _KeepFloat64(TorchFunctionMode):
@@ -114,11 +124,11 @@ def _float64_by_default() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Visual:
-    """The tower, as transformers' model around it calls it; its dtype is float64."""
+    """The tower, as transformers' model around it calls it."""
 
     tower: nn.Module
     spatial_merge_size: int
-    dtype: torch.dtype = torch.float64
+    dtype: torch.dtype
 
     def __call__(self, pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> Any:
         return self.tower(pixel_values, grid_thw)
@@ -127,15 +137,21 @@ class _Visual:
 class _ModelAround:
     """transformers' model around a tower, of which only the features are asked."""
 
-    def __init__(self, tower: nn.Module, config: PretrainedConfig, device: Any) -> None:
+    def __init__(
+        self,
+        tower: nn.Module,
+        config: PretrainedConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
         family = models.family_of(config)
         module = import_module(f"transformers.models.{family.modeling}")
         kind = getattr(module, family.model)
         self.model: Any = nn.Module.__new__(kind)
         nn.Module.__init__(self.model)
-        self.model.visual = _Visual(tower, config.spatial_merge_size)
+        self.model.visual = _Visual(tower, config.spatial_merge_size, dtype)
         self.cell = config.spatial_merge_size**2
-        self.device = device
+        self.device, self.dtype = device, dtype
 
     def of_pixels(
         self, pixel_values: torch.Tensor, grid_thw: torch.Tensor
@@ -144,8 +160,11 @@ class _ModelAround:
         clips = is_clips(grid_thw.tolist())
         model = self.model
         features = model.get_video_features if clips else model.get_image_features
-        pixels = pixel_values.to(self.device, torch.float64)
-        with _KeepFloat64(), _float64_by_default():
+        pixels = pixel_values.to(self.device, self.dtype)
+        with ExitStack() as stack:
+            if self.dtype == torch.float64:
+                stack.enter_context(_KeepFloat64())
+                stack.enter_context(_float64_by_default())
             found = features(pixels, grid_thw.to(self.device))
         deepstack: list[torch.Tensor] = []
         if isinstance(found[-1], list):  # of Qwen3-VL

@@ -7,16 +7,27 @@ finds no platform by itself. On a real NPU vllm-ascend's own platform is used.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 ENCODER_HOOKS = (
     "get_vit_attn_backend",
+    "get_supported_vit_attn_backends",
     "additional_forward_context",
+    "set_additional_forward_context",
 )
 """What vLLM asks a platform for the sake of encoders. An Ascend implementation
 on a CPU takes these from its tree's NPUPlatform, so that the shipped hook runs."""
 
+_PINNED = "PIN_MEMORY"
 _DISPATCH_KEYS = {"cpu": "CPU", "cuda": "CUDA", "npu": "PrivateUse1"}
+
+
+def _ask_again(platform: type[Any]) -> None:
+    """Corrects what 0.30 and later ask while vllm itself is imported, and keep."""
+    for module in list(sys.modules.values()):
+        if hasattr(module, _PINNED) and module.__name__.startswith("vllm."):
+            setattr(module, _PINNED, platform.is_pin_memory_available())
 
 
 def install(device: str, *, ascend: bool) -> str:
@@ -27,12 +38,27 @@ def install(device: str, *, ascend: bool) -> str:
     """
     from vllm import platforms
 
-    platform = _npu_platform() if ascend and device == "npu" else _out_of_tree(device)
+    platform = stand_in(device)
     borrowed = []
-    if ascend and device != "npu":
+    if ascend and device == "npu":
+        platform = _npu_platform()
+    elif ascend:
         borrowed = borrow(platform, _npu_platform())
     platforms._current_platform = platform()
     return f"{platform.__name__}({', '.join(borrowed)})"
+
+
+def stand_in(device: str) -> type[Any]:
+    """Makes vLLM use the platform of a device before vllm-ascend's can be there.
+
+    What vllm-ascend imports looks at it, and keeps what it saw.
+    """
+    from vllm import platforms
+
+    platform = _out_of_tree(device)
+    platforms._current_platform = platform()
+    _ask_again(platform)
+    return platform
 
 
 def _npu_platform() -> type[Any]:

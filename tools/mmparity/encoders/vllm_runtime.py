@@ -8,10 +8,12 @@ is replaced, and nothing is written into it.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,14 @@ from mmparity.encoders import (
     ascend,
     describe,
     hook_map_of,
+    installed,
     npu_emulation,
     platform,
     vllm_setup,
 )
+from mmparity.encoders.npu_emulation import compiled
 from mmparity.encoders.vllm_model import ModelAround
+from mmparity.encoders.without_cuda import import_torchvision
 from mmparity.errors import MmparityError
 from mmparity.project import remedy, user_cache
 from mmparity.workload import models
@@ -60,11 +65,15 @@ class VllmRuntime:
         self.implementation = implementation
         self.trees = trees
         self.device = torch.device(device)
-        self.platform = platform.install(device, ascend=implementation.ascend)
+        if implementation.installed:
+            self.platform = installed.take_platform(device)
+            self.implementation = replace(implementation, ascend=device == "npu")
+        else:
+            self.platform = platform.install(device, ascend=implementation.ascend)
         self._stack = ExitStack()
         self.ranks = ranks
         self.vllm_config = vllm_setup.set_up(
-            self._stack, device, ranks, ascend=implementation.ascend
+            self._stack, device, ranks, ascend=self.implementation.ascend
         )
 
     @property
@@ -92,7 +101,7 @@ class VllmRuntime:
                 norm_eps=NORM_EPS,
                 quant_config=self._quant_config(model, quantized),
                 prefix="visual",
-                **({"use_data_parallel": True} if self.ranks.data_parallel else {}),
+                **self._spread(build),
             )
         _load(tower, weights, check=not quantized)
         self._process_weights(tower)
@@ -128,6 +137,17 @@ class VllmRuntime:
         self.vllm_config.compilation_config.static_forward_context.clear()
         if self.implementation.ascend:
             ascend.init(self.vllm_config, self.implementation.pad_weights)
+
+    def _spread(self, build: Any) -> dict[str, bool]:
+        """How a tower is told that ranks share images; later it reads that itself."""
+        if not self.ranks.data_parallel:
+            return {}
+        if "use_data_parallel" not in inspect.signature(build).parameters:
+            raise MmparityError(
+                f"{self.implementation.name} is not run with --mm-encoder-tp-mode data "
+                "yet: leave it out."
+            )
+        return {"use_data_parallel": True}
 
     def _quant_config(self, model: Any, quantized: Quantized | None) -> Any:
         if quantized is None:
@@ -167,6 +187,7 @@ def start(
     implementation: Implementation, trees: dict[str, str], device: str, ranks: Ranks
 ) -> VllmRuntime:
     """Imports vLLM from ``trees``; once per process."""
+    import_torchvision()
     import transformers.modeling_utils  # noqa: F401  it looks for a real torch_npu
 
     os.environ.update(_ENVIRONMENT)
@@ -175,7 +196,9 @@ def start(
     sys.path[:0] = folders
     if implementation.ascend:
         if device != "npu":
-            npu_emulation.install()
+            npu_emulation.install(implementation.torch_npu)
+            compiled.install(Path(trees["vllm-ascend"]))
+        platform.stand_in(device)
         ascend.provide_build_info(Path(trees["vllm-ascend"]), device)
     try:
         return VllmRuntime(implementation, trees, device, ranks)
@@ -186,6 +209,11 @@ def start(
 def _not_in_trees(
     implementation: Implementation, trees: dict[str, str], error: Exception
 ) -> MmparityError:
+    if implementation.installed:
+        return MmparityError(
+            f"{implementation.name}: {sys.executable} imports a vLLM without what is "
+            f"looked for: {error}. Releases from 0.11 to 0.33 have it."
+        )
     places = " and ".join(trees[source] for source in implementation.trees)
     return MmparityError(
         f"{implementation.name} cannot be imported from {places}: {error}. It is made "

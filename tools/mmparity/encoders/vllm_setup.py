@@ -29,9 +29,19 @@ def set_up(stack: ExitStack, device: str, ranks: Ranks, *, ascend: bool) -> Any:
     operators = {"compilation_config": CompilationConfig(custom_ops=["all"])}
     vllm_config = VllmConfig(**operators if ascend else {})
     vllm_config.parallel_config.tensor_parallel_size = ranks.size
+    _without_compiling(vllm_config.compilation_config)
     stack.enter_context(set_current_vllm_config(vllm_config))
     _init_distributed(stack, _take_device(device, ranks), ranks)
     return vllm_config
+
+
+def _without_compiling(compilation_config: Any) -> None:
+    """As with enforce_eager: from 0.13 on, single operators are compiled otherwise."""
+    from vllm.config import compilation
+
+    modes = getattr(compilation, "CompilationMode", None)
+    if modes is not None:
+        compilation_config.mode = modes.NONE
 
 
 def _take_device(device: str, ranks: Ranks) -> str:
@@ -85,4 +95,5 @@ def model_config(config: PretrainedConfig, dtype: torch.dtype) -> Any:
         quantization=None,
         multimodal_config=None,
         enforce_eager=True,
+        word_embeddings_untied_by_checkpoint=True,
     )

@@ -50,6 +50,7 @@ class Options:
     grids: tuple[str, ...] = ()
     checkpoint: Path | None = None
     trees: tuple[str, ...] = ()
+    pythons: tuple[str, ...] = ()
     fast: bool = False
     keep_traces: bool = False
     threads: int | None = None
@@ -76,6 +77,8 @@ class Plan:
     depth: int | None
     trees: dict[str, dict[str, str]] = field(default_factory=dict)
     """Implementation -> source -> folder."""
+    pythons: dict[str, str] = field(default_factory=dict)
+    """Implementation -> interpreter, where that is not the one of this process."""
     model: str | None = None
     """None: the default model, which --model did not name."""
 
@@ -107,8 +110,11 @@ class Plan:
         return f"{self.model or DEFAULT_MODEL}{ranks}/{case.name}"
 
     def dtypes_of(self, implementation: str) -> tuple[str, ...]:
-        """The oracle runs in float64, whatever else is asked."""
-        return (ORACLE_DTYPE,) if implementation == ORACLE else self.dtypes
+        """The oracle runs in float64, and in what is asked where it is a side too."""
+        if implementation != ORACLE:
+            return self.dtypes
+        side = any(ORACLE in pair for pair in self.pairs)
+        return (ORACLE_DTYPE, *self.dtypes) if side else (ORACLE_DTYPE,)
 
     def trace_dir(self, implementation: str, case: Case, dtype: str) -> Path:
         """Where one capture goes."""
@@ -152,6 +158,8 @@ class Plan:
             words += ["--checkpoint", str(given.checkpoint)]
         for tree in given.trees:
             words += ["--tree", tree]
+        for python in given.pythons:
+            words += ["--python", python]
         return words
 
 

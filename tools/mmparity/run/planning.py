@@ -39,6 +39,7 @@ from mmparity.workload.pairs import (
     choose_pairs,
     has_encoder,
 )
+from mmparity.workload.pythons import check_pythons_used, find_pythons
 from mmparity.workload.trees import check_trees_used
 from mmparity.workload.trees import find_trees as find_trees
 
@@ -80,6 +81,7 @@ def make_plans(
                 plans.append(make_plan(part, implementations, name))
     taking_part = {name for plan in plans for name in plan.trees}
     check_trees_used(options.trees, taking_part, implementations)
+    check_pythons_used(options.pythons, taking_part, implementations)
     return tuple(plans)
 
 
@@ -120,6 +122,7 @@ def make_capture_plan(
     name = known("implementation", implementation, implementations).name
     check_options(options)
     check_trees_used(options.trees, {name}, implementations)
+    check_pythons_used(options.pythons, {name}, implementations)
     if options.statistics and (options.only or options.tp > 1):
         other = "--only, which keeps tensors" if options.only else f"--tp {options.tp}"
         raise MmparityError(f"--statistics does not go with {other}.")
@@ -159,9 +162,15 @@ def _plan(
             check_dtype(implementations[name], dtype, options.device)
     depth = FAST_DEPTH if options.fast else options.depth
     trees = find_trees(sorted(names), options.trees, implementations)
-    plan = Plan(options, pairs, cases, dtypes, depth, trees, model)
+    plan = Plan(options, pairs, cases, dtypes, depth, trees, model=model)
     check_plan(plan, implementations)
-    return plan
+    pythons = find_pythons(sorted(names), options.pythons, implementations)
+    if pythons and options.ray is not None:
+        raise MmparityError(
+            f"--ray: {', '.join(pythons)} need a Python that its nodes may not have. "
+            "Leave --ray out."
+        )
+    return replace(plan, pythons=pythons)
 
 
 def _default_dtypes(device: str, sides: Iterable[Implementation]) -> tuple[str, ...]:

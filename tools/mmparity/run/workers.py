@@ -192,6 +192,7 @@ def job_of(
     job = Job(
         implementation=implementation,
         trees=plan.trees[implementation],
+        python=plan.pythons.get(implementation, ""),
         checkpoint=str(Path(given[0].checkpoint).resolve()),
         captures=tuple(
             job for item in given for job in _captures(item, implementation)

@@ -47,6 +47,8 @@ class Provenance:
         machine: what compared.
         sources: name of each tree that was used -> its pin and its patches.
         versions: name of each package -> version, as the captures recorded them.
+        environments: implementation -> versions of its packages, where another
+            Python ran it and they are not ``versions``.
         trees: implementation -> name of each of its trees -> git tree id.
         emulated: implementation -> emulated operators that were called.
         engines: of an engine's result, what was loaded as its compiled library.
@@ -64,6 +66,7 @@ class Provenance:
     machine: Machine | None = None
     sources: dict[str, Source] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)
     trees: dict[str, dict[str, str]] = field(default_factory=dict)
     emulated: dict[str, tuple[str, ...]] = field(default_factory=dict)
     engines: dict[str, str] = field(default_factory=dict)

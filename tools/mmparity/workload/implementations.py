@@ -9,72 +9,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mmparity.errors import MmparityError
 from mmparity.project import known
+from mmparity.workload.implementation import FLOAT32_NOTE as FLOAT32_NOTE
+from mmparity.workload.implementation import TODAY
+from mmparity.workload.implementation import Classes as Classes
+from mmparity.workload.implementation import Implementation as Implementation
 from mmparity.workload.models import FAMILIES, MODELS
 
 ENCODERS = "MMPARITY_ENCODERS"
 """Environment variable with the files of ``--encoder``, for worker processes."""
 ADDED: set[str] = set()
 """Names of those that such a file declares."""
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Where one family's vision tower is in a tree.
-
-    Attributes:
-        module: where the classes are.
-        tower: class of the vision tower.
-        model: class of the model around it, whose input processing is run.
-    """
-
-    module: str
-    tower: str
-    model: str
-
-
-FLOAT32_NOTE = "no float32 on a device: native attention stands in"
-"""Of the NPU's attention operator, where an implementation calls it in float32."""
-
-
-@dataclass(frozen=True)
-class Implementation:
-    """One encoder that can be run.
-
-    Attributes:
-        name: what the command line calls it.
-        title: one line that says what runs.
-        hook_maps: the module with its hook points, in ``mmparity.encoders`` unless it
-            has a dot; empty for that of the file that adds the implementation.
-        classes: family of models -> its classes; no entry, no such encoder.
-        trees: source -> its folder inside the folder of source trees.
-        ascend: vllm-ascend's operators are registered before it is built.
-        oracle: it runs in float64, whatever dtype is asked for.
-        pad_weights: the operator says that heads are padded in the weights.
-        float32_attention: it calls the NPU's attention operator in float32 as well,
-            which no device has: emulated, native attention stands in.
-        runtime: the module that builds it, where that is not vLLM's or the oracle's.
-    """
-
-    name: str
-    title: str
-    hook_maps: str
-    classes: dict[str, Classes]
-    trees: dict[str, str] = field(default_factory=dict)
-    ascend: bool = False
-    oracle: bool = False
-    pad_weights: bool = False
-    float32_attention: bool = False
-    runtime: str = ""
-
-    @property
-    def emulates(self) -> bool:
-        """torch_npu's operators are emulated when it runs without an NPU."""
-        return self.ascend
 
 
 _OLD_TREES = {"vllm": "vllm-0.11.0", "vllm-ascend": "vllm-ascend-0.11.0"}
@@ -215,8 +164,54 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             pad_weights=True,
         ),
         Implementation(
+            name="vllm-0.13.0",
+            title="vLLM 0.13.0's encoder as released",
+            hook_maps="vllm_0_13",
+            classes=_VLLM,
+            trees={"vllm": "vllm-0.13.0"},
+            optional=True,
+        ),
+        Implementation(
+            name="vllm-0.30.0",
+            title="vLLM 0.30.0's encoder as released",
+            hook_maps="vllm_0_13",
+            classes=_VLLM,
+            trees={"vllm": "vllm-0.30.0"},
+            environment=TODAY,
+            optional=True,
+        ),
+        Implementation(
+            name="vllm-0.33.0",
+            title="vLLM 0.33.0's encoder as released",
+            hook_maps="vllm_0_13",
+            classes=_VLLM,
+            trees={"vllm": "vllm-0.33.0"},
+            environment=TODAY,
+            optional=True,
+        ),
+        Implementation(
+            name="ascend-0.30.0rc2",
+            title="vLLM 0.30.0's encoder with vllm-ascend 0.30.0rc2's operators",
+            hook_maps="ascend_0_30",
+            classes=_VLLM,
+            trees={"vllm": "vllm-0.30.0", "vllm-ascend": "vllm-ascend-0.30.0rc2"},
+            ascend=True,
+            float32_attention=True,
+            environment=TODAY,
+            optional=True,
+            torch_npu="2.10.0.post4",
+        ),
+        Implementation(
+            name="installed",
+            title="the vLLM that --python installed=PYTHON imports, on its device",
+            hook_maps="installed",
+            classes=_VLLM,
+            optional=True,
+            installed=True,
+        ),
+        Implementation(
             name="hf",
-            title="transformers' encoder in float64, the oracle",
+            title="transformers' encoder; in float64 it is the oracle",
             hook_maps="hf",
             classes=_ORACLE,
             oracle=True,

@@ -50,6 +50,11 @@ class Family:
     image_mean: tuple[float, ...] | None = None
     video_processor: str = "qwen2_vl.video_processing_qwen2_vl:Qwen2VLVideoProcessor"
 
+    @property
+    def vision_types(self) -> tuple[str, str]:
+        """The model_type of the vision configuration, and from transformers 5 on."""
+        return self.vision_type, f"{self.name}_vision"
+
 
 FAMILIES = {
     family.name: family
@@ -249,7 +254,7 @@ def get(name: str) -> Model:
 def family_of(config: Any) -> Family:
     """The family of a vision configuration."""
     for family in FAMILIES.values():
-        if family.vision_type == config.model_type:
+        if config.model_type in family.vision_types:
             return family
     raise MmparityError(f"no tower is known for {config.model_type!r}.")
 

@@ -101,7 +101,8 @@ def with_depth(config: PretrainedConfig, depth: int | None) -> PretrainedConfig:
 def _family(raw: ConfigValues, file: Path) -> Family:
     model_type = raw.get("model_type", "")
     for family in FAMILIES.values():
-        if model_type in (family.name, family.vision_type, f"{family.name}_thinker"):
+        named = (family.name, f"{family.name}_thinker", *family.vision_types)
+        if model_type in named:
             return family
     known = sorted(FAMILIES)
     raise MmparityError(f"{file}: model_type is {_shown(model_type)}; known: {known}")
@@ -127,19 +128,23 @@ def _vision_part(raw: ConfigValues, family: Family, file: Path) -> ConfigValues:
 
 def _checked(raw: ConfigValues, family: Family, file: Path) -> PretrainedConfig:
     """The configuration, of fields that the tower's class knows and that can be."""
+    from transformers import PretrainedConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     vision_class = CONFIG_MAPPING[family.name]
     for name in family.path:
         vision_class = vision_class.sub_configs[name]
     said = raw.get("model_type") or family.vision_type
-    if said not in (family.vision_type, family.name):
+    if said not in (family.name, *family.vision_types):
         raise MmparityError(
             f"{file}: the vision tower's model_type is {_shown(said)}; expected "
             f"{family.vision_type!r}."
         )
     parameters = inspect.signature(vision_class.__init__).parameters
-    fields = {n: raw[n] for n in parameters if n in raw and n not in _NOT_READ}
+    # From transformers 5 on each configuration takes what every other one takes, too.
+    every = inspect.signature(PretrainedConfig.__init__).parameters
+    own = [name for name in parameters if name not in every]
+    fields = {n: raw[n] for n in own if n in raw and n not in _NOT_READ}
     for name, value in fields.items():
         default = parameters[name].default
         problem = _problem(name, value, default, family)
@@ -158,7 +163,7 @@ def _problem(name: str, value: Any, default: Any, family: Family) -> str:
         allowed = ACTIVATIONS[family.architecture]
         known = isinstance(value, str) and value in allowed
         return "" if known else f"this tower runs with {' or '.join(allowed)}"
-    if isinstance(default, list):
+    if isinstance(default, list | tuple):
         whole = isinstance(value, list) and all(_is_count(x, MOST, 0) for x in value)
         return "" if whole else "a list of numbers of blocks is needed"
     if name == "mlp_ratio":

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +13,16 @@ from typing import Any
 import pytest
 import torch
 
-from mmparity.encoders.npu_emulation import operators
-from mmparity.encoders.npu_emulation.schemas import SCHEMAS, schemas_in_wheel
+from mmparity.encoders.npu_emulation import compiled, fused_attention, operators
+from mmparity.encoders.npu_emulation.schemas import (
+    RELEASES,
+    SCHEMAS,
+    schemas_in_wheel,
+)
 from mmparity.workload.implementations import FLOAT32_NOTE
 
 ROOT = Path(__file__).resolve().parents[4]
-WHEEL = ROOT / "vllm_src" / "torch-npu-2.9.0"
+SOURCES = ROOT / "vllm_src"
 
 
 def draw(
@@ -40,9 +46,23 @@ def relative_error(got: torch.Tensor, exact: torch.Tensor) -> float:
 # --- schemas
 
 
-def test_schemas_are_those_of_the_wheel() -> None:
-    assert WHEEL.is_dir(), f"{WHEEL} is not there; run: patchseries fetch"
-    assert schemas_in_wheel(WHEEL, SCHEMAS) == SCHEMAS
+@pytest.mark.parametrize("release", RELEASES)
+def test_schemas_are_those_of_the_wheel(release: str) -> None:
+    wheel = SOURCES / f"torch-npu-{release}"
+    if not wheel.is_dir() and release != "2.9.0":
+        pytest.skip(f"optional: patchseries fetch {wheel.name}")
+    assert wheel.is_dir(), f"{wheel} is not there; run: patchseries fetch"
+    assert schemas_in_wheel(wheel, RELEASES[release]) == RELEASES[release]
+
+
+def test_the_compiled_operator_has_the_schema_of_its_source() -> None:
+    binding = SOURCES / "vllm-ascend-0.30.0rc2" / compiled.BINDING
+    if not binding.is_file():
+        pytest.skip("optional: patchseries fetch vllm-ascend-0.30.0rc2")
+    place = binding.read_text().split(f'"{compiled.NAME}(', 1)[1].split(");", 1)[0]
+    said = f'"{compiled.NAME}(' + place
+    text = "".join(re.findall(r'"([^"]*)"', said))
+    assert torch._C.parse_schema(text) == torch._C.parse_schema(compiled.SCHEMA)
 
 
 def test_another_schema_in_the_wheel_is_seen(tmp_path: Path) -> None:
@@ -70,15 +90,18 @@ def test_how_long_an_operator_ran_is_noted() -> None:
     assert done.stdout == "[('npu_fast_gelu', True)] []\n", done.stderr
 
 
-def test_every_schema_has_its_operator() -> None:
-    for name, schema in SCHEMAS.items():
-        operator = getattr(operators, name.split("::")[1])
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_schema_has_its_operator(release: str) -> None:
+    """It takes what the schema has; what a schema lacks has a default."""
+    for name, schema in RELEASES[release].items():
+        short = name.split("::")[1]
+        operator = getattr(operators, short, None) or getattr(fused_attention, short)
         parsed = torch._C.parse_schema(schema)
-        names = operator.__code__.co_varnames[: operator.__code__.co_argcount]
-        keyword_only = operator.__code__.co_kwonlyargcount
-        assert len(parsed.arguments) == len(names) + keyword_only, name
         positional = [item.name for item in parsed.arguments if not item.kwarg_only]
-        assert list(names) == positional
+        named = [item.name for item in parsed.arguments if item.kwarg_only]
+        signature = inspect.signature(operator)
+        bound = signature.bind(*positional, **dict.fromkeys(named)).arguments
+        assert list(bound)[: len(positional)] == positional, name
 
 
 # --- installing

@@ -64,7 +64,6 @@ def test_one_given_side_selects_its_default_pairs(
         ({"cases": ("vidoe",)}, "unknown case 'vidoe'.*Closest: 'video'"),
         ({"new": "ascend-0.11.0"}, "in no default pair: give --old too"),
         ({"dtypes": ("int4",)}, "does not run in 'int4'. Allowed: float32, bfloat16"),
-        ({"old": "hf", "new": "unified"}, "hf does not run in 'float32'"),
         ({"tp": 3}, "Allowed: 1, 2, 4;"),
         ({"grids": ("1,16",)}, "not T,H,W"),
         ({"grids": ("1,15,25",)}, "Nearest allowed: 1,16,24"),

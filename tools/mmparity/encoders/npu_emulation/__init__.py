@@ -22,13 +22,15 @@ from typing import Any, NoReturn
 import torch
 
 from mmparity.encoders.devices import INSTALLED, has_torch_npu
-from mmparity.encoders.npu_emulation import operators
-from mmparity.encoders.npu_emulation.schemas import SCHEMAS
+from mmparity.encoders.npu_emulation import fused_attention, operators
+from mmparity.encoders.npu_emulation.schemas import RELEASES
 from mmparity.errors import MmparityError
 from mmparity.workload.implementations import FLOAT32_NOTE
 
-EMULATED = tuple(sorted(name.split("::")[1] for name in SCHEMAS))
-"""Names of the emulated operators."""
+EMULATED = tuple(
+    sorted({name.split("::")[1] for found in RELEASES.values() for name in found})
+)
+"""Names of the emulated operators, of all releases."""
 
 called: set[str] = set()
 """Names of those that were called; whoever begins something clears it."""
@@ -51,6 +53,9 @@ _MODULES = (
     "torch_npu.profiler",
     "acl",  # of CANN
     "acl.rt",
+    "fla_npu",  # linear attention of language models
+    "fla_npu.ops",
+    "fla_npu.ops.ascendc",
     "torchair",  # torch_npu brings it along
     "torchair.scope",
 )
@@ -74,14 +79,14 @@ class _Module(types.ModuleType):
         return _unusable(f"{self.__name__}.{name}")
 
 
-def install() -> types.ModuleType:
-    """Registers the operators and makes ``import torch_npu`` find them."""
+def install(release: str = "2.9.0") -> types.ModuleType:
+    """Registers the operators of a release and makes ``import torch_npu`` find them."""
     if isinstance(sys.modules.get("torch_npu"), _Module):
         return sys.modules["torch_npu"]
     if has_torch_npu():
         raise MmparityError(INSTALLED)
     torch_npu = _module("torch_npu")
-    _register(torch_npu)
+    _register(torch_npu, RELEASES[release])
     for name in _MODULES:
         _module(name)
     _serve_npu_key_on_cpu()
@@ -94,11 +99,12 @@ def install() -> types.ModuleType:
 
 def called_names() -> tuple[str, ...]:
     """Those of ``called``, with a note where native attention stood in for one."""
-    names = sorted(called)
-    if operators.float32_attention and operators.ATTENTION in names:
-        at = names.index(operators.ATTENTION)
-        names[at] = f"{operators.ATTENTION} ({FLOAT32_NOTE})"
-    return tuple(names)
+    attention = (operators.ATTENTION, fused_attention.NAME)
+    noted = operators.float32_attention
+    return tuple(
+        f"{name} ({FLOAT32_NOTE})" if noted and name in attention else name
+        for name in sorted(called)
+    )
 
 
 def _module(name: str) -> types.ModuleType:
@@ -112,12 +118,13 @@ def _module(name: str) -> types.ModuleType:
     return module
 
 
-def _register(torch_npu: types.ModuleType) -> None:
-    for qualified, schema in SCHEMAS.items():
+def _register(torch_npu: types.ModuleType, schemas: dict[str, str]) -> None:
+    for qualified, schema in schemas.items():
         namespace, name = qualified.split("::")
         library = torch.library.Library(namespace, "FRAGMENT")
         library.define(schema)
-        kernel = _noted(name, getattr(operators, name))
+        place = fused_attention if name == fused_attention.NAME else operators
+        kernel = noted(name, getattr(place, name))
         if name == "npu_format_cast":
             # It may return its argument, which a kernel with autograd may not.
             library.impl(name, kernel, "CompositeImplicitAutograd")
@@ -127,7 +134,9 @@ def _register(torch_npu: types.ModuleType) -> None:
         setattr(torch_npu, name, getattr(getattr(torch.ops, namespace), name))
 
 
-def _noted(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+def noted(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel, whose calls and seconds are kept."""
+
     @functools.wraps(kernel)
     def call(*args: Any, **kwargs: Any) -> Any:
         called.add(name)

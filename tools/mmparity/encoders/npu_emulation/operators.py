@@ -24,10 +24,16 @@ _ROTARY_LANES = 896
 
 
 def npu_rotary_mul(
-    input: torch.Tensor, r1: torch.Tensor, r2: torch.Tensor, rotary_mode: str = "half"
+    input: torch.Tensor,
+    r1: torch.Tensor,
+    r2: torch.Tensor,
+    rotary_mode: str = "half",
+    rotate: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Rotates ``input`` by cos ``r1`` and sin ``r2``; keeps input's dtype."""
     _check_rotary(input, r1, r2)
+    if rotate is not None:
+        raise ValueError("npu_rotary_mul: rotate is not emulated")
     x = input.float()
     if rotary_mode == "half":
         first, second = x.chunk(2, dim=-1)
@@ -56,12 +62,13 @@ def _npu_flash_attention_unpad(
     ``scaled_dot_product_attention`` accumulates in float32, as the NPU's does.
     """
     _check_lengths(seq_len)
-    _check_heads(num_heads, num_kv_heads)
+    check_heads(ATTENTION, num_heads, num_kv_heads)
     heads = (num_heads, num_kv_heads, num_kv_heads, num_heads)
     tensors = {"query": query, "key": key, "value": value, "out": out}
     tokens = int(seq_len.sum())
     for count, (what, x) in zip(heads, tensors.items(), strict=True):
-        _check_attention(what, x, (tokens, count, query.shape[-1]), query.dtype)
+        shape = (tokens, count, query.shape[-1])
+        check_attention(ATTENTION, what, x, shape, query.dtype)
     start = 0
     for length in seq_len.tolist():
         segment = slice(start, start + length)
@@ -78,7 +85,10 @@ def _npu_flash_attention_unpad(
 
 
 def npu_format_cast(
-    input: torch.Tensor, acl_format: int, customize_dtype: int | None = None
+    input: torch.Tensor,
+    acl_format: int,
+    customize_dtype: int | None = None,
+    input_dtype: int | None = None,
 ) -> torch.Tensor:
     """Changes the storage layout on an NPU; the values and the shape stay."""
     return input
@@ -215,33 +225,38 @@ def _check_lengths(seq_len: torch.Tensor) -> None:
         )
 
 
-def _check_heads(num_heads: int, num_kv_heads: int) -> None:
+def check_heads(operator: str, num_heads: int, num_kv_heads: int) -> None:
+    """Whether the heads of queries can share those of keys."""
     if num_kv_heads < 1 or num_heads % num_kv_heads:
         raise ValueError(
-            f"{ATTENTION}: num_heads {num_heads} must be a multiple of num_kv_heads "
+            f"{operator}: num_heads {num_heads} must be a multiple of num_kv_heads "
             f"{num_kv_heads}"
         )
 
 
-def _check_attention(
-    what: str, x: torch.Tensor, shape: tuple[int, int, int], dtype: torch.dtype
+def check_attention(
+    operator: str,
+    what: str,
+    x: torch.Tensor,
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
 ) -> None:
     """What the real operator demands of a tensor, and would not survive without."""
     known = x.dtype in _ATTENTION_DTYPES
     if not known and not (float32_attention and x.dtype == torch.float32):
         raise ValueError(
-            f"{ATTENTION}: {what} must be float16 or bfloat16, not {x.dtype}, which "
+            f"{operator}: {what} must be float16 or bfloat16, not {x.dtype}, which "
             "the operator does not have"
         )
     if x.dtype != dtype:
-        raise ValueError(f"{ATTENTION}: {what} is {x.dtype}, but query is {dtype}")
+        raise ValueError(f"{operator}: {what} is {x.dtype}, but query is {dtype}")
     tokens, heads, lanes = shape
     if x.shape != shape:
         raise ValueError(
-            f"{ATTENTION}: {what} must be [{tokens}, {heads}, {lanes}] for these "
+            f"{operator}: {what} must be [{tokens}, {heads}, {lanes}] for these "
             f"lengths and query's head size, not {list(x.shape)}"
         )
     if lanes > _MOST_LANES:
-        raise ValueError(f"{ATTENTION}: heads of {lanes} are over {_MOST_LANES}")
+        raise ValueError(f"{operator}: heads of {lanes} are over {_MOST_LANES}")
     if not x.is_contiguous():
-        raise ValueError(f"{ATTENTION}: {what} must be contiguous")
+        raise ValueError(f"{operator}: {what} must be contiguous")

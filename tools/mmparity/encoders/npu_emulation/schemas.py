@@ -47,7 +47,50 @@ SCHEMAS: dict[str, str] = {
         "ScalarType? output_dtype=None, SymInt[]? group_sizes=None) -> Tensor"
     ),
 }
-"""``namespace::operator`` -> schema."""
+"""``namespace::operator`` -> schema, of release 2.9.0."""
+_2_10: dict[str, str] = {
+    **{
+        name: SCHEMAS[name]
+        for name in (
+            "npu::npu_rms_norm",
+            "npu::npu_add_rms_norm",
+            "npu::npu_swiglu",
+            "npu::npu_fast_gelu",
+        )
+    },
+    "npu::npu_rotary_mul": (
+        "npu_rotary_mul(Tensor input, Tensor r1, Tensor r2, "
+        "str rotary_mode='half', Tensor? rotate=None) -> Tensor"
+    ),
+    "npu::npu_format_cast": (
+        "npu_format_cast(Tensor input, int acl_format, *, "
+        "int? customize_dtype=None, int? input_dtype=None) -> Tensor"
+    ),
+    "npu::npu_fused_infer_attention_score": (
+        "npu_fused_infer_attention_score(Tensor query, Tensor key, Tensor value, *, "
+        "Tensor? pse_shift=None, Tensor? atten_mask=None, "
+        "SymInt[]? actual_seq_lengths=None, SymInt[]? actual_seq_lengths_kv=None, "
+        "Tensor? dequant_scale1=None, Tensor? quant_scale1=None, "
+        "Tensor? dequant_scale2=None, Tensor? quant_scale2=None, "
+        "Tensor? quant_offset2=None, Tensor? antiquant_scale=None, "
+        "Tensor? antiquant_offset=None, Tensor? key_antiquant_scale=None, "
+        "Tensor? key_antiquant_offset=None, Tensor? value_antiquant_scale=None, "
+        "Tensor? value_antiquant_offset=None, Tensor? block_table=None, "
+        "Tensor? query_padding_size=None, Tensor? kv_padding_size=None, "
+        "Tensor? key_shared_prefix=None, Tensor? value_shared_prefix=None, "
+        "SymInt[]? actual_shared_prefix_len=None, Tensor? query_rope=None, "
+        "Tensor? key_rope=None, Tensor? key_rope_antiquant_scale=None, "
+        "int num_heads=1, float scale=1.0, int pre_tokens=2147483647, "
+        'int next_tokens=2147483647, str input_layout="BSH", '
+        "int num_key_value_heads=0, int sparse_mode=0, int inner_precise=0, "
+        "int block_size=0, int antiquant_mode=0, int key_antiquant_mode=0, "
+        "int value_antiquant_mode=0, bool softmax_lse_flag=False) "
+        "-> (Tensor, Tensor)"
+    ),
+}
+"""Without those of W8A8, which no implementation of that release runs here."""
+RELEASES = {"2.9.0": SCHEMAS, "2.10.0.post4": _2_10}
+"""Release of torch_npu -> the schemas of the operators that are emulated of it."""
 
 _LIBRARIES = {"npu": "lib/libtorch_npu.so", "atb": "lib/libop_plugin_atb.so"}
 

@@ -32,7 +32,7 @@ def test_a_python_comes_before_the_environment() -> None:
     [
         ((), "give --python installed="),
         (("installed",), "is not IMPL=PYTHON"),
-        (("instaled=python",), "Closest: 'installed'"),
+        (("installed2=python",), "Closest: 'installed'"),
         (("installed=/no/such/python",), "no program that can run"),
     ],
 )

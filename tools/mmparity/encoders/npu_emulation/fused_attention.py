@@ -7,6 +7,7 @@ cache, no quantisation. Anything else is refused by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ _USED = (
 )
 """What is looked at; a block's size means nothing without a block table."""
 _WINDOW = 2147483647
-_DEFAULTS: dict[str, Any] = {
+_DEFAULTS = {
     "pre_tokens": _WINDOW,
     "next_tokens": _WINDOW,
     "sparse_mode": 0,
@@ -79,7 +80,7 @@ def _check_tensors(tensors: dict[str, torch.Tensor], heads: int, kv_heads: int) 
         operators.check_attention(NAME, what, x, shape, query.dtype)
 
 
-def _check_mode(given: dict[str, Any]) -> None:
+def _check_mode(given: Mapping[str, Any]) -> None:
     layout = given.get("input_layout", "BSH")
     others = sorted(
         name
@@ -100,7 +101,7 @@ def _is_default(value: Any, default: Any) -> bool:
     )
 
 
-def _ends(name: str, given: dict[str, Any], x: torch.Tensor) -> list[int]:
+def _ends(name: str, given: Mapping[str, Any], x: torch.Tensor) -> list[int]:
     found = list(given.get(name) or ())
     if not found or found != sorted(found) or found[0] < 0 or found[-1] != len(x):
         raise ValueError(

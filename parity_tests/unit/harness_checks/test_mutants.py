@@ -121,7 +121,7 @@ def test_the_catalogue_is_as_large_as_promised() -> None:
     assert {m.on for m in mutants} == set(OLDS)
     used = [WORKLOADS[m.workload] for m in bugs]
     assert {n for load in used for n in (load.name, load.data)} == set(WORKLOADS)
-    assert sum(m.of == "history" for m in bugs) >= 17
+    assert sum(m.of == "history" for m in bugs) >= 20
 
 
 def test_the_command_knows_the_sets() -> None:

@@ -38,6 +38,8 @@ OLDS = {
 }
 """Implementation that is edited -> those it is compared with: the first of them that
 has the tower."""
+QUANTIZED_OLDS = {"unified-ascend": ("ascend-0.12.0rc1",)}
+"""In W8A8, where another one has the same bits: one channel's scale is little."""
 
 Watcher = Callable[[str], None]
 
@@ -101,7 +103,8 @@ class _Data:
 def _prepared(mutants: Sequence[Mutant], work: Path) -> _Data:
     """Finds the trees, tries every edit of a file, and writes weights and pixels."""
     edited = {mutant.on for mutant in mutants}
-    names = sorted({ORACLE, *edited, *(old for name in edited for old in OLDS[name])})
+    olds = {old_of(mutant.on, get_workload(mutant.workload).data) for mutant in mutants}
+    names = sorted({ORACLE, *edited, *olds})
     trees = find_trees(names, (), IMPLEMENTATIONS)
     for mutant in mutants:
         for edit in mutant.edits:
@@ -138,8 +141,11 @@ def _jobs(mutants: Sequence[Mutant], work: Path, data: _Data) -> list[ServerJob]
 
 def old_of(implementation: str, workload: str) -> str:
     """The released implementation that an edited one is compared with."""
-    family = get_workload(workload).family
-    return next(old for old in OLDS[implementation] if family in get(old).classes)
+    load = get_workload(workload)
+    olds = OLDS[implementation]
+    if load.quantized:
+        olds = QUANTIZED_OLDS.get(implementation, olds)
+    return next(old for old in olds if load.family in get(old).classes)
 
 
 def _judged_by(

@@ -37,9 +37,14 @@ def npu_add_rms_norm_bias(
 
 
 def install(tree: Path) -> None:
-    """Stands in for the library that the build of ``tree`` makes, where it has one."""
+    """Stands in for the library that the build of ``tree`` makes, where it has one.
+
+    A tree that is the package alone says nothing of a library.
+    """
     binding = tree / BINDING
-    if MODULE in sys.modules or NAME not in binding.read_text(errors="replace"):
+    if MODULE in sys.modules or not binding.is_file():
+        return
+    if NAME not in binding.read_text(errors="replace"):
         return
     library = torch.library.Library(NAMESPACE, "FRAGMENT")
     library.define(SCHEMA)

@@ -40,7 +40,7 @@ def provide_build_info(tree: Path, device: str) -> None:
 
         soc = torch_npu.npu.get_soc_version()
     device_type, soc_version = _A3 if soc in _A3_SOCS else _A2
-    if "_910B" not in (tree / "setup.py").read_text():
+    if "_910B" not in (tree / "vllm_ascend" / "utils.py").read_text():
         device_type = _NEW_NAMES[device_type]
     module = types.ModuleType("vllm_ascend._build_info")
     vars(module).update(

@@ -75,12 +75,14 @@ def _run(
     from mmparity.compare.rejudge import rejudge
     from mmparity.run.execute import execute, with_pages
     from mmparity.run.planning import make_plans
+    from mmparity.run.prepare import trace_sizes
     from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
     from mmparity.run.workers import CrewMaker, LocalCrew
     from mmparity.workload.implementations import IMPLEMENTATIONS
 
     floors = read_floors(floors_file) if floors_file else None
     plans = make_plans(options, IMPLEMENTATIONS)
+    trace_sizes(plans)  # a full disk is told before the plan is
     crew: CrewMaker = LocalCrew
     if options.ray is not None:
         from mmparity.run.ray_workers import connected

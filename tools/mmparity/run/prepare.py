@@ -34,19 +34,29 @@ class Subject:
 
 def prepare(plans: Sequence[Plan]) -> list[Subject]:
     """Checkpoints and pixels; first, whether the disk will do."""
+    sizes = trace_sizes(plans)
+    plans[0].options.out.mkdir(parents=True, exist_ok=True)
+    return [_subject(plan, size) for plan, size in zip(plans, sizes, strict=True)]
+
+
+def trace_sizes(plans: Sequence[Plan]) -> list[int]:
+    """Bytes of each plan's traces.
+
+    Raises MmparityError where the disk of the output has less room.
+    """
     out = plans[0].options.out
-    out.mkdir(parents=True, exist_ok=True)
     sizes = [_trace_bytes(plan) for plan in plans]
     held = [sum(group) for group in _grouped(sizes)]
     needed = sum(held) if plans[0].options.keep_traces else max(held)
-    free = shutil.disk_usage(out).free
+    there = next(folder for folder in (out, *out.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     if needed > free:
         raise MmparityError(
             f"{out} has {free / 2**30:.1f} GiB free; the traces of this run "
             f"take up to {needed / 2**30:.1f} GiB. Give --out on another disk, fewer "
             "--case, or a smaller --depth."
         )
-    return [_subject(plan, size) for plan, size in zip(plans, sizes, strict=True)]
+    return sizes
 
 
 def input_file(plan: Plan, case: Case) -> Path:

@@ -38,8 +38,8 @@ def _with_text(
 def _changes(trees: dict[str, dict[str, str]]) -> tuple[TreeChanges, ...]:
     """Of each folder once, whichever implementations run from it."""
     found: dict[str, TreeChanges | None] = {}
-    for name, sources in trees.items():
-        for source, folder in sources.items():
+    for name in filter(IMPLEMENTATIONS.__contains__, trees):
+        for source, folder in trees[name].items():
             if folder not in found:
                 default = IMPLEMENTATIONS[name].trees[source]
                 found[folder] = changes_of(

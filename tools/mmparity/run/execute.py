@@ -89,9 +89,9 @@ def execute(
     result = replace(result, reuse=cache.reuse() if cache else None)
     result = with_code(_with_engine(result, out, watcher), plans)
     state.clock.lap("report")
-    write_result(replace(result, stages=state.clock.stages()), out)
-    state.clock.lap("report")
-    return replace(result, stages=state.clock.stages())
+    result = replace(result, stages=state.clock.stages())
+    write_result(result, out)
+    return result
 
 
 def _with_engine(

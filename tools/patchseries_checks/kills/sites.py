@@ -225,7 +225,8 @@ def _make_projects(folder: Path) -> tuple[list[Project], Path]:
         git(work, "branch", "all" if version == 1 else "fewer")
         project = Project(folder / f"project {version}")
         project.patches.mkdir(parents=True)
-        (project.root / "vllm_src").mkdir()
+        project.trees.mkdir()
+        project.pins.touch()
         marks = "<!-- patch-table:begin -->\n<!-- patch-table:end -->\n"
         (project.root / "README.md").write_text(marks)
         refresh(project, work, NAME, "main")

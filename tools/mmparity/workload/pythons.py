@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mmparity.errors import MmparityError
 from mmparity.project import ROOT, environment_python, known
 from mmparity.workload.implementation import BASE
+from mmparity.workload.trees import check_used
 
 if TYPE_CHECKING:
     from mmparity.workload.implementations import Implementation
@@ -66,17 +67,8 @@ def check_pythons_used(
     implementations: dict[str, Implementation],
 ) -> None:
     """Refuses a ``--python`` that nothing would run, and one of two for one side."""
-    names, seen = set(names), set()
-    for text in options:
-        name, _ = parse_python(text, implementations)
-        if name not in names:
-            raise MmparityError(
-                f"--python {text!r}: {name} takes no part. These do: "
-                f"{', '.join(sorted(names))}"
-            )
-        if name in seen:
-            raise MmparityError(f"--python {name} is given twice: give one.")
-        seen.add(name)
+    given = ((text, parse_python(text, implementations)[:1]) for text in options)
+    check_used("--python", given, names)
 
 
 def ready(environment: str) -> Path:

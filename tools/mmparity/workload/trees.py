@@ -70,14 +70,28 @@ def check_trees_used(
     implementations: dict[str, Implementation],
 ) -> None:
     """Refuses a ``--tree`` that nothing would run, and one of two for one place."""
+    given = ((text, parse_tree(text, implementations)[0]) for text in options)
+    check_used("--tree", given, names)
+
+
+def check_used(
+    option: str, given: Iterable[tuple[str, tuple[str, ...]]], names: Iterable[str]
+) -> None:
+    """Refuses a value whose implementation takes no part, and two for one place.
+
+    Args:
+        option: the option, for the message.
+        given: each value as it was typed, and its place: the implementation comes
+            first.
+        names: implementations that take part.
+    """
     names, seen = set(names), set()
-    for text in options:
-        key, _ = parse_tree(text, implementations)
-        if key[0] not in names:
+    for text, place in given:
+        if place[0] not in names:
             raise MmparityError(
-                f"--tree {text!r}: {key[0]} takes no part. These do: "
+                f"{option} {text!r}: {place[0]} takes no part. These do: "
                 f"{', '.join(sorted(names))}"
             )
-        if key in seen:
-            raise MmparityError(f"--tree {':'.join(key)} is given twice: give one.")
-        seen.add(key)
+        if place in seen:
+            raise MmparityError(f"{option} {':'.join(place)} is given twice: give one.")
+        seen.add(place)

@@ -26,12 +26,17 @@ def cannot_write(place: Path, error: Exception) -> MmparityError:
     text = f"{place} cannot be written to: {why or str(error).splitlines()[0]}. "
     if number not in NO_ROOM:
         return MmparityError(f"{text}Name another folder with --out.")
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(place)
     return MmparityError(
         f"{text}{free:,} bytes are free there. Make room, or give --out on another "
         "disk."
     )
+
+
+def free_bytes(place: Path) -> int:
+    """What is free on the disk of a file or folder, which need not be there yet."""
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return shutil.disk_usage(there).free
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from mmparity.errors import MmparityError
+from mmparity.files import free_bytes
 from mmparity.project import ROOT
 from mmparity.run.feasible import vision_config_of
 from mmparity.run.plan import Plan, peak_trace_bytes
@@ -48,8 +48,7 @@ def trace_sizes(plans: Sequence[Plan]) -> list[int]:
     sizes = [_trace_bytes(plan) for plan in plans]
     held = [sum(group) for group in _grouped(sizes)]
     needed = sum(held) if plans[0].options.keep_traces else max(held)
-    there = next(folder for folder in (out, *out.parents) if folder.exists())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(out)
     if needed > free:
         raise MmparityError(
             f"{out} has {free / 2**30:.1f} GiB free; the traces of this run "

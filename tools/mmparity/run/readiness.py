@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from mmparity.encoders.devices import available_memory, cuda_devices
+from mmparity.files import free_bytes
 from mmparity.project import INSTALLED, ROOT, remedy
 from mmparity.run.packages import installed_version, locked_versions, unmet
 from mmparity.workload.implementations import IMPLEMENTATIONS
@@ -177,8 +177,7 @@ def check_series() -> Check:
 
 def check_disk() -> Check:
     """Room for the default run's traces."""
-    there = next(folder for folder in (ROOT, *ROOT.parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
+    free = free_bytes(ROOT)
     detail = f"{free / GIB:.0f} GiB free, {NEEDED_DISK / GIB:.0f} needed by make parity"
     if free >= NEEDED_DISK:
         return Check("disk", "ok", detail)

@@ -30,7 +30,7 @@ from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.evidence import Reuse, ReusedTrace
 from mmparity.types.trace import TraceMeta
-from mmparity.workload.implementations import ADDED, IMPLEMENTATIONS
+from mmparity.workload.implementations import ADDED, UNPINNED
 
 
 class TraceCache:
@@ -258,8 +258,7 @@ def _unfit(job: Job, item: CaptureJob, meta: TraceMeta) -> str | None:
         return "it is not all that the encoder computes by itself"
     if job.implementation in ADDED:
         return "its code is in a file of --encoder"
-    known = IMPLEMENTATIONS.get(job.implementation)
-    if known is not None and known.installed:
+    if job.implementation in UNPINNED:
         return "its packages are not pinned"
     if job.device == "npu":
         return "NPUs and their CANN have no digest"

@@ -11,7 +11,6 @@ from mmparity.compare.evidence.code import changes_of, with_text
 from mmparity.project import ROOT, SOURCES
 from mmparity.run.plan import Plan
 from mmparity.types.comparison import CaseComparison, ComparisonResult, TreeChanges
-from mmparity.workload.implementations import IMPLEMENTATIONS
 
 WITH_TEXT = 4
 """Failing cases whose code is kept as text: the others fail at the same places."""
@@ -24,7 +23,7 @@ def with_code(result: ComparisonResult, plans: Sequence[Plan]) -> ComparisonResu
     cases = tuple(
         _with_text(case, trees) if case.id in failing else case for case in result.cases
     )
-    return replace(result, cases=cases, changes=_changes(trees))
+    return replace(result, cases=cases, changes=_changes(plans))
 
 
 def _with_text(
@@ -35,21 +34,19 @@ def _with_text(
     return replace(case, code=code)
 
 
-def _changes(trees: dict[str, dict[str, str]]) -> tuple[TreeChanges, ...]:
+def _changes(plans: Sequence[Plan]) -> tuple[TreeChanges, ...]:
     """Of each folder once, whichever implementations run from it."""
-    found: dict[str, TreeChanges | None] = {}
-    for name in filter(IMPLEMENTATIONS.__contains__, trees):
-        for source, folder in trees[name].items():
-            if folder not in found:
-                default = IMPLEMENTATIONS[name].trees[source]
-                found[folder] = changes_of(
-                    f"{name}:{source}",
-                    Path(folder),
-                    SOURCES,
-                    default,
-                    _patches(default),
-                )
-    return tuple(item for item in found.values() if item is not None)
+    folders: dict[str, tuple[str, str]] = {}
+    for plan in plans:
+        for name, sources in plan.trees.items():
+            for source, folder in sources.items():
+                default = plan.default_trees[name][source]
+                folders.setdefault(folder, (f"{name}:{source}", default))
+    found = (
+        changes_of(place, Path(folder), SOURCES, default, _patches(default))
+        for folder, (place, default) in folders.items()
+    )
+    return tuple(item for item in found if item is not None)
 
 
 def _patches(default: str) -> int:

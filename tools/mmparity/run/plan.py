@@ -77,6 +77,8 @@ class Plan:
     depth: int | None
     trees: dict[str, dict[str, str]] = field(default_factory=dict)
     """Implementation -> source -> folder."""
+    default_trees: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Implementation -> source -> folder of the project's sources, if none is named."""
     pythons: dict[str, str] = field(default_factory=dict)
     """Implementation -> interpreter, where that is not the one of this process."""
     model: str | None = None

@@ -162,7 +162,8 @@ def _plan(
             check_dtype(implementations[name], dtype, options.device)
     depth = FAST_DEPTH if options.fast else options.depth
     trees = find_trees(sorted(names), options.trees, implementations)
-    plan = Plan(options, pairs, cases, dtypes, depth, trees, model=model)
+    defaults = {name: dict(implementations[name].trees) for name in trees}
+    plan = Plan(options, pairs, cases, dtypes, depth, trees, defaults, model=model)
     check_plan(plan, implementations)
     pythons = find_pythons(sorted(names), options.pythons, implementations)
     if pythons and options.ray is not None:

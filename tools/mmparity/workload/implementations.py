@@ -218,6 +218,8 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
         ),
     )
 }
+UNPINNED = frozenset(n for n, item in IMPLEMENTATIONS.items() if item.installed)
+"""Names of those whose packages no pin says."""
 
 
 def add_file(file: Path) -> None:

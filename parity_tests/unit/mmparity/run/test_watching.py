@@ -93,7 +93,9 @@ def test_pairs_that_an_edit_does_not_touch_stay_as_they_were_judged(
     plan = session.plans[0]
     third = {**plan.trees, "differs": {"vllm": str(tmp_path / "third")}}
     pairs = (*plan.pairs, ("good", "differs"))
-    session.plans = (replace(plan, pairs=pairs, trees=third),)
+    defaults = {**plan.default_trees, "differs": dict(SIDE.trees)}
+    plan = replace(plan, pairs=pairs, trees=third, default_trees=defaults)
+    session.plans = (plan,)
     assert session.first(Recorder()).verdict == "fail"
     session.touched([trees["new"] / "vllm" / "layer.py"])
     watcher = Recorder()

@@ -19,7 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-from setup_venv import ROOT, SetupError, choose_python, find_uv, run
+from setup_command import SetupError, forget_environment, status_of
+from setup_venv import ROOT, choose_python, find_uv, remove_venv, run
 
 ENVIRONMENTS = ("today",)
 GIGABYTES = {"cpu": 3, "torch": 9}
@@ -102,9 +103,7 @@ def build_environment(uv: str, name: str, asked: str | None) -> str:
     """Makes an environment from nothing; returns its build of torch."""
     folder = venv_folder(name)
     python = choose_python(uv, asked, OLDEST)
-    if folder.is_symlink():
-        folder.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_venv(folder)
     run(
         *(uv, "venv", "--quiet", "--no-project", "--python", python, folder),
         failed=f"No Python for {name} was found, nor could one be installed. Install "
@@ -150,14 +149,8 @@ def main() -> int:
     parser.add_argument("name", metavar="NAME", help=", ".join(ENVIRONMENTS))
     parser.add_argument("--python", help="version or path (default: 3.11, else 3.12)")
     args = parser.parse_args()
-    for name in ("VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT"):
-        os.environ.pop(name, None)
-    try:
-        install(args.name, args.python or None)
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    forget_environment()
+    return status_of(lambda: install(args.name, args.python or None))
 
 
 if __name__ == "__main__":

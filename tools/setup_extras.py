@@ -12,7 +12,8 @@ import hashlib
 import shutil
 import sys
 
-from setup_venv import ROOT, VENV, SetupError, find_uv, run
+from setup_command import SetupError, status_of
+from setup_venv import ROOT, VENV, find_uv, run
 
 EXTRAS = ("accuracy", "demo", "machines", "peers")
 
@@ -38,20 +39,20 @@ def install(name: str) -> None:
     stamp.write_text(digest)
 
 
+def install_all(names: list[str]) -> None:
+    """Install the extras one after the other."""
+    for name in names:
+        if name not in EXTRAS:
+            raise SetupError(f"no extra {name!r}; allowed: {', '.join(EXTRAS)}")
+        install(name)
+
+
 def main() -> int:
     """Parse the arguments; 0 done, 2 could not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXTRAS))
     args = parser.parse_args()
-    try:
-        for name in args.names:
-            if name not in EXTRAS:
-                raise SetupError(f"no extra {name!r}; allowed: {', '.join(EXTRAS)}")
-            install(name)
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: install_all(args.names))
 
 
 if __name__ == "__main__":

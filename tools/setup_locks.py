@@ -9,9 +9,10 @@ import re
 import sys
 from pathlib import Path
 
+from setup_command import SetupError, status_of
 from setup_environment import ENVIRONMENTS, find_links
 from setup_extras import EXTRAS
-from setup_venv import LOCKS, ROOT, SetupError, find_uv, run
+from setup_venv import LOCKS, ROOT, find_uv, run
 
 # What only torch brings; a machine with its own torch brings its own of these too.
 TORCH_FAMILY = re.compile(r"(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==")
@@ -138,21 +139,21 @@ def _pin(entry: str) -> str:
     return _first_line(entry).partition(" ;")[0]
 
 
+def lock_all(upgrade: bool) -> None:
+    """Make every lock, in the order in which one takes versions of another."""
+    lock_venv(upgrade)
+    for name in EXTRAS:
+        lock_extra(name, upgrade)
+    for name in ENVIRONMENTS:
+        lock_environment(name, upgrade)
+
+
 def main() -> int:
     """Parse the arguments; 0 done, 2 could not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--upgrade", action="store_true", help="move every pin")
     upgrade = parser.parse_args().upgrade
-    try:
-        lock_venv(upgrade)
-        for name in EXTRAS:
-            lock_extra(name, upgrade)
-        for name in ENVIRONMENTS:
-            lock_environment(name, upgrade)
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return status_of(lambda: lock_all(upgrade))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from setup_command import SetupError as SetupError
+from setup_command import forget_environment, status_of
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -46,10 +48,6 @@ print(json.dumps({
 """
 CUDA_CHECK = "import sys, torch, torchvision; sys.exit(torch.version.cuda is None)"
 NPU_CHECK = "import torch, torchvision, torch_npu; torch.npu"
-
-
-class SetupError(Exception):
-    """Something the user can mend; the message says what and what next."""
 
 
 def run(*command: str | Path, failed: str) -> None:
@@ -174,12 +172,12 @@ def is_current(stamp: dict) -> bool:
         return False
 
 
-def remove_venv() -> None:
+def remove_venv(folder: Path) -> None:
     """Remove what an earlier or interrupted setup left."""
-    if VENV.is_symlink():
-        VENV.unlink()
-    elif VENV.exists():
-        shutil.rmtree(VENV)
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
 
 
 def use_machine_packages(device: str, machine: dict) -> None:
@@ -208,7 +206,7 @@ def use_machine_packages(device: str, machine: dict) -> None:
 def build(uv: str, device: str, asked: str | None, machine: dict | None) -> None:
     """Make ``.venv`` from nothing."""
     python = machine["executable"] if machine else choose_python(uv, asked)
-    remove_venv()
+    remove_venv(VENV)
     flags = ["--system-site-packages"] if machine else []
     run(
         *(uv, "venv", "--quiet", "--no-project", "--python", python, *flags, VENV),
@@ -282,18 +280,10 @@ def main() -> int:
         "--engine", action="store_true", help="what `make engine` needs beside .venv"
     )
     args = parser.parse_args()
-    # An activated environment or a pinned python is not what is asked for here.
-    for name in ("VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT"):
-        os.environ.pop(name, None)
-    try:
-        if args.engine:
-            setup_engine()
-        else:
-            setup(args.device or None, args.python or None)
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    forget_environment()
+    if args.engine:
+        return status_of(setup_engine)
+    return status_of(lambda: setup(args.device or None, args.python or None))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from patchseries import git
 from patchseries.apply.apply import Options, apply, ensure_patched
 from patchseries.apply.refresh import refresh
 from patchseries.errors import PatchseriesError
@@ -90,6 +91,7 @@ def hermetic(tmp_path_factory, monkeypatch):
     """The home folder of a hermetic environment."""
     home = tmp_path_factory.mktemp("home")
     make_hermetic(home, monkeypatch)
+    git._kept_settings.cache_clear()  # a folder's name comes again after a test
     return home
 
 

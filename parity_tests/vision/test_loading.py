@@ -81,6 +81,16 @@ def test_w8a8_with_heads_padded_in_the_weights_equals_padded_activations(
     assert max(found.values(), default=0.0) < 1e-4
 
 
+def fork_says(forks: ForkServer, folder: Path, script: str, *words: str) -> str:
+    """The last line of a script beside this file, run as a fork."""
+    log = folder / "log"
+    fork = forks.running(script).start([*words], log, {})
+    said = fork.stdout.read()
+    assert fork.wait() == 0, log.read_text()[-4000:]
+    fork.end()
+    return said.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "implementation", ["unified", "unified-ascend", "unified-ascend-weights"]
 )
@@ -90,13 +100,18 @@ def test_q_k_and_v_apart_load_as_the_fused_ones(
     made = captures.checkpoints
     folders = [str(seeded_checkpoint(made, m, depth=2)) for m in SPLIT_MODELS]
     trees = json.dumps(captures.trees(implementation))
-    log = tmp_path / "log"
-    fork = forks.running("loads").start([implementation, trees, *folders], log, {})
-    said = fork.stdout.read()
-    assert fork.wait() == 0, log.read_text()[-4000:]
-    fork.end()
-    found = json.loads(said.splitlines()[-1])
+    said = fork_says(forks, tmp_path, "loads", implementation, trees, *folders)
+    found = json.loads(said)
     assert len(found) == len(SPLIT_MODELS)
     for different, parts, parameters in found:
         assert different == []
         assert parts == 2 * 2 * 3 and parameters > 20
+
+
+@pytest.mark.parametrize("implementation", ["vllm-0.12.0", "unified"])
+def test_heads_that_do_not_divide_among_ranks_are_named(
+    captures: Captures, forks: ForkServer, tmp_path: Path, implementation: str
+) -> None:
+    trees = json.dumps(captures.trees(implementation))
+    said = fork_says(forks, tmp_path, "odd_ranks", implementation, trees)
+    assert said == "16 is not divisible by 3"

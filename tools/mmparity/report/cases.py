@@ -111,9 +111,7 @@ def _case_counts(case: CaseComparison, failed: int) -> str:
         return "no rows"
     unexplained = sum(not item.explained for item in case.unmatched)
     extra = f", {unexplained} undeclared" if unexplained else ""
-    if failed:
-        return f"{failed:,} of {len(case.layers):,} failed{extra}"
-    return f"{len(case.layers):,} rows{extra}"
+    return f"{labels.tally(failed, len(case.layers))}{extra}"
 
 
 def matrix(cases: Sequence[CaseView]) -> MatrixView:

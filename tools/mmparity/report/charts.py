@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
@@ -19,13 +19,13 @@ from mmparity.types.comparison import CaseComparison
 from mmparity.types.row import LayerComparison
 
 WIDTH, HEIGHT = 720, 250
-LEFT, RIGHT, TOP, BOTTOM = 40, 108, 10, 42
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 10, 42
 ZERO_LANE = 20
 MAX_DECADES = 12
 SERIES = (
-    ("old-oracle", "old vs oracle", "old_oracle_error"),
-    ("new-oracle", "new vs oracle", "new_oracle_error"),
-    ("new-old", "new vs old", "normalized_l2_error"),
+    ("old-oracle", "old_oracle_error"),
+    ("new-oracle", "new_oracle_error"),
+    ("new-old", "normalized_l2_error"),
 )
 
 
@@ -51,51 +51,28 @@ class Axis:
         return self.floor - max(0.0, min(1.0, share)) * (self.floor - TOP)
 
 
-@dataclass
-class Labels:
-    """Direct labels at the right edge, moved apart where their lines end close."""
-
-    wanted: list[tuple[float, str, str]] = field(default_factory=list)
-
-    def add(self, y: float, css: str, text: str) -> None:
-        """Asks for a label at a height."""
-        self.wanted.append((y, css, text))
-
-    def svg(self) -> str:
-        """Returns the labels, none over another and none outside."""
-        out, free = [], TOP + 4.0
-        waiting = sorted(self.wanted)
-        for place, (y, css, text) in enumerate(waiting):
-            last = HEIGHT - BOTTOM - 14 * (len(waiting) - 1 - place)
-            free = min(max(free, y + 4), last)
-            out.append(_text(WIDTH - RIGHT + 8, free, text, f"label {css}"))
-            free += 14
-        return "".join(out)
-
-
-def error_chart(case: CaseComparison, name: str) -> Markup:
-    """Returns the chart of one case; `name` makes its ids unique in a page."""
+def error_chart(case: CaseComparison, anchor: str, name: str = "") -> Markup:
+    """Returns the chart of the case at `anchor`; `name` makes its ids unique."""
+    name = name or f"{anchor}-chart"
     layers = case.layers
     if not layers:
         return Markup("")
-    series = {css: _drawn(layers, css, field) for css, _, field in SERIES}
+    series = {css: _drawn(layers, css, field) for css, field in SERIES}
     axis = _axis(layers, series.values())
     step = (WIDTH - LEFT - RIGHT) / max(1, len(layers) - 1)
     xs = [LEFT + step * i for i in range(len(layers))]
-    tags = Labels()
-    body = [_grid(axis), _blocks(layers, xs), _tolerance(layers, xs, axis, tags)]
-    for css, label, _ in SERIES:
+    body = [_grid(axis), _blocks(layers, xs), _tolerance(layers, xs, axis)]
+    for css, _ in SERIES:
         values = zip(xs, series[css], strict=True)
         points = [(x, axis.y(value)) for x, value in values if value is not None]
-        if not points:
-            continue
-        draw = _dots if css == "new-old" else _line
-        body.append(draw(points, css))
-        tags.add(points[-1][1], css, label)
-    body += [_failures(layers, xs, axis), tags.svg()]
+        if points:
+            draw = _dots if css == "new-old" else _line
+            body.append(draw(points, css))
+    body.append(_failures(layers, xs, axis))
     return Markup(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-labelledby="{name}-t {name}-d">'
+        f'aria-labelledby="{name}-t {name}-d" '
+        f'data-case="{anchor}">'
         f'<title id="{name}-t">{escape(_title(case))}</title>'
         f'<desc id="{name}-d">{escape(message(case))}</desc>{"".join(body)}</svg>'
     )
@@ -198,9 +175,7 @@ def _blocks(layers: Sequence[LayerComparison], xs: list[float]) -> str:
     return f'<path class="axis" d="{base}{"".join(ticks)}"/>{"".join(texts)}'
 
 
-def _tolerance(
-    layers: Sequence[LayerComparison], xs: list[float], axis: Axis, tags: Labels
-) -> str:
+def _tolerance(layers: Sequence[LayerComparison], xs: list[float], axis: Axis) -> str:
     """What new is allowed against old, as steps; exact rows have no level."""
     levels = [
         (x, axis.y(layer.tolerance.normalized_l2_error))
@@ -215,7 +190,6 @@ def _tolerance(
         if _n(level) != _n(y):
             parts.append(f"H{_n(x)}V{_n(level)}")
         y = level
-    tags.add(y, "allowed", "allowed")
     return f'<path class="line allowed" d="{"".join(parts)}H{_n(x)}"/>'
 
 

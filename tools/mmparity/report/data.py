@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mmparity.report import labels, rows
+from mmparity.report import labels, maps, rows
+from mmparity.report.maps import MapView
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.row import LayerComparison, Metrics
 
@@ -61,7 +62,11 @@ class Moved:
     charts: Mapping[str, str] = field(default_factory=dict)
 
 
-def pack(cases: Mapping[str, CaseComparison], moved: Moved | None = None) -> str:
+def pack(
+    cases: Mapping[str, CaseComparison],
+    moved: Moved | None = None,
+    drawn: Iterable[MapView] = (),
+) -> str:
     """Returns the rows of `cases`, keyed by anchor, safe inside a script element."""
     store = _Store()
     skipped = DETAILS if moved is None else BRIEF
@@ -71,6 +76,8 @@ def pack(cases: Mapping[str, CaseComparison], moved: Moved | None = None) -> str
         "columns": _json([[c.title, c.field] for c in rows.COLUMNS]),
         "labels": _json({f.name: labels.METRIC_NAMES[f.name] for f in fields(Metrics)}),
         "texts": _json([name for name, _ in TEXTS] + ["id", "group"]),
+        "maps": _json([_map(store, view) for view in drawn]),
+        "levels": _json([bound for bound in maps.LEVELS if bound < math.inf]),
         "strings": _json(list(store.strings)),
         "vectors": f"[{','.join(store.vectors)}]",
         "cases": _json(packed),
@@ -109,10 +116,22 @@ def _case(
     columns = {name: store.texts(map(read, layers)) for name, read in TEXTS}
     columns["id"] = store.texts(rows.slugs(layers))
     columns["group"] = store.texts(rows.group_names(layers))
+    floors = (number(maps.floor_of(row) or 0, DIGITS) for row in layers)
+    columns["floor"] = store.vector(floors)
     for metric in fields(Metrics):
         tokens = (_token(metric.name, layer, skipped) for layer in layers)
         columns[metric.name] = store.vector(tokens)
     return {"rows": len(layers), "columns": columns}
+
+
+def _map(store: _Store, view: MapView) -> dict[str, object]:
+    return {
+        "cases": view.cases,
+        "width": view.width,
+        "names": store.texts(view.names),
+        "cells": view.cells,
+        "worst": view.worst,
+    }
 
 
 def _token(name: str, layer: LayerComparison, skipped: tuple[str, ...]) -> str:

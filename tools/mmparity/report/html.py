@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmparity.report import charts, data, labels, rows
+from mmparity.report import charts, data, labels, maps, memory_chart, rows
 from mmparity.report.cases import CaseView
 from mmparity.report.view import ReportView
 from mmparity.types.comparison import CaseComparison, ComparisonResult
@@ -72,7 +72,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        columns=rows.COLUMNS, verdicts=labels.VERDICTS, symbols=labels.SYMBOLS
+        columns=rows.COLUMNS,
+        verdicts=labels.VERDICTS,
+        symbols=labels.SYMBOLS,
+        levels=maps.NAMES,
+        lines=memory_chart.COLORS,
+        tally=labels.tally,
     )
     environment.filters["count"] = labels.count
     return environment
@@ -90,10 +95,13 @@ def _page(
     featured = view.featured
     chart = None
     if featured is not None:
-        chart = charts.error_chart(result.cases[featured], "chart")
+        anchor = view.cases[featured].anchor
+        chart = charts.error_chart(result.cases[featured], anchor, "chart")
     return environment.get_template("page.html.j2").render(
         view=view,
-        sections=[Markup(sections[i]) for i in range(len(view.cases))],
+        sections={
+            case.anchor: Markup(sections[i]) for i, case in enumerate(view.cases)
+        },
         chart=chart,
         featured=None if featured is None else view.cases[featured],
         rows=Markup(text or '{"cases":{}}'),
@@ -119,9 +127,8 @@ def _section(
     return environment.get_template("case.html.j2").render(
         case=case,
         full=full,
-        chart=charts.error_chart(result.cases[number], f"{case.anchor}-chart")
-        if full
-        else "",
+        chart=charts.error_chart(result.cases[number], case.anchor) if full else "",
+        alone=len(view.cases) == 1,
         failing=case.failing[:limit],
         failing_cut=case.failed - len(case.failing[:limit]),
     )
@@ -140,9 +147,10 @@ def _pack(
         chosen: dict[str, CaseComparison] = {
             view.cases[i].anchor: result.cases[i] for i in sorted(kept)
         }
-        text = data.pack(chosen)
+        moved = _moved(view, chosen) if lean else None
+        text = data.pack(chosen, moved, view.maps)
         if lean:
-            text = data.compress(data.pack(chosen, _moved(view, chosen)))
+            text = data.compress(text)
         if len(text) <= room:
             return text, kept
         kept = kept[: min(len(kept) - 1, len(kept) * room // len(text))]
@@ -153,7 +161,7 @@ def _moved(view: ReportView, chosen: Mapping[str, CaseComparison]) -> data.Moved
     return data.Moved(
         diffs={item.slug: item.diff for item in view.patches},
         charts={
-            anchor: charts.error_chart(case, f"{anchor}-chart")
+            anchor: charts.error_chart(case, anchor)
             for anchor, case in chosen.items()
             if case.verdict == "pass"
         },

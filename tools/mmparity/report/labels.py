@@ -117,6 +117,11 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {word}"
 
 
+def tally(failed: int, rows: int) -> str:
+    """Returns how many rows failed, or how many there are where none did."""
+    return f"{failed:,} of {rows:,} failed" if failed else count(rows, "row")
+
+
 def bytes_(size: float) -> str:
     """Returns a size in the binary unit that keeps it readable."""
     for unit in ("B", "KiB", "MiB"):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 from mmparity.report import labels
-from mmparity.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Labels
+from mmparity.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from mmparity.types.engine import EngineFigures
 
 COLORS = ("old-oracle", "new-oracle", "new-old", "allowed")
@@ -33,14 +33,15 @@ def memory_chart(sides: Sequence[EngineFigures], title: str, name: str) -> Marku
     def y(mib: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (mib - low) / (high - low)
 
-    tags, lines = Labels(), []
-    for color, side in zip(COLORS * len(drawn), drawn, strict=False):
+    lines = []
+    for color, side in zip(COLORS * len(sides), sides, strict=False):
+        if side not in drawn:
+            continue
         every = math.ceil(len(side.points) / MOST_POINTS)
         kept = [*side.points[::every], side.points[-1]]
         places = [(x(p.requests), y(p.resident_bytes / MIB)) for p in kept]
         path = " ".join(f"{a:.1f} {b:.1f}" for a, b in places)
         lines.append(f'<path class="line {color}" d="M{path}"/>')
-        tags.add(places[-1][1], color, labels.clean(side.side, 20))
     ticks = [low + step * i for i in range(round((high - low) / step) + 1)]
     grid = "".join(f"M{LEFT + 20} {y(t):.1f}H{WIDTH - RIGHT}" for t in ticks)
     texts = [_text(LEFT + 14, y(t) + 4, f"{t:,.0f} MiB", "end") for t in ticks]
@@ -55,8 +56,7 @@ def memory_chart(sides: Sequence[EngineFigures], title: str, name: str) -> Marku
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{said}</title>'
         f'<desc id="{name}-d">{escape(_message(drawn))}</desc>'
-        f'<path class="grid" d="{grid}"/>{"".join(texts)}{"".join(lines)}{tags.svg()}'
-        "</svg>"
+        f'<path class="grid" d="{grid}"/>{"".join(texts)}{"".join(lines)}</svg>'
     )
 
 

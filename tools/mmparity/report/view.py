@@ -13,6 +13,7 @@ from mmparity.report import (
     engine,
     judgements,
     labels,
+    maps,
     replaced,
     rows,
     structures,
@@ -51,6 +52,7 @@ class ReportView:
     errors: tuple[str, ...]
     featured: int | None
     matrix: MatrixView
+    maps: tuple[maps.MapView, ...]
     cases: tuple[CaseView, ...]
     unmatched: tuple[differences.UnmatchedView, ...]
     unmatched_cut: int
@@ -92,6 +94,7 @@ def build(result: ComparisonResult) -> ReportView:
         errors=_errors(result),
         featured=_featured(result, margins),
         matrix=matrix(cases),
+        maps=maps.maps(result.cases),
         cases=cases,
         unmatched=unmatched[: differences.LIST_LIMIT],
         unmatched_cut=max(0, len(unmatched) - differences.LIST_LIMIT),

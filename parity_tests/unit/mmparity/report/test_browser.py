@@ -306,6 +306,76 @@ def test_failing_case_is_open_and_passing_one_closed(
     ) == [False, True]
 
 
+POINT = "return document.querySelector('{} .pick a').hash"
+
+
+@pytest.mark.parametrize("figure", [".evidence", ".map"])
+def test_points_have_names_by_keyboard_and_lead_to_their_rows(
+    browser: Browser, page: Path, figure: str
+) -> None:
+    browser.open(page)
+    browser.wait(FIRST, POINT.format(figure))
+    browser.run(f"document.querySelector('{figure} .pick input').focus()")
+    browser.press("\ue014")
+    browser.press(ENTER)
+    target = browser.run(POINT.format(figure))
+    assert target.startswith("#case-2.blocks.") and target != FIRST
+    browser.wait(target[1:], "return document.activeElement.closest('tr')?.id")
+    assert "floors" in browser.text(f"{figure} .pick span")
+
+
+def test_cell_of_the_map_is_named_under_the_pointer(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    browser.run(
+        """const svg = document.querySelector(".map svg");
+        const at = new DOMPoint(svg.viewBox.baseVal.width - 10, 200)
+            .matrixTransform(svg.getScreenCTM());
+        svg.dispatchEvent(new PointerEvent("pointermove",
+            {clientX: at.x, clientY: at.y}));"""
+    )
+    assert browser.run(POINT.format(".map")).startswith("#case-2.blocks.1.")
+
+
+def test_map_of_one_case_has_no_crosses_where_it_passes(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    crossed = "return document.querySelector('.map .crossed').getAttribute('d')"
+    assert browser.run(crossed).count("M") == 26
+    browser.run("document.querySelector('.map select').focus()")
+    browser.press("\ue015")
+    browser.wait("", crossed)
+
+
+def test_search_finds_rows_of_all_cases_and_lines_of_tables(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page)
+    browser.run("document.getElementById('find').focus()")
+    browser.press(*"blocks.1.norm2")
+    hashes = "return [...document.querySelectorAll('.found a')].map((a) => a.hash)"
+    browser.wait(["#case-1.blocks.1.norm2", "#case-2.blocks.1.norm2"], hashes)
+    browser.run("document.getElementById('find').value = ''")
+    browser.press(*"npu_rotary")
+    assert "found" in browser.text(".find [role=status]")
+    assert "Provenance" in browser.text(".found")
+
+
+def test_cases_are_filtered_by_verdict_without_the_script(
+    browser: Browser, page: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare.html"
+    bare.write_text(page.read_text().replace("<script>", "<script type=none>"))
+    browser.open(bare)
+    shown = """return [...document.querySelectorAll("details.case")]
+        .filter((one) => one.checkVisibility()).map((one) => one.id)"""
+    assert browser.run(shown) == ["case-1", "case-2"]
+    browser.run("document.getElementById('show-fail').click()")
+    assert browser.run(shown) == ["case-2"]
+
+
 def test_nothing_is_wider_than_a_phone(browser: Browser, page: Path) -> None:
     size = browser.send("GET", "/window/rect")
     try:
@@ -330,6 +400,7 @@ def test_large_report_is_ready_soon(
     large = write_reports(result, tmp_path, ["html"])["html"]
     browser.open(large, "#case-24.blocks.31.mlp.act_fn")
     browser.wait("blocks.31.mlp.act_fn", "return document.activeElement.innerText")
+    assert browser.run("return document.querySelector('.folded').open")
     charts = "return document.querySelectorAll('details.case figure svg').length"
     assert browser.run(charts) == 24
     timing = "return performance.getEntriesByType('navigation')[0].domComplete"

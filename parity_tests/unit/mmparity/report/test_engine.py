@@ -50,11 +50,12 @@ def test_answers_memory_and_speed_are_shown(
 
 def test_memory_over_requests_is_drawn_for_each_side(passing: ComparisonResult) -> None:
     text = render(passing, ["html"])["html"]
-    chart = text.partition('id="memory-1-t">Resident memory over requests')[2]
-    chart = chart.partition("</svg>")[0]
+    before, _, rest = text.partition('id="memory-1-t">Resident memory over requests')
+    key, chart = before.rpartition('<ul class="key">')[2], rest.partition("</svg>")[0]
     assert "vllm-0.12.0: 488.3 MiB after 25 requests, 492.9 MiB after 2,000." in chart
     assert chart.count('class="line ') == 2
-    assert ">unified<" in chart and ">vllm-0.12.0<" in chart
+    for css, side in (("old-oracle", "vllm-0.12.0"), ("new-oracle", "unified")):
+        assert f'<li class="{css}">{side}</li>' in key and f'line {css}"' in chart
 
 
 def test_engine_that_differs_fails_a_comparison_that_passes(

@@ -181,7 +181,7 @@ def test_large_page_leaves_charts_of_passing_cases_to_its_script(make: Make) -> 
     packed = json.loads(unpacked(page.texts["script"][0]))
     assert len(packed["charts"]) == 23 and "case-5" not in packed["charts"]
     assert all(svg.startswith("<svg ") for svg in packed["charts"].values())
-    assert len(page.all("svg")) == 2, "the first screen's and the failing case's"
+    assert len(page.all("svg")) == 3, "the first screen's, the map, the failing case's"
 
 
 def unpacked(text: str) -> bytes:

@@ -44,6 +44,188 @@
   const weight = (value) => (typeof value === "number" ? value : Infinity);
   const word = { pass: "✓ PASS", fail: "✗ FAIL", error: "! ERROR" };
 
+  const tally = (failed, rows) =>
+    failed ? `${whole(failed)} of ${whole(rows)} failed` : `${whole(rows)} row${rows === 1 ? "" : "s"}`;
+  const title = (anchor) => document.querySelector(`#${anchor} h3`).textContent;
+  const value = (columns, name, i) => {
+    const column = data.vectors[columns[name]];
+    const constant =
+      !Array.isArray(column) || (name === "worst_index" && !Array.isArray(column[0]));
+    const found = constant ? column : column[i];
+    return texts.has(name) ? data.strings[found] : found;
+  };
+  // A row of a case, by its place: the case may not have been opened yet.
+  const read = (anchor, i) => (name) => value(data.cases[anchor].columns, name, i);
+  const floors = (row) => {
+    const [error, floor] = [row("normalized_l2_error"), row("floor")];
+    return error === 0 ? 0 : error > 0 && floor > 0 ? error / floor : Infinity;
+  };
+
+  // Names what a drawing shows, by pointer and by keyboard, and leads to its row.
+  // `places` are {x, y, anchor, i, mark}: where, and the row of which case.
+  class Picker {
+    constructor(figure, label) {
+      this.range = make("input", { type: "range", min: 0, step: 1, ariaLabel: label });
+      this.link = make("a");
+      this.said = make("span", { className: "quiet" });
+      this.mark = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      this.mark.setAttribute("class", "at");
+      figure.classList.add("picked");
+      figure.append(make("p", { className: "pick" }, this.range, this.link, this.said));
+      this.range.addEventListener("input", () => this.show(Number(this.range.value)));
+      this.range.addEventListener("keydown", (event) => {
+        if (event.key === "Enter") this.link.click();
+      });
+    }
+
+    on(svg, places, first) {
+      this.places = places;
+      this.range.max = places.length - 1;
+      svg.append(this.mark);
+      svg.onpointermove = (event) => {
+        const to = svg.getScreenCTM().inverse();
+        const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(to);
+        const far = (one) => (one.x - x) ** 2 + (one.y === null ? 0 : one.y - y) ** 2;
+        const near = places.reduce((a, b) => (far(b) < far(a) ? b : a));
+        this.show(places.indexOf(near));
+      };
+      svg.onclick = () => this.link.click();
+      this.show(first);
+    }
+
+    show(n) {
+      const { anchor, i, mark } = this.places[n];
+      const row = read(anchor, i);
+      const factor = floors(row);
+      const times = Number.isFinite(factor) ? `${factor.toPrecision(2)} floors` : "";
+      const error = `normalized L2 ${shown(row("normalized_l2_error"))}`;
+      this.range.value = n;
+      this.link.textContent = row("hook_point");
+      this.link.href = `#${anchor}.${row("id")}`;
+      this.said.textContent = [word[row("verdict")], error, factor ? times : "same bits", title(anchor).slice(7)]
+        .filter(Boolean)
+        .join(", ");
+      this.range.setAttribute("aria-valuetext", `${row("hook_point")}, ${this.said.textContent}`);
+      this.mark.setAttribute("d", mark);
+    }
+  }
+
+  // The points of a chart stand side by side, over the whole of its axis.
+  const points = (svg) => {
+    const anchor = svg.dataset.case;
+    const { x, width, y } = svg.querySelector(".axis").getBBox();
+    const rows = data.cases[anchor]?.rows ?? 0;
+    return Array.from({ length: rows }, (_, i) => {
+      const at = x + (width * i) / Math.max(1, rows - 1);
+      return { x: at, y: null, anchor, i, mark: `M${at} 6V${y}` };
+    });
+  };
+  // Where to start: at the earliest row that failed.
+  const earliest = (places) => {
+    const bad = places.filter(({ anchor, i }) => read(anchor, i)("verdict") !== "pass");
+    return Math.max(0, places.indexOf(bad.reduce((a, b) => (b.i < a.i ? b : a), bad[0])));
+  };
+
+  // A map shows the worst of its cases, or one of them.
+  const mapped = (figure) => {
+    const map = data.maps[figure.dataset.map];
+    const cases = map.cases.filter((anchor) => data.cases[anchor]);
+    if (cases.length < map.cases.length) return;
+    const svg = figure.querySelector("svg");
+    const names = [data.vectors[map.names]].flat().map((name) => data.strings[name]);
+    const rows = new Map(
+      cases.map((anchor) => [
+        anchor,
+        new Map(
+          Array.from({ length: data.cases[anchor].rows }, (_, i) => [
+            read(anchor, i)("hook_point"),
+            i,
+          ]),
+        ),
+      ]),
+    );
+    const picker = new Picker(figure, "Hook point of the map");
+    const draw = (chosen) => {
+      const places = names.flatMap((name, n) => {
+        const anchor = chosen || cases[map.worst[n]];
+        const i = rows.get(anchor).get(name);
+        const [x, y] = map.cells[n];
+        const box = `${x} ${y}h${map.width - 1}v10h-${map.width - 1}z`;
+        return i === undefined ? [] : [{ x: x + map.width / 2, y: y + 5, anchor, i, mark: `M${box}` }];
+      });
+      const drawn = [...data.levels, Infinity].map(() => "");
+      let crosses = "";
+      for (const { x, y, anchor, i, mark } of places) {
+        const row = read(anchor, i);
+        const factor = floors(row);
+        const level = data.levels.findIndex((bound) => factor <= bound);
+        drawn[level < 0 ? data.levels.length : level] += mark;
+        if (row("verdict") !== "pass") crosses += `M${x - 3.5} ${y - 3}l6 6m0-6l-6 6`;
+      }
+      svg.querySelectorAll(".cell").forEach((path, n) => path.setAttribute("d", drawn[n]));
+      svg.querySelector(".crossed").setAttribute("d", crosses);
+      picker.on(svg, places, earliest(places));
+    };
+    if (cases.length > 1) {
+      const said = figure.querySelector("figcaption span");
+      const select = make(
+        "select",
+        { ariaLabel: "Cases of the map" },
+        make("option", { value: "", textContent: said.textContent }),
+        ...cases.map((value) => make("option", { value, textContent: title(value) })),
+      );
+      select.addEventListener("change", () => draw(select.value));
+      said.replaceWith(select);
+    }
+    draw(cases.length > 1 ? "" : cases[0]);
+  };
+
+  // Every hook point of every case, and every line of the page's tables.
+  const search = () => {
+    const box = make("input", { type: "search", id: "find", placeholder: "attn.q, padded-vit-weights" });
+    const said = make("span", { role: "status", className: "quiet" });
+    const list = make("ul", { className: "found", hidden: true });
+    const most = 60;
+    const open = (node) => {
+      for (let one = node; one; one = one.parentElement) if (one.matches("details")) one.open = true;
+      node.tabIndex = -1;
+      node.scrollIntoView({ block: "center" });
+      node.focus({ preventScroll: true });
+    };
+    const lines = [
+      ...document.querySelectorAll("main > section:not([aria-labelledby=cases]) tbody tr, details.patch"),
+    ];
+    box.addEventListener("input", () => {
+      const wanted = box.value.trim().toLowerCase();
+      const has = (text) => text.toLowerCase().includes(wanted);
+      const found = [];
+      if (wanted) {
+        for (const [anchor, { rows }] of Object.entries(data.cases))
+          for (let i = 0; i < rows; i++) {
+            const row = read(anchor, i);
+            if (!["hook_point", "old_path", "new_path"].some((name) => has(row(name)))) continue;
+            const link = make("a", { href: `#${anchor}.${row("id")}`, textContent: row("hook_point") });
+            found.push([link, ` ${word[row("verdict")]} ${title(anchor).slice(7)}`]);
+          }
+        for (const line of lines.filter((one) => has(one.textContent))) {
+          const name = line.querySelector("th, summary") ?? line;
+          const text = name.textContent.replace(/\s+/g, " ").trim();
+          const button = make("button", { type: "button", textContent: text.slice(0, 90) });
+          button.addEventListener("click", () => open(line));
+          const section = line.closest("section").querySelector("h2").textContent;
+          found.push([button, ` ${section}`]);
+        }
+      }
+      list.replaceChildren(...found.slice(0, most).map((parts) => make("li", {}, ...parts)));
+      list.hidden = !found.length;
+      const more = found.length > most ? `, the first ${most} are listed` : "";
+      said.textContent = wanted ? `${whole(found.length)} found${more}` : "";
+    });
+    const label = make("label", { htmlFor: "find", textContent: "Find in this report" });
+    document.querySelector(".top span").after(make("span", { className: "find" }, label, box, said));
+    document.querySelector(".bar").before(list);
+  };
+
   class CaseTable {
     constructor(table) {
       this.table = table;
@@ -65,11 +247,7 @@
     }
 
     at(name, i) {
-      const column = data.vectors[this.packed.columns[name]];
-      const constant =
-        !Array.isArray(column) || (name === "worst_index" && !Array.isArray(column[0]));
-      const value = constant ? column : column[i];
-      return texts.has(name) ? data.strings[value] : value;
+      return value(this.packed.columns, name, i);
     }
 
     group(body) {
@@ -118,7 +296,7 @@
             "td",
             {},
             make("b", { className: verdict, textContent: word[verdict] }),
-            ` ${rows.length - bad}/${rows.length}`,
+            ` ${tally(bad, rows.length)}`,
           ),
           make(
             "th",
@@ -363,6 +541,7 @@
     const details = document.getElementById(id.split(".")[0]);
     if (details?.matches("details.patch")) details.open = true;
     if (!details?.matches("details.case")) return;
+    details.closest("details.folded")?.setAttribute("open", "");
     details.open = true;
     const table = build(details);
     const row = table?.rows.find((one) => one.tr.id === id);
@@ -372,9 +551,16 @@
 
   const choose = () => {
     const chosen = document.querySelector(".chosen");
-    const figures = [...document.querySelectorAll("details.case figure.chart")];
-    if (!chosen || figures.length < 2) return;
+    if (!chosen) return;
     const frame = chosen.closest("figure");
+    const picker = new Picker(frame, "Hook point of the chart");
+    const pick = (svg) => {
+      const places = points(svg);
+      if (places.length) picker.on(svg, places, earliest(places));
+    };
+    pick(frame.querySelector("svg"));
+    const figures = [...document.querySelectorAll("details.case figure.chart")];
+    if (figures.length < 2) return;
     const select = make(
       "select",
       { id: "chart-case" },
@@ -402,6 +588,7 @@
       copy.removeAttribute("aria-labelledby");
       copy.querySelectorAll("[id]").forEach((node) => node.removeAttribute("id"));
       frame.querySelector("svg").replaceWith(copy);
+      pick(copy);
     });
     chosen.replaceWith(select);
   };
@@ -440,8 +627,12 @@
     follow();
   });
   let closed = [];
+  const folded = [...document.querySelectorAll("details.folded")];
+  folded.forEach((one) => {
+    one.open = false;
+  });
   addEventListener("beforeprint", () => {
-    closed = cases.filter((one) => !one.open);
+    closed = [...folded, ...cases].filter((one) => !one.open);
     closed.forEach((one) => {
       one.open = true;
     });
@@ -452,6 +643,8 @@
     }),
   );
   choose();
+  document.querySelectorAll("figure.map").forEach(mapped);
+  search();
   follow();
   // Loading ends with the browser's own jump to the fragment, which drops the focus.
   addEventListener("load", () => setTimeout(follow));

@@ -104,7 +104,9 @@ def _summary(items: Sequence[StructuralDifference], missing: int) -> str:
     if any(item.verdict == "not recorded" for item in items):
         return "not compared: a trace does not say what its encoder is made of"
     if any(item.verdict == "not judged" for item in items):
-        return f"{total}, not judged by the version that wrote the result"
+        why = next((item.why for item in items if item.why), "")
+        by = f" ({labels.clean(why, 400)})" if why else " by the version that wrote it"
+        return f"{total}, not judged{by}"
     if missing:
         return f"{total}, {missing:,} UNDECLARED"
     return f"{total}, all intended"

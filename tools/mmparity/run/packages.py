@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata as metadata
+import sys
 from pathlib import Path
 
 
@@ -20,12 +21,19 @@ def locked_versions(lock: Path) -> dict[str, str]:
     return versions
 
 
-def installed_version(package: str) -> str | None:
-    """The installed version, or None."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+def installed_version(package: str, environment: Path | None = None) -> str | None:
+    """The installed version, or None.
+
+    Args:
+        environment: folder of a virtual environment; that of this process if None.
+    """
+    paths = sys.path if environment is None else _site_packages(environment)
+    found = metadata.distributions(name=package, path=paths)
+    return next((one.version for one in found), None)
+
+
+def _site_packages(environment: Path) -> list[str]:
+    return [str(folder) for folder in environment.glob("lib/python*/site-packages")]
 
 
 def unmet(extra: str) -> list[str]:

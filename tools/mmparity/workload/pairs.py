@@ -31,6 +31,20 @@ MODEL_PAIRS = (
 )
 """With --model: both padding modes; the classes without padding stand in where
 no padding class was written."""
+TODAY_PAIRS = (
+    ("vllm-0.12.0", "vllm-0.13.0"),
+    ("vllm-0.13.0", "vllm-0.30.0"),
+    ("vllm-0.30.0", "vllm-0.33.0"),
+    ("vllm-0.33.0", "unified-0.33.0"),
+    ("vllm-0.30.0", "unified-0.30.0"),
+    ("vllm-0.30.0", "ascend-0.30.0rc2"),
+    ("ascend-0.12.0rc1", "ascend-0.30.0rc2"),
+    ("ascend-0.30.0rc2", "unified-ascend-0.30.0rc2"),
+    ("unified-ascend", "unified-ascend-0.30.0rc2"),
+)
+"""Each release with the next, and what today's series replaces with what they make."""
+TODAY_MODELS = ("qwen2-vl-7b", "qwen2.5-vl-7b", "qwen3-vl-8b", "qwen3-vl-30b-a3b")
+"""One of each family that today's series touches."""
 QUANTIZED_PAIRS = tuple(
     pair for pair in MODEL_PAIRS if pair[0] in ("ascend-0.11.0", "ascend-0.12.0rc1")
 )
@@ -38,6 +52,9 @@ QUANTIZED_PAIRS = tuple(
 IDENTICAL = (
     ("ascend-0.12.0rc1", "unified-ascend"),
     ("vllm-0.12.0", "unified"),
+    ("vllm-0.33.0", "unified-0.33.0"),
+    ("vllm-0.30.0", "unified-0.30.0"),
+    ("ascend-0.30.0rc2", "unified-ascend-0.30.0rc2"),
 )
 """Pairs whose arithmetic is the same: every row has old's bits, in every dtype."""
 STANDS_IN_FOR = {"ascend-0.11.0-nopad": "ascend-0.11.0"}

@@ -31,14 +31,22 @@ def find_trees(
             folder = given.get((name, source), SOURCES / default)
             package = source.replace("-", "_")
             if not (folder / package / "__init__.py").is_file():
-                patched = default.startswith("patched/")
-                make = remedy("make apply" if patched else "make sources")
+                make = _command_for(default, implementations[name].optional)
                 raise MmparityError(
                     f"{name} needs {source}, and {folder} has no package {package}. "
                     f"Run `{make}`, or give --tree {name}:{source}=DIR."
                 )
             found[name][source] = str(folder)
     return found
+
+
+def _command_for(tree: str, optional: bool) -> str:
+    """What makes a tree; those that are optional come by name."""
+    pristine = tree.removeprefix("patched/")
+    if not optional:
+        return remedy("make sources" if tree == pristine else "make apply")
+    fetch = f"patchseries fetch {pristine}"
+    return fetch if tree == pristine else f"{fetch} && patchseries apply"
 
 
 def parse_tree(

@@ -12,6 +12,7 @@ import pytest
 
 from mmparity.commands import doctor
 from mmparity.run import readiness
+from mmparity.run.environment_state import trees_of
 
 TITLE = (
     "[Multimodal] One rotary operator for every vision encoder, native and out of tree"
@@ -76,7 +77,7 @@ def test_json_holds_every_check(root: Path, capsys: pytest.CaptureFixture[str]) 
     answer = json.loads(capsys.readouterr().out)
     assert answer["can_run"][0] == "cpu"
     names = [check["name"] for check in answer["checks"]]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 13
 
 
 def test_unfetched_source_is_named_with_the_command(
@@ -88,6 +89,34 @@ def test_unfetched_source_is_named_with_the_command(
     assert "not fetched: vllm-ascend-0.11.0" in out
     assert "fix: make sources" in out
     assert "The default run cannot run: sources." in out
+
+
+def test_what_is_optional_is_not_missing(root: Path) -> None:
+    """A fresh clone has the trees of the default run and no other."""
+    assert not (root / "vllm_src/vllm-0.13.0").exists()
+    assert only("sources").state == only("series").state == "ok"
+
+
+def test_another_environment_says_its_distance_from_its_releases(root: Path) -> None:
+    today = only("today")
+    assert (today.state, today.fix) == ("absent", "make setup ENV=today")
+    packages = root / ".venv-today/lib/python3.11/site-packages"
+    for name, version in (("torch", "2.13.0+cpu"), ("transformers", "5.16.1")):
+        info = packages / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    assert "not there: patched/vllm-0.30.0" in only("today").detail
+    assert only("today").fix == "patchseries fetch --all && patchseries apply"
+    for tree in trees_of("today"):
+        (root / "vllm_src" / tree).mkdir(parents=True)
+    pin = '[build-system]\nrequires = [\n    "torch == 2.14.0",\n]\n'
+    (root / "vllm_src/vllm-0.33.0/pyproject.toml").write_text(pin)
+    assert only("today") == readiness.Check(
+        "today",
+        "ok",
+        "torch 2.13.0+cpu (vllm-0.33.0 asks for 2.14.0), transformers 5.16.1; "
+        "6 trees in vllm_src/",
+    )
 
 
 def test_folded_subject_is_one_title(root: Path) -> None:

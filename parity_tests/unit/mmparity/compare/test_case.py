@@ -314,9 +314,11 @@ def test_oracle_of_other_weights_or_not_in_float64_is_refused(sides: Sides) -> N
 
 
 def test_undeclared_structural_difference_fails_the_case(sides: Sides) -> None:
-    sides.new_meta = replace(
-        sides.new_meta, modules={**sides.new_meta.modules, "blocks.1": "OtherBlock"}
-    )
+    modules = {**sides.new_meta.modules, "blocks.1": "OtherBlock"}
+    sides.new_meta = replace(sides.new_meta, modules=modules)
+    assert compare(sides).verdict == "pass", "no series joins old and new"
+    sides.old_meta = replace(sides.old_meta, implementation="vllm-0.12.0")
+    sides.new_meta = replace(sides.new_meta, implementation="unified")
     case = compare(sides)
     assert {layer.verdict for layer in case.layers} == {"pass"}
     assert case.verdict == "fail"

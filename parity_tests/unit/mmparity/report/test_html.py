@@ -237,6 +237,23 @@ def test_cost_of_both_sides_stands_beside_each_other(passing: ComparisonResult) 
     assert "87 MiB → 58 MiB (x0.67)" in seen
 
 
+def test_structure_that_is_not_judged_is_shown_with_the_reason(
+    passing: ComparisonResult, failing: ComparisonResult
+) -> None:
+    (case,) = passing.cases
+    found = tuple(
+        dataclasses.replace(item, verdict="not judged", why="nobody could", patch="")
+        for item in failing.cases[1].structure
+    )
+    result = dataclasses.replace(
+        passing, cases=(dataclasses.replace(case, structure=found),)
+    )
+    for form in ("html", "markdown", "text"):
+        text = render(result, [form])[form]
+        assert "3 differences, not judged (nobody could)" in text
+        assert "signatures: blocks.{i}.attn (block 1)" in text
+
+
 def test_undeclared_structure_is_the_finding_where_every_row_passes(
     passing: ComparisonResult, failing: ComparisonResult
 ) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How two encoders differ in what they are made of, and which patch intends it.
 
-``patches/intended.toml`` is data, read here and by nobody else. A difference that
-it does not list is undeclared.
+``patches/intended.toml`` is data, read here and by nobody else. Of a pair that a series
+joins, a difference that it does not list is undeclared. No patch makes the differences
+of another pair, as of two releases: they are shown and not judged.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ KINDS = {
     "dictionary_item_added": "only in new",
     "dictionary_item_removed": "only in old",
 }
+NOT_JOINED = "no series leads from old to new, so no patch could declare it"
+"""Why the structure of a pair is not judged."""
 _BLOCK = re.compile(r"\bblocks\.(\d+)(?=\.|$)")
 
 
@@ -80,16 +83,42 @@ class Intention:
         )
 
 
+@dataclass(frozen=True)
+class Declarations:
+    """The data file: what is judged, and what of it is intended.
+
+    Attributes:
+        joined: patterns of ``OLD:NEW`` where a series leads from old to new.
+        intentions: the ``[[difference]]`` entries.
+    """
+
+    joined: tuple[str, ...]
+    intentions: tuple[Intention, ...]
+
+    def judges(self, old: str, new: str) -> bool:
+        """Whether a difference of the pair must be declared.
+
+        So it is where a series joins the pair, and between two trees of one
+        implementation, which have nothing to differ in.
+        """
+        pair = f"{old}:{new}"
+        return old == new or any(fnmatchcase(pair, item) for item in self.joined)
+
+
 @cache
-def read_intentions(file: Path = DATA) -> tuple[Intention, ...]:
-    """The ``[[difference]]`` entries of the data file."""
+def read_declarations(file: Path = DATA) -> Declarations:
+    """What the data file says; MmparityError where it cannot be read so."""
     try:
-        entries = tomllib.loads(file.read_text())["difference"]
-        return tuple(_intention(dict(entry)) for entry in entries)
+        data = tomllib.loads(file.read_text())
+        joined = data["joined"]
+        if not isinstance(joined, list) or not all(":" in item for item in joined):
+            raise ValueError(f"joined = {joined}: no list of OLD:NEW")
+        entries = tuple(_intention(dict(entry)) for entry in data["difference"])
+        return Declarations(tuple(joined), entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
         names = ", ".join(item.name for item in fields(Intention))
         raise MmparityError(
-            f"{file} is no list of intended differences: {error}. It needs "
+            f"{file} is no list of intended differences: {error}. It needs joined, and "
             f"[[difference]] entries of {names}; parts are of {', '.join(PARTS)}."
         ) from error
 
@@ -113,16 +142,22 @@ def is_recorded(meta: TraceMeta) -> bool:
 def differences(
     old: TraceMeta, new: TraceMeta, file: Path = DATA
 ) -> tuple[StructuralDifference, ...]:
-    """Every difference, each with the patch that intends it or as undeclared."""
+    """Every difference: intended, undeclared, or of a pair that is not judged."""
     if not (is_recorded(old) and is_recorded(new)):
         return (_unrecorded(old, new),)
-    pair = f"{old.implementation}:{new.implementation}"
+    declared = read_declarations(file)
     sides = _of_common_modules(old, new)
-    return tuple(
-        _judged(item, pair, old.depth, read_intentions(file))
+    found = (
+        item
         for part in PARTS
         for item in _merged(part, _changes(*(getattr(side, part) for side in sides)))
     )
+    if not declared.judges(old.implementation, new.implementation):
+        return tuple(
+            replace(item, verdict="not judged", why=NOT_JOINED) for item in found
+        )
+    pair = f"{old.implementation}:{new.implementation}"
+    return tuple(_judged(item, pair, old.depth, declared.intentions) for item in found)
 
 
 def _of_common_modules(*sides: TraceMeta) -> list[TraceMeta]:

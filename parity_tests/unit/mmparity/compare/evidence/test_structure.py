@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mmparity.compare.evidence.structure import differences, read_intentions
+from mmparity.compare.evidence.structure import (
+    NOT_JOINED,
+    differences,
+    read_declarations,
+)
 from mmparity.errors import MmparityError
 from mmparity.types.trace import TraceMeta
+from mmparity.workload.implementations import get
+from mmparity.workload.pairs import DEFAULT_PAIRS, MODEL_PAIRS, TODAY_PAIRS
 
 ROOT = Path(__file__).resolve().parents[5]
 PATCHES = {
@@ -35,9 +42,12 @@ OLD = TraceMeta(
 NEW = replace(OLD, implementation="new")
 
 
-def declared(folder: Path, text: str) -> Path:
+JOINED = 'joined = ["old:*"]\n'
+
+
+def declared(folder: Path, text: str, joined: str = JOINED) -> Path:
     file = folder / "intended.toml"
-    file.write_text(text)
+    file.write_text(joined + textwrap.dedent(text))
     return file
 
 
@@ -121,6 +131,28 @@ def test_declared_difference_names_its_patch(tmp_path: Path) -> None:
         assert "undeclared" in verdicts
 
 
+def test_what_no_series_joins_is_shown_and_not_judged(tmp_path: Path) -> None:
+    file = declared(tmp_path, "difference = []", 'joined = ["old:other"]\n')
+    new = replace(NEW, hyper_parameters={**OLD.hyper_parameters, "scale": 0.25})
+    (found,) = differences(OLD, new, file)
+    assert (found.path, found.old, found.new) == ("scale", "0.5", "0.25")
+    assert (found.verdict, found.why) == ("not judged", NOT_JOINED)
+
+
+def test_two_trees_of_one_implementation_have_nothing_to_differ_in(
+    tmp_path: Path,
+) -> None:
+    file = declared(tmp_path, "difference = []", "joined = []\n")
+    (found,) = differences(OLD, replace(OLD, modules={**OLD.modules, "x": "X"}), file)
+    assert found.verdict == "undeclared"
+
+
+@pytest.mark.parametrize("joined", ["", "joined = 1\n", 'joined = ["old"]\n'])
+def test_declarations_say_which_pairs_are_joined(joined: str, tmp_path: Path) -> None:
+    with pytest.raises(MmparityError, match="is no list of intended differences"):
+        read_declarations(declared(tmp_path, "difference = []", joined))
+
+
 def test_a_declaration_for_every_block_is_none_for_some(tmp_path: Path) -> None:
     """One block that alone is made otherwise is a fault, whoever declared the rest."""
     file = declared(
@@ -143,6 +175,7 @@ def test_a_declaration_for_every_block_is_none_for_some(tmp_path: Path) -> None:
     [
         "",
         "difference = 1",
+        "difference = []\njoined = []",
         '[[difference]]\npatch = "p"\nwhy = "w"\nparts = ["colour"]\npaths = ["x"]',
         '[[difference]]\npatch = "p"\nwhy = ""\nparts = ["modules"]\npaths = ["x"]',
         '[[difference]]\npatch = "p"\nwhy = "w"\nparts = ["modules"]\npath = ["x"]',
@@ -150,8 +183,21 @@ def test_a_declaration_for_every_block_is_none_for_some(tmp_path: Path) -> None:
 )
 def test_bad_declarations_are_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(MmparityError, match="is no list of intended differences"):
-        read_intentions(declared(tmp_path, text))
+        read_declarations(declared(tmp_path, text))
+
+
+def test_what_runs_a_series_is_judged_against_what_the_series_is_for() -> None:
+    """A pair that is compared by default is judged, or of two releases."""
+    read = read_declarations()
+    for old, new in {*DEFAULT_PAIRS, *MODEL_PAIRS, *TODAY_PAIRS}:
+        patched = [
+            any(tree.startswith("patched/") for tree in get(side).trees.values())
+            for side in (old, new)
+        ]
+        assert read.judges(old, new) == (patched == [False, True]), (old, new)
 
 
 def test_every_declared_patch_is_in_a_series() -> None:
-    assert {item.patch for item in read_intentions()} - {"upstream"} <= PATCHES
+    assert {item.patch for item in read_declarations().intentions} - {
+        "upstream"
+    } <= PATCHES

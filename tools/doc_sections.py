@@ -101,7 +101,16 @@ def result_section(result: dict[str, Any]) -> str:
         "The three numbers are the largest normalized L2 error over all hook points; "
         "the oracle is transformers' encoder in float64."
     )
-    return "\n".join([head, "", *table, "", foot, ""])
+    folded = [
+        "<details><summary>Each pair</summary>",
+        "",
+        *table,
+        "",
+        foot,
+        "",
+        "</details>",
+    ]
+    return "\n".join([head, "", *folded, ""])
 
 
 def rewrite(path: Path, sections: dict[str, str]) -> bool:

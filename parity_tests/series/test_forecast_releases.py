@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`forecast` on released trees says what docs/patchseries.md judges by reading them."""
+"""`forecast` on released trees says what docs/rebasing.md judges by reading them."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from patchseries.series.folder import read_series, series_names
 
 def judged():
     """Release -> patch -> word, as the page has it."""
-    text = (Project.here().root / "docs/patchseries.md").read_text()
+    text = (Project.here().root / "docs/rebasing.md").read_text()
     text = text.split("<!-- forecast:begin -->")[1].split("<!-- forecast:end -->")[0]
     found, releases = {}, []
     for line in filter(None, text.splitlines()):

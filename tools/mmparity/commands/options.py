@@ -151,7 +151,7 @@ def _reused(graft: str) -> list[Callable[..., Any]]:
             "--expect",
             type=click.Choice(["identical", "floor"]),
             help="Hold every pair to the same bits, or to no more than noise. Default: "
-            "what is known of the pair (docs/reading-a-report.md).",
+            "what is known of the pair (docs/judging.md).",
         ),
         option(
             "how much",

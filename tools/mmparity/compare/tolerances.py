@@ -4,7 +4,7 @@
 Two rules work together. The oracle rule is the sharp one: new may be at most
 ``oracle_factor`` times as far from float64 as old is. The table's bounds catch
 what the oracle rule cannot: both sides wrong, and comparisons without an oracle.
-docs/reading-a-report.md says where the numbers come from.
+docs/judging.md says where the numbers come from.
 """
 
 from __future__ import annotations

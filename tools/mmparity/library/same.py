@@ -61,7 +61,7 @@ def compare_modules(
         absent: paths that one side alone has; ``{i}`` and ``*`` allowed.
         oracle: old with the same weights in float64, as ``copy.deepcopy(old).double()``
             makes it: new may then be no further from it than old, by a stated factor
-            (docs/reading-a-report.md). Floating inputs are given to it in float64.
+            (docs/judging.md). Floating inputs are given to it in float64.
 
     Raises:
         MmparityError: a model raised, or a module has no partner.

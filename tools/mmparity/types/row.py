@@ -69,7 +69,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What is allowed at a hook point, and why; see docs/reading-a-report.md."""
+    """What is allowed at a hook point, and why; see docs/judging.md."""
 
     normalized_l2_error: float
     max_token_error: float

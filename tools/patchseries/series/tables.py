@@ -46,7 +46,9 @@ def _part(series: Series, origin: str) -> str:
     """What README.md shows of one series."""
     if origin:
         return _derived(series, origin, f"patches/{series.name}")
-    return f"**{series.name}**\n\n{table(series, f'patches/{series.name}/')}"
+    listed = table(series, f"patches/{series.name}/")
+    summary = f"<b>{series.name}</b>: {len(series.patches)} patches"
+    return f"<details><summary>{summary}</summary>\n\n{listed}\n</details>\n"
 
 
 def _derived(series: Series, origin: str, folder: str) -> str:

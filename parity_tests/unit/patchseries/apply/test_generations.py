@@ -127,7 +127,7 @@ def test_the_newest_release_comes_first_in_tables(toy, older, run):
     run("refresh", "--onto", str(toy.project.root / "work"))
     assert series_names(toy.project) == ["toy-1.0", OLDER]
     text = (toy.project.root / "README.md").read_text()
-    assert text.index("**toy-1.0**") < text.index(f"**[{OLDER}](patches/{OLDER})**")
+    assert text.index("<b>toy-1.0</b>") < text.index(f"**[{OLDER}](patches/{OLDER})**")
     assert "3 patches of toy-1.0, merged into that release" in text
 
 

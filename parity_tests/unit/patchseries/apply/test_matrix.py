@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What applying does in each state of a tree: the table in docs/patchseries.md.
+"""What applying does in each state of a tree: the table in docs/applying.md.
 
 `UPDATE_MATRIX=1 pytest <this file>` writes it. The columns of stock tools depend on
 git's version, which the table names; ours is held on any machine.
@@ -15,7 +15,7 @@ from patchseries.apply.apply import Options, apply
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 
-PAGE = Project.here().root / "docs/patchseries.md"
+PAGE = Project.here().root / "docs/applying.md"
 BEGIN, END = "<!-- matrix:begin -->", "<!-- matrix:end -->"
 STOCK = {
     "`git apply`": ["git", "apply"],

@@ -33,7 +33,8 @@ def transforms(out: Path) -> None:
     from mmparity.workload.implementations import IMPLEMENTATIONS
     from mmparity.workload.trees import find_trees
 
-    trees = find_trees(list(IMPLEMENTATIONS), (), IMPLEMENTATIONS)
+    names = sorted({name for name, _ in subjects()})
+    trees = find_trees(names, (), IMPLEMENTATIONS)
     failed = 0
     with held(out), warm_workers("cpu") as starter:
         for name, family in subjects():

@@ -58,8 +58,9 @@ _WHAT: list[Callable[..., Any]] = [
         "what",
         "--checkpoint",
         type=_PATH,
-        metavar="DIR",
-        help="Folder of real weights. Default: seeded weights at real size.",
+        metavar="DIR|ID",
+        help="Folder of real weights, or a model's id on a hub, of which the tower is "
+        "fetched. Default: seeded weights at real size.",
     ),
 ]
 """Which encoders are captured on which cases."""

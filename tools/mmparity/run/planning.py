@@ -30,6 +30,7 @@ from mmparity.workload.cases import (
     noise_case,
     parse_grid,
 )
+from mmparity.workload.hub import local_folder
 from mmparity.workload.models import DEFAULT_MODEL, MODELS
 from mmparity.workload.models import get as get_model
 from mmparity.workload.pairs import (
@@ -163,6 +164,8 @@ def _plan(
     depth = FAST_DEPTH if options.fast else options.depth
     trees = find_trees(sorted(names), options.trees, implementations)
     defaults = {name: dict(implementations[name].trees) for name in trees}
+    if options.checkpoint is not None:
+        options = replace(options, checkpoint=local_folder(options.checkpoint))
     plan = Plan(options, pairs, cases, dtypes, depth, trees, defaults, model=model)
     check_plan(plan, implementations)
     pythons = find_pythons(sorted(names), options.pythons, implementations)

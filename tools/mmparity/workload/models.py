@@ -247,7 +247,7 @@ MODELS = {
 
 def get(name: str) -> Model:
     """The model of that name, or an error that names the closest."""
-    own = " For weights of your own: `--checkpoint FOLDER`." if "/" in name else ""
+    own = f" For its weights: `--checkpoint {name}`." if "/" in name else ""
     return known("model", name, MODELS, own)
 
 

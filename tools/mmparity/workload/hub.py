@@ -47,8 +47,8 @@ def local_folder(given: Path) -> Path:
     except (OSError, ValueError) as error:
         raise MmparityError(
             f"there is no folder {given}, and the hub gave no model of that id: "
-            f"{first_line(error)}. Without a network, copy its folder here and name "
-            "that; what was fetched so far is kept."
+            f"{first_line(error).rstrip('.')}. Without a network, copy its folder here "
+            "and name that; what was fetched so far is kept."
         ) from error
 
 

@@ -21,8 +21,8 @@ sides = $(if $(MODEL),--model "$(MODEL)") $(if $(OLD),--old "$(OLD)") \
 	$(if $(NEW),--new "$(NEW)")
 
 ##@ Run
-parity: trees ## run the default cases, print verdict and report (MODELS=all, FAST=1, OUT=, ARGS=)
-	$(MMPARITY) run $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
+parity: trees ## run the default cases, print verdict and report (ENV=today, MODELS=all, FAST=1, OUT=, ARGS=)
+	$(MMPARITY) run $(if $(ENV),--env $(ENV)) $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
 engine: trees ## vLLM's engine on this CPU: answers and memory, old and new (OUT=, ARGS=)
 	@python3 tools/setup_venv.py --engine
 	$(MMPARITY) engine --serve 200 --out $(OUT) $(ARGS)
@@ -42,7 +42,7 @@ setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=acc
 lock: ## compile requirements/*.in (ARGS=--upgrade)
 	python3 tools/setup_locks.py $(ARGS)
 sources: setup ## fetch and verify the pinned sources
-	$(PATCHSERIES) fetch
+	$(PATCHSERIES) fetch $(if $(ENV),--all)
 
 ##@ Patches
 apply: $(if $(VLLM)$(ASCEND),setup,sources) ## apply both series (VLLM=/path, ASCEND=/path, SIGNOFF=1)

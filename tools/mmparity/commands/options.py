@@ -13,8 +13,10 @@ from mmparity.commands.grouped import option
 from mmparity.encoders.devices import DTYPES
 from mmparity.run.plan import CACHE_GIB
 from mmparity.workload.cases import CASES, DEFAULT_CASES
+from mmparity.workload.implementation import BASE, TODAY
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.models import DEFAULT_MODEL, MODELS
+from mmparity.workload.pairs import TODAY_MODELS
 
 DEFAULT_OUT = Path("build/parity")
 
@@ -131,6 +133,15 @@ _OUTPUT: list[Callable[..., Any]] = [
 _SIDES: list[Callable[..., Any]] = [
     option("what", "--old", help=f"Implementation to compare with: {_NAMES}."),
     option("what", "--new", help="Implementation that is judged; the same names."),
+    option(
+        "what",
+        "--env",
+        "environment",
+        type=click.Choice([BASE, TODAY]),
+        default=BASE,
+        help="today: each of today's releases against the next, and its series, for "
+        f"{', '.join(TODAY_MODELS)}, cut to 2 blocks. Default: {BASE}.",
+    ),
 ]
 """Who is compared."""
 

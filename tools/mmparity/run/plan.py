@@ -12,6 +12,7 @@ from mmparity.workload.cases import (
     CASES,
     Case,
 )
+from mmparity.workload.implementation import BASE
 from mmparity.workload.models import DEFAULT_MODEL
 from mmparity.workload.pairs import expected_of
 from mmparity.workload.trees import find_trees as find_trees
@@ -55,6 +56,8 @@ class Options:
     keep_traces: bool = False
     threads: int | None = None
     models: tuple[str, ...] = ()
+    environment: str = BASE
+    """Whose pairs and models are compared where none are given."""
     full_depth: bool = False
     graft: str = "failing"
     statistics: bool = False

@@ -31,12 +31,15 @@ from mmparity.workload.cases import (
     parse_grid,
 )
 from mmparity.workload.hub import local_folder
+from mmparity.workload.implementation import TODAY
 from mmparity.workload.models import DEFAULT_MODEL, MODELS
 from mmparity.workload.models import get as get_model
 from mmparity.workload.pairs import (
     DEFAULT_PAIRS,
     MODEL_PAIRS,
     QUANTIZED_PAIRS,
+    TODAY_MODELS,
+    TODAY_PAIRS,
     choose_pairs,
     has_encoder,
 )
@@ -53,6 +56,8 @@ def make_plans(
 ) -> tuple[Plan, ...]:
     """The plan of each model asked for; of the default one where none is."""
     check_options(options)
+    if options.environment == TODAY and not options.models:
+        options = replace(options, models=TODAY_MODELS)
     names = choose_models(options.models)
     if len(names) > 1 and options.checkpoint is not None:
         raise MmparityError(
@@ -109,7 +114,9 @@ def make_plan(
 ) -> Plan:
     """Checks the options of a comparison and fills in the defaults."""
     defaults = DEFAULT_PAIRS if model is None else MODEL_PAIRS
-    if any(name in CASES and CASES[name].quantized for name in options.cases):
+    if options.environment == TODAY:
+        defaults = TODAY_PAIRS
+    elif any(name in CASES and CASES[name].quantized for name in options.cases):
         defaults = QUANTIZED_PAIRS
     pairs = choose_pairs(options.old, options.new, implementations, model, defaults)
     sides = {side for pair in pairs for side in pair}

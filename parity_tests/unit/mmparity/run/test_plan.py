@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,19 @@ from mmparity.run.planning import (
 from mmparity.workload.cases import DEFAULT_CASES
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.models import MODELS
-from mmparity.workload.pairs import DEFAULT_PAIRS, QUANTIZED_PAIRS
+from mmparity.workload.pairs import (
+    DEFAULT_PAIRS,
+    QUANTIZED_PAIRS,
+    TODAY_MODELS,
+    TODAY_PAIRS,
+)
 
+PYTHONS = tuple(
+    f"{name}={sys.executable}"
+    for name in sorted({side for pair in TODAY_PAIRS for side in pair})
+    if IMPLEMENTATIONS[name].environment == "today"
+)
+"""So that no environment is made."""
 pytestmark = pytest.mark.usefixtures("source_trees")
 
 
@@ -86,6 +99,31 @@ def test_missing_tree_names_the_command_that_makes_it(source_trees: Path) -> Non
     shutil.rmtree(source_trees / "vllm-0.12.0")
     with pytest.raises(MmparityError, match="Run `make sources`"):
         make(old="vllm-0.12.0", new="vllm-0.12.0")
+
+
+def test_missing_optional_tree_is_fetched_by_its_name(source_trees: Path) -> None:
+    for tree, command in (
+        ("vllm-0.13.0", "Run `patchseries fetch vllm-0.13.0`"),
+        ("patched/vllm-0.33.0", "`patchseries fetch vllm-0.33.0 && patchseries apply`"),
+    ):
+        new = "vllm-0.13.0" if tree == "vllm-0.13.0" else "unified-0.33.0"
+        (source_trees / tree).rename(source_trees / "elsewhere")
+        with pytest.raises(MmparityError, match=re.escape(command)):
+            make(old="vllm-0.12.0", new=new)
+        (source_trees / "elsewhere").rename(source_trees / tree)
+
+
+def test_today_is_each_release_with_the_next_and_with_its_series() -> None:
+    options = Options(out=Path("out"), environment="today", pythons=PYTHONS)
+    plans = make_plans(options, IMPLEMENTATIONS)
+    assert [plan.model for plan in plans] == list(TODAY_MODELS)
+    assert {plan.pairs for plan in plans} == {TODAY_PAIRS}
+    assert {plan.depth for plan in plans} == {2}
+    sides = tuple(text for text in PYTHONS if "0.33.0=" in text)
+    one = replace(options, models=("qwen3-vl-8b",), old="vllm-0.33.0", pythons=sides)
+    (plan,) = make_plans(one, IMPLEMENTATIONS)
+    assert (plan.model, plan.depth) == ("qwen3-vl-8b", None)
+    assert plan.pairs == (("vllm-0.33.0", "unified-0.33.0"),)
 
 
 def test_given_tree_replaces_the_default_of_its_implementation_only(

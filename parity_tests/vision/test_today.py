@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 NAMES = [n for n, item in IMPLEMENTATIONS.items() if item.environment == TODAY]
 FLOAT32_ERROR = 2e-6
 DEPTH = 2
+PYTHON = environment_python(TODAY)
+pytestmark = pytest.mark.skipif(
+    not (PYTHON.parents[1] / "setup.json").is_file(),
+    reason="no environment today: make setup ENV=today",
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +34,7 @@ def trace_of(captures: Captures, tmp_path_factory: pytest.TempPathFactory):
     done: dict[str, TraceReader] = {}
 
     def trace(name: str) -> TraceReader:
-        python, item = environment_python(TODAY), IMPLEMENTATIONS[name]
-        if not (python.parents[1] / "setup.json").is_file():
-            pytest.skip("no environment today: make setup ENV=today")
+        item = IMPLEMENTATIONS[name]
         for tree in item.trees.values():
             if not (SOURCES / tree).is_dir():
                 pytest.skip(f"no {tree}: patchseries fetch --all && make apply")
@@ -43,7 +46,7 @@ def trace_of(captures: Captures, tmp_path_factory: pytest.TempPathFactory):
             job = Job(
                 name, trees, captures.checkpoint, (capture,), depth=captures.depth
             )
-            captures.work(replace(job, python=str(python)), folder)
+            captures.work(replace(job, python=str(PYTHON)), folder)
             done[name] = TraceReader(Path(out))
         return done[name]
 

@@ -160,6 +160,12 @@ def judge_metrics(metrics: Metrics, tolerance: Tolerance) -> Judgement:
 def _not_finite(
     old: torch.Tensor, new: torch.Tensor, oracle: torch.Tensor | None
 ) -> Judgement:
+    if not old.isfinite().all() and _overflow_alike(old, new):
+        return Judgement(
+            "error",
+            f"both sides are not finite in the same elements: {non_finite(old)}. "
+            "That is no difference between them, and nothing that could be judged",
+        )
     for side, tensor, other in (("old", old, new), ("new", new, old)):
         broken = non_finite(tensor)
         if broken:
@@ -167,6 +173,12 @@ def _not_finite(
             return Judgement("fail", f"{side} is not finite: {broken}{both}")
     assert oracle is not None
     return Judgement("error", f"the oracle is not finite: {non_finite(oracle)}")
+
+
+def _overflow_alike(old: torch.Tensor, new: torch.Tensor) -> bool:
+    """Whether the same elements are no numbers, and of the same kind."""
+    kinds = (torch.isnan, torch.isposinf, torch.isneginf)
+    return all(torch.equal(kind(old), kind(new)) for kind in kinds)
 
 
 def unusable(pair: Pair, readers: Readers, tolerance: Tolerance) -> str | None:

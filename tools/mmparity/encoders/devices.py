@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 ORACLE_DTYPES = ("float64",)
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float16")
 SHORT_NAMES = {
     "fp16": "float16",
     "half": "float16",

@@ -32,7 +32,7 @@ CACHE_GIB = 48.0
 """Holds the default cases of all implementations, and those of a few edits."""
 BYTES_PER_PATCH_AND_BLOCK = 3_500_000 / 32
 """Measured on float32 traces of Qwen2.5-VL-7B."""
-STORED_BYTES = {"float64": 4, "float32": 4, "bfloat16": 2}
+STORED_BYTES = {"float64": 4, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,10 @@ def judge(pair: Pair, readers: Readers, tolerance: Tolerance) -> Judgement:
     reason = unusable(pair, readers, tolerance)
     if reason:
         return Judgement("fail", reason)
-    old, new = readers.old.read(pair.hook_point), readers.new.read(pair.hook_point)
+    assert pair.old is not None and pair.new is not None
+    old = readers.old.read(pair.hook_point)
+    same = pair.old.digest == pair.new.digest  # of dtype, shape and bits
+    new = old if same else readers.new.read(pair.hook_point)
     oracle = None
     if pair.oracle is not None and not tolerance.exact:
         assert readers.oracle is not None

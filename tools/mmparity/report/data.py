@@ -92,14 +92,19 @@ class _Store:
     """Strings and columns, each written once and then named by its number."""
 
     strings: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, str] = field(default_factory=dict)
+    """Text as given -> its number in JSON: most come again in every case."""
     vectors: dict[str, int] = field(default_factory=dict)
 
     def texts(self, values: Iterable[str]) -> int:
         """Returns the number of a column of strings."""
-        cleaned = (labels.clean(value, 400) for value in values)
-        return self.vector(
-            str(self.strings.setdefault(text, len(self.strings))) for text in cleaned
-        )
+        return self.vector(self.seen.get(text) or self._number(text) for text in values)
+
+    def _number(self, text: str) -> str:
+        cleaned = labels.clean(text, 400)
+        number = str(self.strings.setdefault(cleaned, len(self.strings)))
+        self.seen[text] = number
+        return number
 
     def vector(self, tokens: Iterable[str]) -> int:
         """Returns the number of a column; a constant one is stored as one value."""
@@ -134,13 +139,18 @@ def _map(store: _Store, view: MapView) -> dict[str, object]:
     }
 
 
+_WORDS = {None: "null", True: "true", False: "false"}
+
+
 def _token(name: str, layer: LayerComparison, skipped: tuple[str, ...]) -> str:
     left_out = layer.verdict == "pass" and name in skipped
     value = getattr(layer.metrics, name) if layer.metrics and not left_out else None
     if isinstance(value, tuple):
-        return _json(list(value))
-    if value is None or isinstance(value, (bool, int)):
-        return _json(value)
+        return f"[{','.join(map(str, value))}]"
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
+    if isinstance(value, int):
+        return str(value)
     if name in COSINES:
         assert layer.metrics is not None
         value = rows.distance(layer.metrics, value)

@@ -45,7 +45,9 @@ def clean(text: object, limit: int = NAME_LIMIT) -> str:
     """
     raw = " ".join(str(text).split("\n"))
     cut = raw[:limit]
-    shown = "".join(c if c.isprintable() else _escaped(c) for c in cut)
+    shown = cut
+    if not cut.isprintable():
+        shown = "".join(c if c.isprintable() else _escaped(c) for c in cut)
     return shown if len(raw) <= limit else f"{shown}… (+{len(raw) - limit} characters)"
 
 

@@ -58,6 +58,8 @@ def non_finite(tensor: torch.Tensor) -> str | None:
 
 def bit_equal(old: torch.Tensor, new: torch.Tensor) -> bool:
     """Same shape, dtype and bits."""
+    if old is new:
+        return True
     if old.shape != new.shape or old.dtype != new.dtype:
         return False
     return torch.equal(_bits(old), _bits(new))

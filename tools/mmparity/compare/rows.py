@@ -120,9 +120,9 @@ def judge(pair: Pair, readers: Readers, tolerance: Tolerance) -> Judgement:
     if reason:
         return Judgement("fail", reason)
     assert pair.old is not None and pair.new is not None
-    old = readers.old.read(pair.hook_point)
-    same = pair.old.digest == pair.new.digest  # of dtype, shape and bits
-    new = old if same else readers.new.read(pair.hook_point)
+    old, new = readers.old.read(pair.hook_point), readers.new.read(pair.hook_point)
+    if pair.old.digest == pair.new.digest:  # of dtype, shape and bits; read() checked
+        new = old
     oracle = None
     if pair.oracle is not None and not tolerance.exact:
         assert readers.oracle is not None

@@ -366,3 +366,17 @@ def test_first_divergence_is_the_earliest_row(sides: Sides) -> None:
     assert divergence.hook_point == "blocks.1.attn.q"
     assert divergence.last_passing == "blocks.0"
     assert (divergence.later_failing, divergence.later_total) == (1, 4)
+
+
+def test_a_damaged_file_is_an_error_also_where_the_digests_say_the_same(
+    sides: Sides,
+) -> None:
+    sides.new = {name: tensor.clone() for name, tensor in sides.old.items()}
+    old, new, _ = sides.readers()
+    assert all(row.metrics.bit_equal for row in compare_traces(old, new, None).layers)
+    file = max(new.directory.glob("*.safetensors"), key=lambda f: f.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(MmparityError, match="does not have the digest"):
+        compare_traces(old, new, None)

@@ -66,12 +66,20 @@ def pack(
     cases: Mapping[str, CaseComparison],
     moved: Moved | None = None,
     drawn: Iterable[MapView] = (),
-) -> str:
-    """Returns the rows of `cases`, keyed by anchor, safe inside a script element."""
+    most: float = math.inf,
+) -> str | None:
+    """Returns the rows of `cases`, keyed by anchor, safe inside a script element.
+
+    None, without going on, where that has more than `most` characters.
+    """
     store = _Store()
     skipped = DETAILS if moved is None else BRIEF
     moved = moved or Moved()
-    packed = {anchor: _case(store, case, skipped) for anchor, case in cases.items()}
+    packed = {}
+    for anchor, case in cases.items():
+        packed[anchor] = _case(store, case, skipped)
+        if store.size > most:
+            return None
     parts = {
         "columns": _json([[c.title, c.field] for c in rows.COLUMNS]),
         "labels": _json({f.name: labels.METRIC_NAMES[f.name] for f in fields(Metrics)}),
@@ -95,6 +103,8 @@ class _Store:
     seen: dict[str, str] = field(default_factory=dict)
     """Text as given -> its number in JSON: most come again in every case."""
     vectors: dict[str, int] = field(default_factory=dict)
+    size: int = 0
+    """Characters that all of it has at the least."""
 
     def texts(self, values: Iterable[str]) -> int:
         """Returns the number of a column of strings."""
@@ -102,7 +112,10 @@ class _Store:
 
     def _number(self, text: str) -> str:
         cleaned = labels.clean(text, 400)
-        number = str(self.strings.setdefault(cleaned, len(self.strings)))
+        if cleaned not in self.strings:
+            self.strings[cleaned] = len(self.strings)
+            self.size += len(cleaned)
+        number = str(self.strings[cleaned])
         self.seen[text] = number
         return number
 
@@ -111,7 +124,10 @@ class _Store:
         listed = list(tokens)
         constant = len(set(listed)) == 1
         text = listed[0] if constant else f"[{','.join(listed)}]"
-        return self.vectors.setdefault(text, len(self.vectors))
+        if text not in self.vectors:
+            self.vectors[text] = len(self.vectors)
+            self.size += len(text)
+        return self.vectors[text]
 
 
 def _case(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -34,15 +34,31 @@ def render(view: ReportView, result: ComparisonResult) -> str:
     One that would be large holds its rows compressed, and leaves it to its script to
     draw and list the blocks of cases that pass.
     """
-    page = _fitted(view, result, lean=False)
-    if len(page.encode()) > TYPICAL:
-        page = _fitted(view, result, lean=True)
-    return page
+    page = _whole(view, result)
+    return _fitted(view, result) if page is None else page
 
 
-def _fitted(view: ReportView, result: ComparisonResult, lean: bool) -> str:
-    environment = _environment()
-    environment.globals["lean"] = lean
+def _whole(view: ReportView, result: ComparisonResult) -> str | None:
+    """The page with all in it; None, as soon as that shows, if it would be large."""
+    environment = _environment(lean=False)
+    sections: dict[int, str] = {}
+    used = 0
+    for i in range(len(view.cases)):
+        sections[i] = _section(environment, view, result, i, full=True)
+        used += len(sections[i].encode())
+        if used > TYPICAL:
+            return None
+    cases = _chosen(view, result, sections)
+    text = data.pack(cases, None, view.maps, TYPICAL - used) if cases else ""
+    if text is None:
+        return None
+    page = _page(environment, view, result, sections, text, ())
+    return page if len(page.encode()) <= TYPICAL else None
+
+
+def _fitted(view: ReportView, result: ComparisonResult) -> str:
+    """The large page, which leaves to its script what it can, and what fits of it."""
+    environment = _environment(lean=True)
     order = sorted(
         range(len(view.cases)), key=lambda i: view.cases[i].verdict == "pass"
     )
@@ -58,12 +74,12 @@ def _fitted(view: ReportView, result: ComparisonResult, lean: bool) -> str:
         sections[i] = full
         whole.append(i)
     spent = sum(len(sections[i].encode()) - len(briefs[i].encode()) for i in whole)
-    text, packed = _pack(view, result, whole, room - spent, lean)
+    text, packed = _pack(view, result, whole, room - spent)
     cuts = _cuts(view, whole, packed)
     return _page(environment, view, result, sections, text, cuts)
 
 
-def _environment() -> Environment:
+def _environment(lean: bool) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -78,6 +94,7 @@ def _environment() -> Environment:
         levels=maps.NAMES,
         lines=memory_chart.COLORS,
         tally=labels.tally,
+        lean=lean,
     )
     environment.filters["count"] = labels.count
     return environment
@@ -139,22 +156,24 @@ def _pack(
     result: ComparisonResult,
     order: list[int],
     room: int,
-    lean: bool,
 ) -> tuple[str, list[int]]:
     """Packs as many cases as there is room for, in the order given."""
     kept = order
     while kept:
-        chosen: dict[str, CaseComparison] = {
-            view.cases[i].anchor: result.cases[i] for i in sorted(kept)
-        }
-        moved = _moved(view, chosen) if lean else None
-        text = data.pack(chosen, moved, view.maps)
-        if lean:
-            text = data.compress(text)
+        chosen = _chosen(view, result, kept)
+        packed = data.pack(chosen, _moved(view, chosen), view.maps)
+        assert packed is not None
+        text = data.compress(packed)
         if len(text) <= room:
             return text, kept
         kept = kept[: min(len(kept) - 1, len(kept) * room // len(text))]
     return "", []
+
+
+def _chosen(
+    view: ReportView, result: ComparisonResult, numbers: Iterable[int]
+) -> dict[str, CaseComparison]:
+    return {view.cases[i].anchor: result.cases[i] for i in sorted(numbers)}
 
 
 def _moved(view: ReportView, chosen: Mapping[str, CaseComparison]) -> data.Moved:

@@ -13,10 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
-from mmparity.report import html, render, terminal_summary
+from mmparity.report import data, html, render, terminal_summary
 from mmparity.types.comparison import ComparisonResult
 
 Make = Callable[..., ComparisonResult]
@@ -269,3 +270,12 @@ def test_undeclared_structure_is_the_finding_where_every_row_passes(
         assert "1 structural difference" in text or "1 undeclared difference" in text
         assert "signatures: blocks.{i}.attn (block 1)" in text
     assert "no patch intends" in terminal_summary(result)
+
+
+def test_rows_of_a_page_that_would_be_large_are_not_packed_for_a_small_one(
+    make: Make,
+) -> None:
+    (case, *_) = make().cases
+    assert data.pack({"case-1": case}) is not None
+    never_read: Any = object()
+    assert data.pack({"case-1": case, "case-2": never_read}, most=500) is None

@@ -15,7 +15,7 @@ from typing import Any
 from harness_checks.mutants.workload import Workload
 from mmparity.compare.align import Pair
 from mmparity.compare.case import compare_traces
-from mmparity.compare.rows import Readers, judge
+from mmparity.compare.rows import Readers, Standard, judge
 from mmparity.compare.tolerances import tolerance_for
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, Expected
@@ -128,7 +128,7 @@ class Trial:
     ) -> TrialOutcome:
         if not self.workload.data_parallel:
             return self._diverged(
-                compare_traces(old, new, oracle, expected=self.expected)
+                compare_traces(old, new, oracle, standard=Standard(self.expected))
             )
         here, there, exact = (trace.record(RESULT) for trace in (old, new, oracle))
         pair = Pair(RESULT, here, there, exact)

@@ -17,6 +17,7 @@ from mmparity import encoders
 from mmparity.capture.gather import gather_traces
 from mmparity.compare.case import compare_traces
 from mmparity.compare.grafted import with_grafted
+from mmparity.compare.rows import Standard
 from mmparity.trace.reader import TraceReader
 from mmparity.types.verdict import worst
 from mmparity.workload.implementations import get
@@ -43,7 +44,10 @@ def try_several(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
         old = trial.old(case)
         oracle = trial.reference("hf", case, "float64")
         compared = compare_traces(
-            old, TraceReader(trial.folder(case)), oracle, expected=trial.expected
+            old,
+            TraceReader(trial.folder(case)),
+            oracle,
+            standard=Standard(trial.expected),
         )
         grafted = TraceReader(_fed_folder(trial, case))
         judged = with_grafted(compared, old, grafted, oracle)

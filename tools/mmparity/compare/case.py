@@ -20,13 +20,12 @@ from mmparity.compare.evidence.coverage import coverage
 from mmparity.compare.evidence.structure import differences, without_structure
 from mmparity.compare.metrics.metrics import measure
 from mmparity.compare.raised import check_oracle, until_raised, with_raised
-from mmparity.compare.rows import LOST, Readers, compare_pairs
+from mmparity.compare.rows import BOUNDS, LOST, Readers, Standard, compare_pairs
 from mmparity.compare.token_maps import token_maps
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import (
     CaseComparison,
     Coverage,
-    Expected,
     StructuralDifference,
 )
 from mmparity.types.row import LayerComparison
@@ -50,12 +49,12 @@ def compare_traces(
     *,
     description: str = "",
     repeat: str = "",
-    expected: Expected = "floor",
+    standard: Standard = BOUNDS,
 ) -> CaseComparison:
     """Compares two traces of one case; MmparityError where that cannot be done."""
     _check(old, new, oracle)
     alignment, raised = until_raised(align(old, new, oracle), old, new)
-    layers = compare_pairs(alignment.pairs, Readers(old, new, oracle), expected)
+    layers = compare_pairs(alignment.pairs, Readers(old, new, oracle), standard)
     covered = coverage(old, new, alignment)
     structure = differences(old.meta, new.meta)
     verdict, reason = case_verdict(layers, alignment.unmatched, covered, structure)
@@ -79,7 +78,7 @@ def compare_traces(
         repeat=repeat,
         coverage=covered,
         token_maps=token_maps(layers, old, new),
-        expected=expected,
+        expected=standard.expected,
         code=code_at(layers, old.meta, new.meta),
     )
 

@@ -20,7 +20,7 @@ from mmparity.compare.floors import Floors, floor_of, margin
 from mmparity.compare.grafted import with_faults
 from mmparity.compare.result import with_cases
 from mmparity.compare.rows import judge_metrics, judged
-from mmparity.compare.tolerances import held_to, tolerance_for
+from mmparity.compare.tolerances import above_noise, held_to, tolerance_for
 from mmparity.errors import MmparityError
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.row import Grafted, LayerComparison, Tolerance
@@ -165,7 +165,7 @@ def _tolerance(
     dtype = layer.old_dtype or layer.new_dtype
     quantization = case.old_meta.quantization if case.old_meta else ""
     tolerance = tolerance_for(layer.hook_point, dtype, case.dtype, quantization)
-    tolerance = held_to(tolerance, case.expected)
+    tolerance = held_to(above_noise(tolerance, layer.noise), case.expected)
     for number, rule in enumerate(rules):
         if not rule.fits(layer, case.dtype):
             continue

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -13,6 +14,7 @@ from mmparity.compare.align import Pair
 from mmparity.compare.metrics.metrics import NotFinite, measure, non_finite
 from mmparity.compare.tolerances import (
     Exceeded,
+    above_noise,
     first_exceeded,
     held_to,
     is_integral,
@@ -21,7 +23,7 @@ from mmparity.compare.tolerances import (
 from mmparity.trace.hook_points import block_number
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import Expected
-from mmparity.types.row import LayerComparison, Metrics, Tolerance
+from mmparity.types.row import LayerComparison, Metrics, Noise, Tolerance
 from mmparity.types.verdict import Verdict
 
 LOST = "not bit-equal, as this pair is expected to be, though within tolerance"
@@ -47,6 +49,18 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Standard:
+    """What a pair is held to, and what noise is worth at its hook points."""
+
+    expected: Expected = "floor"
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+
+
+BOUNDS = Standard()
+"""Of the table, for dtype and kind."""
+
+
+@dataclass(frozen=True)
 class Readers:
     """The traces of one case."""
 
@@ -56,7 +70,7 @@ class Readers:
 
 
 def compare_pairs(
-    pairs: tuple[Pair, ...], readers: Readers, expected: Expected
+    pairs: tuple[Pair, ...], readers: Readers, how: Standard
 ) -> tuple[LayerComparison, ...]:
     """One hook point per thread: metrics work in chunks too small to split."""
     threads = min(4, os.cpu_count() or 1)
@@ -64,21 +78,20 @@ def compare_pairs(
         threads, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
         rows = pool.map(
-            lambda item: _layer(item[1], item[0], readers, expected), enumerate(pairs)
+            lambda item: _layer(item[1], item[0], readers, how), enumerate(pairs)
         )
         return tuple(rows)
 
 
-def _layer(
-    pair: Pair, order: int, readers: Readers, expected: Expected
-) -> LayerComparison:
+def _layer(pair: Pair, order: int, readers: Readers, how: Standard) -> LayerComparison:
     present = pair.old or pair.new
     assert present is not None
     meta = readers.old.meta
     tolerance = tolerance_for(
         pair.hook_point, present.dtype, meta.dtype, meta.quantization
     )
-    tolerance = held_to(tolerance, expected)
+    noise = how.noise.get(pair.hook_point)
+    tolerance = held_to(above_noise(tolerance, noise), how.expected)
     row = LayerComparison(
         hook_point=pair.hook_point,
         order=order,
@@ -93,6 +106,7 @@ def _layer(
         new_dtype=pair.new.dtype if pair.new else "",
         metrics=None,
         tolerance=None,
+        noise=noise,
     )
     return judged(row, judge(pair, readers, tolerance), tolerance)
 

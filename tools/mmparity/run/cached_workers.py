@@ -123,8 +123,8 @@ class TraceCache:
         path = item.checkpoint_in(job)
         if path not in self._configs:
             self._configs[path] = _configuration(Path(path))
-        configuration = {"configuration": self._configs[path]}
-        return {**same_fields(meta), **configuration, **vars(settings_of(job))}
+        settings = {"configuration": self._configs[path], **vars(settings_of(job))}
+        return {**same_fields(meta), **settings, "attention": item.attention}
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _is_made(item: CaptureJob) -> bool:
 
 def _unfit(job: Job, item: CaptureJob, meta: TraceMeta) -> str | None:
     """Why a capture is no matter for a cache; None where it is."""
-    if item.partial or item.attention:
+    if item.partial:
         return "it is not all that the encoder computes by itself"
     if job.implementation in ADDED:
         return "its code is in a file of --encoder"

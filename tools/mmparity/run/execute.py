@@ -29,7 +29,8 @@ from mmparity.processes import Starter
 from mmparity.report import PAGES, render_timed, write_texts
 from mmparity.run.code_of_run import with_code
 from mmparity.run.graft_run import GraftTarget, graft_again
-from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Options, Plan, needed_after
+from mmparity.run.judging import compare_case, could_not
+from mmparity.run.plan import ORACLE, Options, Plan, needed_after
 from mmparity.run.prepare import Subject, batches, input_file, prepare
 from mmparity.run.workers import (
     Crew,
@@ -40,9 +41,9 @@ from mmparity.run.workers import (
     job_of,
     pairs_of,
 )
-from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.comparison import ComparisonResult
 from mmparity.types.provenance import Provenance
-from mmparity.workload.cases import Case
+from mmparity.types.row import Noise
 from mmparity.workload.inputs import pictures
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _drop_traces(options: Options, names: set[str]) -> None:
 def _compare_pair(
     plan: Plan, state: RunState, old: str, new: str, watcher: Watcher
 ) -> Iterator[GraftTarget]:
+    noise: dict[str, dict[str, Noise]] = {}
     for case in plan.cases:
         for dtype in plan.dtypes:
             started = time.monotonic()
@@ -202,9 +204,9 @@ def _compare_pair(
             missing = [reason for reason in reasons if reason]
             if missing:
                 first = missing[0].splitlines()[0]
-                compared = _could_not(plan, case, dtype, (old, new), first)
+                compared = could_not(plan, case, dtype, (old, new), first)
             else:
-                compared = _compare_case(plan, case, dtype, old, new)
+                compared = compare_case(plan, case, dtype, (old, new), noise)
                 if compared.token_maps:
                     shown = pictures(input_file(plan, case))
                     compared = replace(compared, pictures=shown)
@@ -214,59 +216,13 @@ def _compare_pair(
             yield GraftTarget(plan, case, dtype, compared)
 
 
-def _compare_case(
-    plan: Plan, case: Case, dtype: str, old: str, new: str
-) -> CaseComparison:
-    from mmparity.compare.case import compare_traces
-    from mmparity.trace.reader import TraceReader
-
-    try:
-        readers = [
-            TraceReader(plan.trace_dir(name, case, kind))
-            for name, kind in ((old, dtype), (new, dtype), (ORACLE, ORACLE_DTYPE))
-        ]
-        return compare_traces(
-            *readers,
-            description=case.description,
-            repeat=plan.repeat(old, new, case, dtype),
-            expected=plan.expected_of(old, new),
-        )
-    except MmparityError as error:
-        return _could_not(plan, case, dtype, (old, new), str(error))
-
-
-def _could_not(
-    plan: Plan, case: Case, dtype: str, pair: tuple[str, str], reason: str
-) -> CaseComparison:
-    old, new = pair
-    name = plan.case_name(case)
-    return CaseComparison(
-        id=f"{name}/{dtype}/{old}:{new}",
-        name=name,
-        dtype=dtype,
-        old=old,
-        new=new,
-        oracle=ORACLE,
-        verdict="error",
-        reason=reason,
-        description=case.description,
-        grid_thw=(),
-        layers=(),
-        unmatched=(),
-        structure=(),
-        old_meta=None,
-        new_meta=None,
-        repeat=plan.repeat(old, new, case, dtype),
-    )
-
-
 def _fill_missing(plans: Sequence[Plan], state: RunState, reason: str) -> None:
     done = {case.id for case in state.cases}
     for plan in plans:
         for pair in plan.pairs:
             for case in plan.cases:
                 for dtype in plan.dtypes:
-                    missing = _could_not(plan, case, dtype, pair, reason)
+                    missing = could_not(plan, case, dtype, pair, reason)
                     if missing.id not in done:
                         state.cases.append(missing)
 

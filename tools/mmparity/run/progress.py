@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from mmparity.capture.job import Event
+from mmparity.run.noise import measures
 from mmparity.run.plan import Plan
 from mmparity.types.comparison import CaseComparison
 
@@ -122,6 +123,7 @@ def steps_of(plans: Sequence[Plan]) -> int:
     for plan in plans:
         names = {name for pair in plan.pairs for name in pair}
         captures = len(plan.dtypes_of("hf")) + len(names - {"hf"}) * len(plan.dtypes)
+        steps += sum(measures(plan, name) for name in names) * len(plan.dtypes)
         steps += len(plan.cases) * (captures + len(plan.pairs) * len(plan.dtypes))
     return steps
 

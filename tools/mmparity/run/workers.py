@@ -17,6 +17,7 @@ from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WAITING, Worker
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
+from mmparity.run.noise import twins
 from mmparity.run.plan import ORACLE
 from mmparity.run.prepare import Subject
 from mmparity.run.stage_clock import StageClock, stage_of
@@ -231,7 +232,8 @@ def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
     if implementation == ORACLE:
         return captures
     counted = _smallest(captures)
-    return [replace(item, counted=item is counted) for item in captures]
+    captures = [replace(item, counted=item is counted) for item in captures]
+    return captures + twins(plan, implementation, captures)
 
 
 def _smallest(captures: Sequence[CaptureJob]) -> CaptureJob:

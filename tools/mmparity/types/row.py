@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from mmparity.types.evidence import PatchText as PatchText
 from mmparity.types.evidence import ReplacedCode as ReplacedCode
@@ -68,6 +68,25 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """What old differs by from itself at a row, measured in the same run.
+
+    Attributes:
+        normalized_l2_error: and the next two, as in Metrics.
+        oracle_change: by how much its error against the oracle is another one.
+    """
+
+    normalized_l2_error: float
+    max_token_error: float
+    max_element_error: float
+    oracle_change: float
+
+    def or_more(self, other: Noise) -> Noise:
+        """The larger of each."""
+        return Noise(*map(max, astuple(self), astuple(other)))
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """What is allowed at a hook point, and why; see docs/judging.md."""
 
@@ -79,6 +98,9 @@ class Tolerance:
     """new's error against the oracle may be this many times old's; twice as many
     for the worst token and the worst element."""
     max_element_error: float = float("inf")
+    oracle_slack: float = float("inf")
+    """Beside the factor: new's normalized_l2_error against the oracle may exceed a
+    quarter more than old's by this, where noise was measured."""
     oracle_floor: float = 0.0
     """Old's error counts as at least this much: it may be exact by chance."""
     exact: bool = False
@@ -155,6 +177,8 @@ class LayerComparison:
     """None where no grafted run was made."""
     null_floor: float | None = None
     """normalized_l2_error that is noise here, by measured null pairs of its dtype."""
+    noise: Noise | None = None
+    """None where none was measured; bounds are no tighter than it."""
     margin: float | None = None
     """The row's normalized_l2_error over the floor; None where the floor is 0."""
 

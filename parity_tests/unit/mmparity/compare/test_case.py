@@ -12,6 +12,7 @@ import torch
 from mmparity.compare.case import compare_traces
 from mmparity.compare.rejudge import rejudge
 from mmparity.compare.result import build_result
+from mmparity.compare.rows import Standard
 from mmparity.errors import MmparityError
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.provenance import Provenance
@@ -50,14 +51,14 @@ def test_pair_that_should_be_identical_fails_where_it_lost_its_bits(
     same = {name: tensor.clone() for name, tensor in sides.old.items()}
     sides.new.update(same)
     old, new, reference = sides.readers()
-    case = compare_traces(old, new, reference, expected="identical")
+    case = compare_traces(old, new, reference, standard=Standard("identical"))
     assert case.verdict == "pass", case.reason
     assert case.expected == "identical"
 
     sides.new["merger"][2, 3] *= 1 + 2.0**-22
     old, new, reference = sides.readers()
     assert compare_traces(old, new, reference).verdict == "pass"
-    case = compare_traces(old, new, reference, expected="identical")
+    case = compare_traces(old, new, reference, standard=Standard("identical"))
     layer = only_failing(case, "merger")
     assert layer.reason.startswith("not bit-equal, as this pair is expected to be")
     assert layer.exceeded == "max_abs_diff"
@@ -69,7 +70,7 @@ def test_what_is_out_of_tolerance_is_said_first(sides: Sides) -> None:
     sides.new.update({name: tensor.clone() for name, tensor in sides.old.items()})
     sides.new["merger"] = sides.new["merger"] * 1.01
     old, new, reference = sides.readers()
-    case = compare_traces(old, new, reference, expected="identical")
+    case = compare_traces(old, new, reference, standard=Standard("identical"))
     assert only_failing(case, "merger").exceeded == "normalized_l2_error"
     assert "outside tolerance, first merger" in case.reason
 
@@ -78,7 +79,7 @@ def test_rejudging_holds_a_pair_to_what_was_expected(sides: Sides) -> None:
     sides.new.update({name: tensor.clone() for name, tensor in sides.old.items()})
     sides.new["merger"][2, 3] *= 1 + 2.0**-22
     old, new, reference = sides.readers()
-    case = compare_traces(old, new, reference, expected="identical")
+    case = compare_traces(old, new, reference, standard=Standard("identical"))
     (again,) = rejudge(build_result([case], Provenance())).cases
     assert (again.verdict, again.layers) == ("fail", case.layers)
 

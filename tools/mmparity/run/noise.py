@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Noise, measured in the run itself: old's smallest case is captured once more.
+
+With eager attention instead of SDPA, by the worker that captures old anyway. Only
+pairs that are not held to the same bits need it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from mmparity.capture.job import CaptureJob
+from mmparity.errors import MmparityError
+from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Plan
+from mmparity.types.row import Noise
+from mmparity.workload.cases import Case
+
+EAGER = "eager"
+
+
+def measures(plan: Plan, implementation: str) -> bool:
+    """Whether an implementation is captured twice."""
+    held = [plan.expected_of(*pair) for pair in plan.pairs if pair[0] == implementation]
+    return "floor" in held and plan.tp == 1 and not plan.options.statistics
+
+
+def smallest(plan: Plan) -> Case:
+    """The case that is captured twice."""
+    return min(plan.cases, key=lambda case: case.patches)
+
+
+def twins(plan: Plan, name: str, captures: list[CaptureJob]) -> list[CaptureJob]:
+    """The captures to make once more, each after its like."""
+    if not measures(plan, name):
+        return []
+    case = plan.case_name(smallest(plan))
+    return [
+        replace(item, out=str(_beside(Path(item.out))), attention=EAGER, counted=False)
+        for item in captures
+        if item.case == case
+    ]
+
+
+def noise_of_run(plan: Plan, pair: tuple[str, str], dtype: str) -> dict[str, Noise]:
+    """Hook point -> what old differs by from itself; empty where none was measured.
+
+    Then the bounds are those of the table, which are no wider.
+    """
+    from mmparity.compare.case import compare_traces
+    from mmparity.compare.noise import noise_of
+    from mmparity.trace.reader import TraceReader
+
+    old = pair[0]
+    if plan.expected_of(*pair) == "identical" or not measures(plan, old):
+        return {}
+    folder = plan.trace_dir(old, smallest(plan), dtype)
+    oracle = plan.trace_dir(ORACLE, smallest(plan), ORACLE_DTYPE)
+    folders = folder, _beside(folder), oracle
+    try:
+        return noise_of(compare_traces(*(TraceReader(path) for path in folders)))
+    except MmparityError:
+        return {}
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.{EAGER}")

@@ -17,12 +17,15 @@ from mmparity.types.row import Noise
 from mmparity.workload.cases import Case
 
 EAGER = "eager"
+LARGEST = 4096
+"""In patches; eager attention over more of them would need gigabytes of logits."""
 
 
 def measures(plan: Plan, implementation: str) -> bool:
     """Whether an implementation is captured twice."""
     held = [plan.expected_of(*pair) for pair in plan.pairs if pair[0] == implementation]
-    return "floor" in held and plan.tp == 1 and not plan.options.statistics
+    small = smallest(plan).patches <= LARGEST
+    return "floor" in held and small and plan.tp == 1 and not plan.options.statistics
 
 
 def smallest(plan: Plan) -> Case:

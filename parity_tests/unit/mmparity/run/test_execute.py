@@ -28,10 +28,12 @@ from mmparity.report import FILES, PAGES, render
 from mmparity.run import plan as plan_module
 from mmparity.run import planning, ray_workers
 from mmparity.run.execute import execute, with_pages
+from mmparity.run.noise import measures
 from mmparity.run.plan import Options, Plan
 from mmparity.run.planning import make_plan
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.workload import implementations
+from mmparity.workload.cases import Case, Noise
 
 pytestmark = pytest.mark.usefixtures("ready_traces")
 COMMAND = Command((sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")))
@@ -63,6 +65,7 @@ class Recorder:
 
 def make(checkpoint: Path, old: str = "good", new: str = "new", **given: Any) -> Plan:
     given = {"cases": ("image", "ragged"), "dtypes": ("float32",), **given}
+    given = {"expect": "identical", **given}  # no side is captured twice for its noise
     options = Options(
         out=checkpoint.parent / "out", old=old, new=new, checkpoint=checkpoint, **given
     )
@@ -83,7 +86,7 @@ def test_same_implementations_pass_and_leave_no_traces(checkpoint: Path) -> None
     assert result.provenance.peak_memory_by_process["good"] == 2000
     assert result.cases[0].repeat == (
         "mmparity run --old good --new new --case image --dtype float32 "
-        f"--checkpoint {checkpoint}"
+        f"--expect identical --checkpoint {checkpoint}"
     )
 
 
@@ -175,6 +178,27 @@ def test_traces_are_kept_when_asked(checkpoint: Path) -> None:
     execute((plan,), Recorder(), COMMAND)
     kept = (plan.options.out / "traces").rglob("trace.json")
     assert sorted(file.parent.parent.name for file in kept) == ["good", "hf", "new"]
+
+
+def test_noise_is_measured_on_the_smallest_case_where_bits_may_differ(
+    checkpoint: Path,
+) -> None:
+    plan = make(checkpoint, keep_traces=True, expect="floor")
+    result = execute((plan,), Recorder(), COMMAND)
+    kept = {file.parent.name for file in plan.options.out.rglob("good/*/trace.json")}
+    assert kept == {"image-float32", "ragged-float32", "ragged-float32.eager"}
+    for case in result.cases:
+        judged = {row.hook_point for row in case.layers if not row.tolerance.exact}
+        assert {row.hook_point for row in case.layers if row.noise} == judged
+
+
+def test_noise_is_not_measured_on_what_eager_attention_has_no_memory_for(
+    checkpoint: Path,
+) -> None:
+    plan = make(checkpoint, expect="floor")
+    for grid, measured in (((1, 64, 64), True), ((1, 64, 66), False)):
+        large = Case("large", "made up", (Noise(grid, 0),))
+        assert measures(replace(plan, cases=(large,)), "good") is measured
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def session(
         checkpoint=checkpoint,
         trees=tuple(f"{name}:vllm={tree}" for name, tree in trees.items()),
         keep_traces=True,
+        expect="identical",
     )
     return Watch((make_plan(options, IMPLEMENTATIONS),), COMMAND)
 

@@ -26,10 +26,12 @@ from harness_checks.mutants.command import mutants
 from harness_checks.mutants.run import OLDS
 from harness_checks.mutants.score import BEGIN, END, Score, score, write_docs
 from harness_checks.mutants.swap import SwapError, swap
-from harness_checks.mutants.trial import TrialOutcome
+from harness_checks.mutants.trial import ServerJob, Trial, TrialOutcome
 from harness_checks.mutants.workload import WORKLOADS
+from mmparity.compare.rows import Standard
 from mmparity.errors import MmparityError
 from mmparity.locks import held
+from mmparity.types.comparison import Expected
 
 SOURCE = """
 import functools
@@ -309,3 +311,25 @@ def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:
     given = ["--quick", "--out", str(tmp_path)]
     with held(tmp_path), pytest.raises(MmparityError, match="is in use by process"):
         mutants.main(given, standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("load", "rewrites", "expected"),
+    [("float", False, "identical"), ("tp2", True, "floor")],
+)
+def test_no_noise_is_needed_on_ranks_or_where_bits_are_the_same(
+    tmp_path: Path, load: str, rewrites: bool, expected: Expected
+) -> None:
+    assert trial_in(tmp_path, load, rewrites).standard == Standard(expected)
+
+
+def test_nothing_is_judged_by_bounds_without_the_noise_of_old(tmp_path: Path) -> None:
+    with pytest.raises(MmparityError, match=r"vllm-0\.12\.0/float/clips-float32"):
+        _ = trial_in(tmp_path, "float", rewrites=True).standard
+
+
+def trial_in(folder: Path, load: str, rewrites: bool) -> Trial:
+    """A trial without any trace."""
+    olds = dict.fromkeys(WORKLOADS, "vllm-0.12.0")
+    job = ServerJob("unified", olds, {}, {}, {}, str(folder), str(folder), ())
+    return Trial("edit", "float32", WORKLOADS[load], job, rewrites)

@@ -17,14 +17,15 @@ from harness_checks.mutants.peers import run as peers
 from harness_checks.mutants.peers.run import Judged
 from harness_checks.mutants.server import INVALID
 from harness_checks.mutants.trial import UNCHANGED, ServerJob, TrialOutcome
+from harness_checks.mutants.workload import SMALLEST, write_cases, write_checkpoint
 from harness_checks.mutants.workload import get as get_workload
-from harness_checks.mutants.workload import write_cases, write_checkpoint
 from mmparity.capture.job import GO, CaptureJob, Job
 from mmparity.capture.worker_process import Worker
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.fork_server import ForkServer
 from mmparity.processes import Process
+from mmparity.run.noise import twin
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.workload.implementations import IMPLEMENTATIONS, get
 from mmparity.workload.trees import find_trees
@@ -197,7 +198,7 @@ def _worker(
     forks: ForkServer,
 ) -> Worker:
     """Captures, once it is let go on, an implementation's traces of each kind."""
-    captures = tuple(
+    captures = [
         CaptureJob(
             case,
             str(file),
@@ -207,9 +208,11 @@ def _worker(
         )
         for load, dtype in kinds
         for case, file in data.inputs[load].items()
-    )
+    ]
+    if name != ORACLE:
+        captures += [twin(item) for item in captures if item.case == SMALLEST]
     # As the servers: another number may sum in another order.
-    given = name, data.trees[name], captures[0].checkpoint or "", captures
+    given = name, data.trees[name], captures[0].checkpoint or "", tuple(captures)
     job = Job(*given, threads=1)
     log = work / "logs" / f"{name}.log"
     return Worker(job, work / "jobs" / f"{name}.json", log, forks)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness_checks.mutants.workload import Workload
+from harness_checks.mutants.workload import SMALLEST, Workload
 from mmparity.compare.align import Pair
 from mmparity.compare.case import compare_traces
 from mmparity.compare.rows import Readers, Standard, judge
 from mmparity.compare.tolerances import tolerance_for
+from mmparity.run.noise import noise_between
+from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, Expected
 from mmparity.workload.pairs import expected_of
@@ -88,6 +90,17 @@ class Trial:
             return "floor"
         return expected_of(self.job.olds[self.workload.data], self.job.implementation)
 
+    @property
+    def standard(self) -> Standard:
+        """As in a run; noise is measured where bits may differ, on one process."""
+        if self.expected == "identical" or self.workload.ranks > 1:
+            return Standard(self.expected)
+        references, data = Path(self.job.references), self.workload.data
+        folder = references / self.job.olds[data] / data
+        oracle = references / ORACLE / data / f"{SMALLEST}-{ORACLE_DTYPE}"
+        noise = noise_between(folder / f"{SMALLEST}-{self.dtype}", oracle)
+        return Standard(self.expected, noise)
+
     def folder(self, case: str, name: str | None = None) -> Path:
         """Where the trace of a case goes; ``name`` for that of another trial."""
         place = Path(self.job.work) / (name or self.name) / self.workload.name
@@ -109,12 +122,12 @@ class Trial:
 
     def judged(self, captured: Iterator[tuple[str, Exception | None]]) -> TrialOutcome:
         """Compares case after case as they are captured, up to the first that fails."""
-        identical = True
+        identical, standard = True, self.standard
         for case, error in captured:
             old = self.old(case)
             oracle = self.reference("hf", case, "float64")
             new = TraceReader(self.folder(case))
-            found = self._compared(old, new, oracle)
+            found = self._compared(old, new, oracle, standard)
             if error is not None:
                 return replace(found, verdict="error", reason=text_of(error))
             unchanged = TraceReader(self.folder(case, UNCHANGED))
@@ -124,12 +137,14 @@ class Trial:
         return self.outcome("pass", identical=identical)
 
     def _compared(
-        self, old: TraceReader, new: TraceReader, oracle: TraceReader
+        self,
+        old: TraceReader,
+        new: TraceReader,
+        oracle: TraceReader,
+        standard: Standard,
     ) -> TrialOutcome:
         if not self.workload.data_parallel:
-            return self._diverged(
-                compare_traces(old, new, oracle, standard=Standard(self.expected))
-            )
+            return self._diverged(compare_traces(old, new, oracle, standard=standard))
         here, there, exact = (trace.record(RESULT) for trace in (old, new, oracle))
         pair = Pair(RESULT, here, there, exact)
         stored, quantization = old.record(RESULT).dtype, old.meta.quantization

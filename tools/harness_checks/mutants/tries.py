@@ -17,7 +17,6 @@ from mmparity import encoders
 from mmparity.capture.gather import gather_traces
 from mmparity.compare.case import compare_traces
 from mmparity.compare.grafted import with_grafted
-from mmparity.compare.rows import Standard
 from mmparity.trace.reader import TraceReader
 from mmparity.types.verdict import worst
 from mmparity.workload.implementations import get
@@ -47,7 +46,7 @@ def try_several(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
             old,
             TraceReader(trial.folder(case)),
             oracle,
-            standard=Standard(trial.expected),
+            standard=trial.standard,
         )
         grafted = TraceReader(_fed_folder(trial, case))
         judged = with_grafted(compared, old, grafted, oracle)

@@ -68,6 +68,8 @@ CASES = (
         (Noise((2, 4, 6), 5), Noise((3, 6, 4), 6)),
     ),
 )
+SMALLEST = min(CASES, key=lambda case: case.patches).name
+"""The case on which noise is measured, as in a run."""
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,13 @@ def twins(plan: Plan, name: str, captures: list[CaptureJob]) -> list[CaptureJob]
     if not measures(plan, name):
         return []
     case = plan.case_name(smallest(plan))
-    return [
-        replace(item, out=str(_beside(Path(item.out))), attention=EAGER, counted=False)
-        for item in captures
-        if item.case == case
-    ]
+    return [twin(item) for item in captures if item.case == case]
+
+
+def twin(item: CaptureJob) -> CaptureJob:
+    """The same capture with eager attention; its trace lies beside the first one."""
+    out = _beside(Path(item.out))
+    return replace(item, out=str(out), attention=EAGER, counted=False)
 
 
 def noise_of_run(plan: Plan, pair: tuple[str, str], dtype: str) -> dict[str, Noise]:
@@ -50,20 +52,25 @@ def noise_of_run(plan: Plan, pair: tuple[str, str], dtype: str) -> dict[str, Noi
 
     Then the bounds are those of the table, which are no wider.
     """
-    from mmparity.compare.case import compare_traces
-    from mmparity.compare.noise import noise_of
-    from mmparity.trace.reader import TraceReader
-
     old = pair[0]
     if plan.expected_of(*pair) == "identical" or not measures(plan, old):
         return {}
     folder = plan.trace_dir(old, smallest(plan), dtype)
     oracle = plan.trace_dir(ORACLE, smallest(plan), ORACLE_DTYPE)
-    folders = folder, _beside(folder), oracle
     try:
-        return noise_of(compare_traces(*(TraceReader(path) for path in folders)))
+        return noise_between(folder, oracle)
     except MmparityError:
         return {}
+
+
+def noise_between(folder: Path, oracle: Path) -> dict[str, Noise]:
+    """What a trace and its twin differ by; MmparityError where there is no number."""
+    from mmparity.compare.case import compare_traces
+    from mmparity.compare.noise import noise_of
+    from mmparity.trace.reader import TraceReader
+
+    readers = [TraceReader(path) for path in (folder, _beside(folder), oracle)]
+    return noise_of(compare_traces(*readers))
 
 
 def _beside(folder: Path) -> Path:

@@ -28,7 +28,7 @@ def say(event: Event) -> None:
 
 
 def copy_trace(implementation: str, item: CaptureJob) -> None:
-    other = implementation in ("differs", "ungraftable") or item.attention == "eager"
+    other = implementation in ("differs", "ungraftable") or item.kernels == "other"
     differs = other and item.case == "ragged"
     kind = "differs" if differs else "same"
     ready = Path(os.environ["FAKE_WORKER_TRACES"]) / kind / f"{item.case}-{item.dtype}"

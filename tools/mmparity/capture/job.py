@@ -37,6 +37,9 @@ EXIT_DONE = 0
 EXIT_ERROR = 2
 
 
+OTHER_KERNELS = "other"
+
+
 @dataclass(frozen=True)
 class CaptureJob:
     """One forward to capture: which inputs, in which dtype, to which trace."""
@@ -53,8 +56,8 @@ class CaptureJob:
     """Where it is another one than the job's."""
     graft: str | None = None
     """Folder of the trace whose tensors the encoder is fed at each hook point."""
-    attention: str | None = None
-    """``eager``: SDPA is replaced by its formula."""
+    kernels: str | None = None
+    """``other``: SDPA and products are computed by other kernels."""
     statistics: str | None = None
     """Statistics are kept, not tensors; the command that captures this case again."""
     only: str = ""

@@ -29,7 +29,15 @@ from mmparity.capture.finished import without_finished
 from mmparity.capture.forwards import is_of_memory, raised, run_before, seconds_of
 from mmparity.capture.graft import Graft
 from mmparity.capture.images import images_of, observed
-from mmparity.capture.job import EXIT_DONE, EXIT_ERROR, GO, CaptureJob, Event, Job
+from mmparity.capture.job import (
+    EXIT_DONE,
+    EXIT_ERROR,
+    GO,
+    OTHER_KERNELS,
+    CaptureJob,
+    Event,
+    Job,
+)
 from mmparity.capture.ranks import run_ranks
 from mmparity.capture.recorder import capturing
 from mmparity.capture.trace_meta import Origins, base_meta, config_of, meta_of
@@ -39,7 +47,7 @@ from mmparity.capture.writers import writer_of
 from mmparity.encoders.anatomy import anatomy
 from mmparity.encoders.counting import counted
 from mmparity.encoders.devices import check_dtype, check_present, check_side
-from mmparity.encoders.eager import eager_attention
+from mmparity.encoders.other_kernels import other_kernels
 from mmparity.errors import MmparityError
 from mmparity.files import NO_ROOM, cannot_write
 from mmparity.fork_server import forks_of_this
@@ -115,7 +123,7 @@ def run(job: Job, emit: Emit) -> None:
                 proof = prove_encoder(encoder, Path(path), config, ranks)
                 for item in items:
                     if item.dtype == name:
-                        with _graft_of(item, ranks) as graft, _attention_of(item):
+                        with _graft_of(item, ranks) as graft, _kernels_of(item):
                             process.capture(encoder, item, meta, graft, proof)
                 del encoder
                 gc.collect()
@@ -227,8 +235,8 @@ def _graft_of(item: CaptureJob, ranks: encoders.Ranks) -> Graft | nullcontext[No
     return Graft(TraceReader(Path(item.graft)), ranks.shard, ranks.shards)
 
 
-def _attention_of(item: CaptureJob) -> AbstractContextManager[None]:
-    return eager_attention() if item.attention == "eager" else nullcontext()
+def _kernels_of(item: CaptureJob) -> AbstractContextManager[None]:
+    return other_kernels() if item.kernels == OTHER_KERNELS else nullcontext()
 
 
 def _with_anatomy(meta: TraceMeta, encoder: encoders.Encoder) -> TraceMeta:

@@ -95,8 +95,8 @@ def floors(
 ) -> None:
     """Measure null floors: what differs where nothing differs in the code.
 
-    With --measure an implementation is captured under 1 and more threads, with SDPA
-    and with eager attention, and each case alone and packed behind another image:
+    With --measure an implementation is captured under 1 and more threads, by its own
+    and by other kernels, and each case alone and packed behind another image:
 
     mmparity floors --measure vllm-0.12.0 --depth 4 --out floors.json
 

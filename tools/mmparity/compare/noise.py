@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What noise is worth at each row: two captures of one side, one of them eager.
+"""What noise is worth at each row: two captures of one side by two kernels.
 
-The same attention by another kernel changes roundings and nothing else, and the
+Attention and products by other kernels change roundings and nothing else, and the
 blocks behind it make of that what they make of any rounding on these weights.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Noise, measured in the run itself: old's smallest case is captured once more.
 
-With eager attention instead of SDPA, by the worker that captures old anyway. Only
+With SDPA and products by other kernels, by the worker that captures old anyway. Only
 pairs that are not held to the same bits need it.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from mmparity.capture.job import CaptureJob
+from mmparity.capture.job import OTHER_KERNELS, CaptureJob
 from mmparity.errors import MmparityError
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Plan
 from mmparity.types.row import Noise
 from mmparity.workload.cases import Case
 
-EAGER = "eager"
+KERNELS = "kernels"
 LARGEST = 4096
 """In patches; eager attention over more of them would need gigabytes of logits."""
 
@@ -42,9 +42,9 @@ def twins(plan: Plan, name: str, captures: list[CaptureJob]) -> list[CaptureJob]
 
 
 def twin(item: CaptureJob) -> CaptureJob:
-    """The same capture with eager attention; its trace lies beside the first one."""
+    """The same capture by other kernels; its trace lies beside the first one."""
     out = _beside(Path(item.out))
-    return replace(item, out=str(out), attention=EAGER, counted=False)
+    return replace(item, out=str(out), kernels=OTHER_KERNELS, counted=False)
 
 
 def noise_of_run(plan: Plan, pair: tuple[str, str], dtype: str) -> dict[str, Noise]:
@@ -74,4 +74,4 @@ def noise_between(folder: Path, oracle: Path) -> dict[str, Noise]:
 
 
 def _beside(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.{EAGER}")
+    return folder.with_name(f"{folder.name}.{KERNELS}")

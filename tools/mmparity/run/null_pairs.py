@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Null pairs: one implementation captured again where nothing but noise may differ.
 
-Another number of threads, eager attention instead of SDPA, and one image packed
+Another number of threads, SDPA and products by other kernels, and one image packed
 behind another one: what differs then at a hook point is its noise floor.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.job import OTHER_KERNELS, CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER, run_worker
 from mmparity.compare.case import compare_traces
 from mmparity.compare.result import build_result, remove_result, write_result
@@ -36,7 +36,7 @@ from mmparity.workload.inputs import Geometry, write_inputs
 
 IN_FRONT = Noise((1, 8, 12), 7)
 """What a case is packed behind."""
-EAGER = "eager"
+KERNELS = "kernels"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class _Again:
 
     capture: CaptureJob
     twins: dict[str, CaptureJob]
-    """``threads``, ``eager``, ``packed``."""
+    """``threads``, ``kernels``, ``packed``."""
 
 
 def measure_null_pairs(
@@ -68,7 +68,7 @@ def measure_null_pairs(
     alone = [
         item
         for again in captures
-        for item in (again.capture, again.twins[EAGER], again.twins["packed"])
+        for item in (again.capture, again.twins[KERNELS], again.twins["packed"])
     ]
     threaded = [again.twins["threads"] for again in captures]
     try:
@@ -167,7 +167,7 @@ def _again(capture: CaptureJob, packed: dict[str, Path]) -> _Again:
 
     twins = {
         "threads": replace(again, out=beside("threads")),
-        EAGER: replace(again, out=beside(EAGER), attention=EAGER),
+        KERNELS: replace(again, out=beside(KERNELS), kernels=OTHER_KERNELS),
         "packed": replace(
             again, out=beside("packed"), inputs=str(packed[capture.case])
         ),
@@ -196,7 +196,7 @@ def _pairs(again: _Again, threads: int) -> list[CaseComparison]:
     twins["packed"] = only_last_image(twins["packed"], first.meta, slice_of)
     about = {
         "threads": f"1 thread : {threads} threads",
-        EAGER: "SDPA : eager attention",
+        KERNELS: "SDPA and products : other kernels",
         "packed": "alone : packed behind another image",
     }
     pairs = []

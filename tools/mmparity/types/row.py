@@ -98,9 +98,9 @@ class Tolerance:
     """new's error against the oracle may be this many times old's; twice as many
     for the worst token and the worst element."""
     max_element_error: float = float("inf")
-    oracle_slack: float = float("inf")
-    """Beside the factor: new's normalized_l2_error against the oracle may exceed a
-    quarter more than old's by this, where noise was measured."""
+    oracle_slack: float | None = None
+    """In place of the factor, where noise was measured: new's normalized_l2_error
+    against the oracle may exceed a quarter more than old's by this."""
     oracle_floor: float = 0.0
     """Old's error counts as at least this much: it may be exact by chance."""
     exact: bool = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measured noise widens a bound, and narrows what the oracle rule allows."""
+"""Measured noise widens a bound, and takes the place of a factor on old's error."""
 
 from __future__ import annotations
 
@@ -72,6 +72,17 @@ def test_late_layers_may_not_be_worse_than_noise_makes_them() -> None:
     assert exceeded.allowed == 1.25 * 0.06 + 3 * 0.001
     noisy = above_noise(loud, Noise(0.04, 0.05, 0.5, 0.01))
     assert first_exceeded(worse, noisy) is None
+
+
+def test_an_early_layer_may_be_what_another_kernel_makes_of_it() -> None:
+    early = tolerance_for("patch_embed", "float32", "float32")
+    errors = {"old_oracle_error": 3.35e-7, "new_oracle_error": 6.71e-7}
+    row = replace(METRICS, normalized_l2_error=7e-7, **errors)
+    same = {name: 1e-9 for name in vars(METRICS) if "oracle_max" in name}
+    row = replace(row, max_token_error=0.0, max_element_error=0.0, **same)
+    assert first_exceeded(row, early) is not None, "a factor of 2.0 does not allow it"
+    noise = Noise(7e-7, 7e-7, 7e-7, 3.3e-7)
+    assert first_exceeded(row, above_noise(early, noise)) is None
 
 
 def test_noise_of_a_hook_point_does_not_shrink_with_the_blocks(sides: Sides) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mmparity.commands import judge
 from mmparity.compare.floors import read_floors
-from mmparity.encoders.eager import attend, eager_attention
+from mmparity.encoders.other_kernels import attend, other_kernels
 from mmparity.errors import MmparityError
 from mmparity.processes import Command
 from mmparity.run import null_pairs
@@ -94,10 +94,35 @@ def test_eager_attention_is_sdpa(
 
 def test_sdpa_is_itself_again_after_an_error() -> None:
     before = F.scaled_dot_product_attention
-    with pytest.raises(ZeroDivisionError), eager_attention():
+    with pytest.raises(ZeroDivisionError), other_kernels():
         assert F.scaled_dot_product_attention is attend
         raise ZeroDivisionError
     assert F.scaled_dot_product_attention is before
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_products_are_the_same_but_for_roundings(mode: type) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(768, 64)
+    kernel = (2, 14, 14)
+    embedding = torch.nn.Conv3d(3, 64, kernel, kernel)
+    tokens, patches = torch.randn(2, 9, 768), torch.randn(9, 3, *kernel)
+    single = torch.randn(9, 768), torch.randn(768, 64)
+    batched = torch.randn(4, 9, 768), torch.randn(4, 768, 64)
+
+    def products() -> list[torch.Tensor]:
+        made = [linear(tokens), embedding(patches), single[0] @ single[1]]
+        return [*made, torch.bmm(*batched), torch.einsum("bik,bkj->bij", *batched)]
+
+    with mode():
+        plain = products()
+        with other_kernels():
+            other = products()
+        again = products()
+    for a, b, c in zip(plain, other, again, strict=True):
+        assert torch.equal(a, c)
+        assert not torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 WORKER = """
@@ -114,7 +139,7 @@ for item in job.captures:
     meta = TraceMeta(job.implementation, item.case, item.dtype, "cpu", "w",
                      inputs.pixels_digest, inputs.grid_thw, 2)
     x = inputs.pixel_values[:, :4].double()
-    x = x + 1e-3 * (item.attention == "eager") + 1e-5 * (job.threads > 1)
+    x = x + 1e-3 * (item.kernels == "other") + 1e-5 * (job.threads > 1)
     with TraceWriter(Path(item.out), meta) as writer:
         writer.add("embeddings", x.float(), "x")
 print(Event("done").to_line(), flush=True)
@@ -145,8 +170,8 @@ def test_one_command_measures_a_floor_from_three_null_pairs(
     assert done.exit_code == 0, done.output
     assert "1 floors from 3 null pairs" in done.output
     floors = read_floors(out)
-    assert 1e-4 < floors.errors["float32"]["embeddings"] < 1e-2  # that of eager
-    kinds = ["1 thread : ", "SDPA : eager", "alone : packed"]
+    assert 1e-4 < floors.errors["float32"]["embeddings"] < 1e-2  # of the kernels
+    kinds = ["1 thread : ", "SDPA and products : other", "alone : packed"]
     assert all(k in line for k, line in zip(kinds, floors.sources, strict=True))
     assert floors.provenance[0].machine
     assert not (tmp_path / "work" / "traces").exists()

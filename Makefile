@@ -22,6 +22,7 @@ sides = $(if $(MODEL),--model "$(MODEL)") $(if $(OLD),--old "$(OLD)") \
 
 ##@ Run
 parity: trees ## run the default cases, print verdict and report (ENV=today, MODELS=all, FAST=1, OUT=, ARGS=)
+	$(if $(filter all,$(MODELS)),@python3 tools/setup_extras.py --optional trained)
 	$(MMPARITY) run $(if $(ENV),--env $(ENV)) $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
 engine: trees ## vLLM's engine on this CPU: answers and memory, old and new (OUT=, ARGS=)
 	@python3 tools/setup_venv.py --engine
@@ -35,7 +36,7 @@ accuracy: trees ## lm_eval of old and new (MODEL=, OLD=python or side, NEW=, ARG
 	$(MMPARITY) accuracy $(sides) $(ARGS)
 
 ##@ Prepare
-setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy|demo|machines|peers, ENV=today)
+setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy|demo|machines|peers|trained, ENV=today)
 	@python3 tools/setup_venv.py --device "$(DEVICE)" $(if $(ENV),,--python "$(PYTHON)")
 	$(if $(ENV),@python3 tools/setup_environment.py $(ENV) --python "$(PYTHON)")
 	$(if $(EXTRA),@python3 tools/setup_extras.py $(EXTRA))

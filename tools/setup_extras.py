@@ -15,7 +15,7 @@ import sys
 from setup_command import SetupError, status_of
 from setup_venv import ROOT, VENV, find_uv, run
 
-EXTRAS = ("accuracy", "demo", "machines", "peers")
+EXTRAS = ("accuracy", "demo", "machines", "peers", "trained")
 
 
 def install(name: str) -> None:
@@ -39,20 +39,26 @@ def install(name: str) -> None:
     stamp.write_text(digest)
 
 
-def install_all(names: list[str]) -> None:
-    """Install the extras one after the other."""
+def install_all(names: list[str], *, optional: bool) -> None:
+    """Install the extras one after the other; what is optional may fail."""
     for name in names:
         if name not in EXTRAS:
             raise SetupError(f"no extra {name!r}; allowed: {', '.join(EXTRAS)}")
-        install(name)
+        try:
+            install(name)
+        except SetupError as error:
+            if not optional:
+                raise
+            print(f"{name} is left out: {error}", file=sys.stderr)
 
 
 def main() -> int:
     """Parse the arguments; 0 done, 2 could not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXTRAS))
+    parser.add_argument("--optional", action="store_true", help="go on without them")
     args = parser.parse_args()
-    return status_of(lambda: install_all(args.names))
+    return status_of(lambda: install_all(args.names, optional=args.optional))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from setup_venv import LOCKS, ROOT, find_uv, run
 
 # What only torch brings; a machine with its own torch brings its own of these too.
 TORCH_FAMILY = re.compile(r"(torch|torchvision|triton|(nvidia|cuda)-[a-z0-9-]+)==")
+ALONE = ("trained",)
+"""Extras without what their packages need: only files of these are read."""
 NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 
 
@@ -124,7 +126,9 @@ def lock_extra(name: str, upgrade: bool) -> None:
     constraints.parent.mkdir(exist_ok=True)
     kept = [pin for pin in pins() if pin.partition("==")[0] not in free]
     constraints.write_text("\n".join(kept) + "\n")
-    entries = compile_lock(find_uv(), [name], upgrade, "--constraint", constraints)
+    flags = ("--no-deps",) if name in ALONE else ()
+    limits = ("--constraint", constraints)
+    entries = compile_lock(find_uv(), [name], upgrade, *limits, *flags)
     # A pin with a marker may be for other machines than the extra's.
     present = set(pins())
     rest = [e for e in entries if not present & {_first_line(e), _pin(e)}]

@@ -105,6 +105,12 @@ def test_serving_targets_name_model_and_environments() -> None:
     assert "tools/setup_extras.py accuracy" in planned("accuracy")[-2]
 
 
+def test_all_models_try_for_the_trained_weights() -> None:
+    trained = "python3 tools/setup_extras.py --optional trained"
+    assert trained not in planned("parity", "FAST=1")
+    assert trained in planned("parity", "MODELS=all")
+
+
 def test_tests_run_in_as_many_processes_as_asked() -> None:
     shared = "--dist loadgroup --no-loadscope-reorder"
     assert planned("test")[-1] == f".venv/bin/pytest -n 2 {shared}"

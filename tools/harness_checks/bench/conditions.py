@@ -11,7 +11,7 @@ from typing import Any
 
 from harness_checks.bench.costs import Conditions
 from mmparity import provenance
-from mmparity.engine.online.extras import EXTRAS
+from mmparity.extras import EXTRAS
 
 
 def conditions(module: str, packages: Iterable[str], **options: Any) -> Conditions:

@@ -18,8 +18,8 @@ import torch
 from harness_checks.bench.capture import CHECKPOINTS, seconds_of, tower
 from harness_checks.bench.costs import StoredCost
 from harness_checks.mutants.peers import msprobe
-from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
+from mmparity.extras import EXTRAS
 from mmparity.stored_json import plain
 from mmparity.workload.seeded import seeded_checkpoint
 

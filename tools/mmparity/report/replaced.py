@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels, rows
@@ -68,13 +69,17 @@ def replaced(result: ComparisonResult) -> tuple[ReplacedView, ...]:
     return tuple(_line(result, item) for item in result.replaced)
 
 
-def unproven(lines: tuple[ReplacedView, ...]) -> str:
-    """What a pass does not say of the replaced behaviours; empty where there are none.
+def unproven(lines: tuple[ReplacedView, ...], left_out: Sequence[str]) -> str:
+    """What a pass does not say; empty where there is nothing to say.
 
     A behaviour is proven here where each of its proofs that ran passed, and one did.
     """
-    if not lines:
-        return ""
+    texts = [_proven(lines)] if lines else []
+    texts += [f"Not run: {labels.clean(text, 200)}." for text in left_out]
+    return " ".join(texts)
+
+
+def _proven(lines: tuple[ReplacedView, ...]) -> str:
     ran = {line.row: {p.verdict for p in line.proofs if p.verdict} for line in lines}
     left = [row for row, verdicts in ran.items() if verdicts != {"pass"}]
     total = labels.count(len(lines), "replaced behaviour")

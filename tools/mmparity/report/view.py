@@ -105,7 +105,9 @@ def build(result: ComparisonResult) -> ReportView:
         overrides=judgements.overrides(result),
         reuse=judgements.reuse(result),
         replaced=old_to_new,
-        unproven=replaced.unproven(old_to_new) if passed else "",
+        unproven=(
+            replaced.unproven(old_to_new, result.provenance.left_out) if passed else ""
+        ),
         patches=replaced.patches(result),
         precision=judgements.precision(result),
         emulated=differences.emulated(result),

@@ -240,4 +240,5 @@ def _provenance(plans: Sequence[Plan], state: RunState, started: float) -> Prove
         peak_memory_bytes=max(peaks.values()) + own,
         peak_memory_by_process=peaks,
         errors=tuple(state.errors),
+        left_out=tuple(text for plan in plans for text in plan.left_out),
     )

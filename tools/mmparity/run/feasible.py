@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mmparity.encoders import devices
 from mmparity.errors import MmparityError
 from mmparity.workload import models
+from mmparity.workload.trained_file import why_missing
 
 if TYPE_CHECKING:
     from mmparity.run.plan import Options, Plan
@@ -54,6 +55,8 @@ def check_plan(plan: Plan, implementations: dict[str, Implementation]) -> None:
         devices.check_side(side, plan.options.device)
         for dtype in plan.dtypes:
             devices.check_dtype(side, dtype, plan.options.device)
+    if plan.options.checkpoint is None and (why := why_missing(plan.model)):
+        raise MmparityError(f"{plan.model} can't be run: {why}.")
     config = vision_config_of(plan)
     what = str(plan.options.checkpoint or plan.model or models.DEFAULT_MODEL)
     try:

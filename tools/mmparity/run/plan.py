@@ -86,6 +86,8 @@ class Plan:
     """Implementation -> interpreter, where that is not the one of this process."""
     model: str | None = None
     """None: the default model, which --model did not name."""
+    left_out: tuple[str, ...] = ()
+    """Models asked for by ``all`` that can't be run here, each with the reason."""
 
     @property
     def quantized(self) -> bool:

@@ -44,6 +44,7 @@ from mmparity.workload.pairs import (
     has_encoder,
 )
 from mmparity.workload.pythons import check_pythons_used, find_pythons
+from mmparity.workload.trained_file import why_missing
 from mmparity.workload.trees import check_trees_used
 from mmparity.workload.trees import find_trees as find_trees
 
@@ -63,8 +64,7 @@ def make_plans(
         raise MmparityError(
             f"--checkpoint is one model's, but {len(names)} models are asked for."
         )
-    if len(names) > 1 and not (options.depth or options.fast or options.full_depth):
-        options = replace(options, depth=SWEEP_DEPTH)
+    sweep = len(names) > 1 and not (options.depth or options.fast)
     plans = []
     for name in names:
         cases = list(options.cases)
@@ -84,7 +84,10 @@ def make_plans(
             grids = () if quantized else options.grids
             if chosen or grids:
                 part = replace(options, cases=chosen, grids=grids)
+                if sweep and not (options.full_depth or get_model(str(name)).trained):
+                    part = replace(part, depth=SWEEP_DEPTH)
                 plans.append(make_plan(part, implementations, name))
+    plans[0] = replace(plans[0], left_out=left_out(options.models))
     taking_part = {name for plan in plans for name in plan.trees}
     check_trees_used(options.trees, taking_part, implementations)
     check_pythons_used(options.pythons, taking_part, implementations)
@@ -103,8 +106,16 @@ def choose_models(names: Iterable[str]) -> tuple[str | None, ...]:
     """Names, also several with commas, and ``all``."""
     split = [part for text in names for part in text.split(",") if part]
     if "all" in split:
-        return tuple(MODELS)
+        return tuple(name for name in MODELS if not why_missing(name))
     return tuple(get_model(name).name for name in dict.fromkeys(split)) or (None,)
+
+
+def left_out(names: Iterable[str]) -> tuple[str, ...]:
+    """Of ``all`` models those that can't be run here, each with the reason."""
+    if not any("all" in text.split(",") for text in names):
+        return ()
+    missing = {name: why_missing(name) for name in MODELS}
+    return tuple(f"{name}: {why}" for name, why in missing.items() if why)
 
 
 def make_plan(

@@ -16,6 +16,7 @@ from mmparity.run.plan import Plan, peak_trace_bytes
 from mmparity.workload.cases import Case
 from mmparity.workload.inputs import Geometry, write_inputs
 from mmparity.workload.models import DEFAULT_MODEL
+from mmparity.workload.models import get as get_model
 
 CHECKPOINTS = ROOT / "build" / "checkpoints"
 BATCH_BYTES = 6 << 30
@@ -72,15 +73,9 @@ def _trace_bytes(plan: Plan) -> int:
 
 
 def _subject(plan: Plan, trace_bytes: int) -> Subject:
-    from mmparity.workload.seeded import seeded_checkpoint
     from mmparity.workload.tower_config import read_vision_config, with_depth
 
-    checkpoint = plan.options.checkpoint
-    if checkpoint is None:
-        model = plan.model or DEFAULT_MODEL
-        checkpoint = seeded_checkpoint(
-            CHECKPOINTS, model, plan.depth, quantized=plan.quantized
-        )
+    checkpoint = plan.options.checkpoint or _own_checkpoint(plan)
     config = with_depth(read_vision_config(checkpoint), plan.depth)
     geometry = Geometry.of(config)
     inputs = {
@@ -88,6 +83,18 @@ def _subject(plan: Plan, trace_bytes: int) -> Subject:
         for case in plan.cases
     }
     return Subject(plan, checkpoint, inputs, trace_bytes)
+
+
+def _own_checkpoint(plan: Plan) -> Path:
+    from mmparity.workload.seeded import seeded_checkpoint
+    from mmparity.workload.trained import trained_checkpoint
+
+    model = get_model(plan.model or DEFAULT_MODEL)
+    if model.trained:
+        return trained_checkpoint(CHECKPOINTS, model)
+    return seeded_checkpoint(
+        CHECKPOINTS, model.name, plan.depth, quantized=plan.quantized
+    )
 
 
 def batches(subjects: Sequence[Subject]) -> list[list[Subject]]:

@@ -113,6 +113,7 @@ def plan_lines(plans: Sequence[Plan]) -> list[str]:
         blocks = f"{plan.depth} blocks" if plan.depth else "all blocks"
         lines.append(f"plan: {pairs}")
         lines.append(f"      {cases}; {', '.join(plan.dtypes)}; {blocks}")
+        lines += [f"left out: {text}" for text in plan.left_out]
     steps = steps_of(plans)
     return [*lines, f"{steps} steps; first, weights and pixels are made ready"]
 

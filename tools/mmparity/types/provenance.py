@@ -53,6 +53,7 @@ class Provenance:
         emulated: implementation -> emulated operators that were called.
         engines: of an engine's result, what was loaded as its compiled library.
         errors: what could not run.
+        left_out: models that were not run, each with the reason.
         seconds_by_implementation: from a worker's turn until it was done.
         peak_memory_bytes: the most that the run held at a time.
         peak_memory_by_process: the most that each process held.
@@ -71,6 +72,7 @@ class Provenance:
     emulated: dict[str, tuple[str, ...]] = field(default_factory=dict)
     engines: dict[str, str] = field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     seconds_by_implementation: dict[str, float] = field(default_factory=dict)
     peak_memory_bytes: int | None = None
     peak_memory_by_process: dict[str, int] = field(default_factory=dict)

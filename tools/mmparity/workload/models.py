@@ -121,6 +121,8 @@ class Model:
     source: str
     text_config: ConfigValues = field(default_factory=dict)
     """Only what a written config.json should not leave at another model's default."""
+    trained: bool = False
+    """Its weights are trained ones, not seeded: ``workload.trained`` has them."""
 
 
 DEFAULT_MODEL = "qwen2.5-vl-7b"
@@ -240,6 +242,25 @@ MODELS = {
             "qwen3_vl_moe",
             {**_QWEN3_LARGE, "out_hidden_size": 2048},
             "default, but for out_hidden_size (unverified)",
+        ),
+        Model(
+            "trained-vit-s",
+            "qwen3_vl",
+            {
+                "depth": 12,
+                "hidden_size": 384,
+                "num_heads": 6,
+                "intermediate_size": 1536,
+                "hidden_act": "gelu",
+                "patch_size": 14,
+                "num_position_embeddings": 37**2,
+                "deepstack_visual_indexes": [2, 5, 8],
+                "spatial_merge_size": 2,
+                "temporal_patch_size": 2,
+                "out_hidden_size": 384,
+            },
+            "no released model: a ViT-S/14 with trained weights in Qwen3-VL's tower",
+            trained=True,
         ),
     )
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,7 +59,7 @@ def write_seeded_checkpoint(
     written again. Names begin with ``prefix``, by default the released model's, or
     vLLM's where layers are quantised.
     """
-    config = _model_config(model, depth)
+    config = model_config(model, depth)
     vision = _vision_part(config, model)
     usual = _prefix(model, quantized)
     prefix = prefix or usual
@@ -68,19 +68,33 @@ def write_seeded_checkpoint(
         recipe["quantized"] = [INPUT_SCALE, INPUT_OFFSET, INPUT_SCALES]
     if quantized or prefix != usual:
         recipe["prefix"] = prefix
-    if _is_written(directory, recipe):
-        return
-    _refuse_another(directory, recipe)
 
     def write(partial: Path) -> None:
         _write_files(partial, config, vision, seed, prefix)
         if quantized:
             _quantize_files(partial, prefix)
+
+    write_once(directory, recipe, write)
+
+
+def write_once(
+    directory: Path, recipe: Mapping[str, object], write: Callable[[Path], None]
+) -> None:
+    """Has a checkpoint written by ``write``, unless it is there by the same recipe.
+
+    Raises MmparityError where the folder holds something else.
+    """
+    if _is_written(directory, recipe):
+        return
+    _refuse_another(directory, recipe)
+
+    def write_marked(partial: Path) -> None:
+        write(partial)
         sizes = {file.name: file.stat().st_size for file in partial.iterdir()}
         marker = json.dumps({**recipe, "sizes": sizes}, indent=2) + "\n"
         (partial / MARKER).write_text(marker)
 
-    make_folder(directory, lambda: _is_written(directory, recipe), write)
+    make_folder(directory, lambda: _is_written(directory, recipe), write_marked)
 
 
 def _refuse_another(directory: Path, recipe: Mapping[str, object]) -> None:
@@ -122,10 +136,10 @@ def _prefix(model: str, quantized: bool) -> str:
 
 def vision_config(model: str) -> PretrainedConfig:
     """The vision configuration of a model, at its full depth."""
-    return _vision_part(_model_config(model, None), model)
+    return _vision_part(model_config(model, None), model)
 
 
-def _model_config(model: str, depth: int | None) -> PretrainedConfig:
+def model_config(model: str, depth: int | None) -> PretrainedConfig:
     """The whole model's configuration, its vision part cut to ``depth``."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

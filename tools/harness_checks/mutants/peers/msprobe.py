@@ -13,8 +13,8 @@ from pathlib import Path
 from harness_checks.mutants.peers.types import Peer, Row, Side
 from mmparity.capture.dumps.msprobe import INDEX, find_dump
 from mmparity.encoders import Encoder
-from mmparity.engine.online.extras import import_extra
 from mmparity.errors import MmparityError
+from mmparity.extras import import_extra
 
 _NAME = re.compile(
     r"Module\.(?P<module>.+)\.[^.]+\.forward\.(?P<number>\d+)"

@@ -12,8 +12,8 @@ from harness_checks.mutants.catalogue import Mutant
 from harness_checks.mutants.peers.types import Found
 from harness_checks.mutants.trial import ServerJob, TrialOutcome
 from harness_checks.mutants.workload import get as get_workload
-from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
+from mmparity.extras import EXTRAS
 
 PACKAGES = {"msprobe": (3, 10), "sglang": (3, 11)}
 """Package of each tool -> the oldest Python that it is for."""

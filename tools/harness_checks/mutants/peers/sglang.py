@@ -20,8 +20,8 @@ from typing import Any
 
 from harness_checks.mutants.peers.types import Peer, Row, Side
 from mmparity.encoders import Encoder
-from mmparity.engine.online.extras import EXTRAS, import_extra
 from mmparity.errors import MmparityError
+from mmparity.extras import EXTRAS, import_extra
 
 _SERVER: dict[str, tuple[str, ...]] = {
     "sglang.srt.managers.io_struct": ("sock_recv", "sock_send", "wrap_as_pickle"),

@@ -11,7 +11,6 @@ from typing import Any
 
 from mmparity.engine.online import report
 from mmparity.engine.online.endpoint import Endpoint
-from mmparity.engine.online.extras import import_extra
 from mmparity.engine.online.judge import judge
 from mmparity.engine.online.questions import data_uri
 from mmparity.engine.online.types import (
@@ -23,6 +22,7 @@ from mmparity.engine.online.types import (
     Token,
 )
 from mmparity.errors import MmparityError
+from mmparity.extras import import_extra
 
 HOST = "127.0.0.1"
 WORDS = {

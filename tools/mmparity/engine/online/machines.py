@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmparity.engine.online.extras import import_extra
 from mmparity.errors import MmparityError
+from mmparity.extras import import_extra
 
 PACKAGES = ("vllm", "vllm-ascend", "torch", "torch-npu", "transformers", "ray")
 INTERFACES = {

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmparity.engine.offline import overlay, sides
-from mmparity.engine.online.extras import EXTRAS
 from mmparity.errors import MmparityError
+from mmparity.extras import EXTRAS
 from mmparity.processes import TOOLS, Group, started, tail_of
 from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.trees import find_trees

@@ -21,9 +21,9 @@ from click.testing import CliRunner
 
 from mmparity.cli import main
 from mmparity.engine.online.demo import ask_both, page
-from mmparity.engine.online.extras import EXTRAS
 from mmparity.engine.online.servers import free_port
 from mmparity.engine.online.types import Settings
+from mmparity.extras import EXTRAS
 
 Material = tuple[Path, Path]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from mmparity.engine.online.extras import EXTRAS
 from mmparity.engine.online.machines import (
     VARIABLES,
     Node,
@@ -23,6 +22,7 @@ from mmparity.engine.online.machines import (
     read_heads,
 )
 from mmparity.errors import MmparityError
+from mmparity.extras import EXTRAS
 
 INTERFACES = {"lo": ["127.0.0.1"], "eth0": ["10.0.0.1"], "eth1": ["10.1.0.1"]}
 HEADS = {"num_attention_heads": 28, "vision_config.num_heads": 16}

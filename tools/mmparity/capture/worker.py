@@ -123,7 +123,10 @@ def run(job: Job, emit: Emit) -> None:
                 proof = prove_encoder(encoder, Path(path), config, ranks)
                 for item in items:
                     if item.dtype == name:
-                        with _graft_of(item, ranks) as graft, _kernels_of(item):
+                        with (
+                            _graft_of(item, ranks) as graft,
+                            _kernels_of(item, encoder),
+                        ):
                             process.capture(encoder, item, meta, graft, proof)
                 del encoder
                 gc.collect()
@@ -235,8 +238,12 @@ def _graft_of(item: CaptureJob, ranks: encoders.Ranks) -> Graft | nullcontext[No
     return Graft(TraceReader(Path(item.graft)), ranks.shard, ranks.shards)
 
 
-def _kernels_of(item: CaptureJob) -> AbstractContextManager[None]:
-    return other_kernels() if item.kernels == OTHER_KERNELS else nullcontext()
+def _kernels_of(
+    item: CaptureJob, encoder: encoders.Encoder
+) -> AbstractContextManager[None]:
+    if item.kernels != OTHER_KERNELS:
+        return nullcontext()
+    return other_kernels(encoder.model)
 
 
 def _with_anatomy(meta: TraceMeta, encoder: encoders.Encoder) -> TraceMeta:

@@ -49,8 +49,6 @@ EXTREME = 2.0
 """A worst token or element scatters more than a whole tensor's error."""
 NOISE_FACTOR = 3.0
 """Noise is measured on the smallest case by one null pair; others scatter more."""
-NOISE_SHARE = 1.25
-"""A quarter more error than old's: by so much the cases of a side scatter."""
 QUANTIZED_FLOORS = Path(__file__).with_name("w8a8_floors.json")
 """What `mmparity floors --measure` wrote of the released encoder, all its blocks."""
 QUANTIZED_FACTOR = 1.5
@@ -200,9 +198,8 @@ def _oracle_bounds(metrics: Metrics, tolerance: Tolerance) -> list[_Bound]:
     bounds = [("new_oracle_error", metrics.new_oracle_error, tolerance.oracle_error)]
     for name, least in floors.items():
         of_old, of_new = (getattr(metrics, f"{side}_{name}") for side in ("old", "new"))
-        factor = tolerance.oracle_factor * (EXTREME if "max" in name else 1.0)
-        allowed = factor * max(of_old, least)
-        if name == "oracle_error" and tolerance.oracle_slack is not None:
-            allowed = NOISE_SHARE * max(of_old, least) + tolerance.oracle_slack
+        allowed = tolerance.oracle_factor * EXTREME * max(of_old, least)
+        if name == "oracle_error":
+            allowed = tolerance.oracle_bound(of_old)
         bounds.append((f"new_{name}", of_new, allowed))
     return bounds

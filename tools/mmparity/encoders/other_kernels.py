@@ -2,7 +2,9 @@
 """The same functions by other kernels, for null pairs: what differs is rounding.
 
 Attention by its formula in place of torch's SDPA; products of matrices with their
-sums from the other end; the convolution that embeds patches as such a product.
+sums from the other end; of the patches' embedding a product where it is a convolution
+and a convolution where it is a product, for these two round most differently: over the
+1,176 values of a patch, in float32 by 1.4e-7 and 2.7e-7 of the result.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -45,7 +48,14 @@ def attend(
 
 
 class OtherSums(TorchDispatchMode):
-    """Inside the ``with``, products are summed from the other end."""
+    """Inside the ``with``, products are summed from the other end.
+
+    ``embedding`` is the weight of the patches' embedding, (channels, ...).
+    """
+
+    def __init__(self, embedding: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.embedding = None if embedding is None else _memory(embedding)
 
     def __torch_dispatch__(
         self,
@@ -61,8 +71,23 @@ class OtherSums(TorchDispatchMode):
                 made = func.decompose(*args, **given)
             if made is not NotImplemented:
                 return made
+        if func in _PRODUCTS and _memory(args[-1]) == self.embedding:
+            product = _convolved(args[-2], args[-1])
+            return args[0] + product if len(args) > 2 else product
         other = _OTHER.get(func)
         return other(*args, **given) if other else func(*args, **given)
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    """What a tensor and its views have in common."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def _convolved(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """The product of (n, k) and (k, m) as a convolution over k."""
+    given, kernels = rows[:, None], columns.mT[:, None]
+    where = [1], [0], [1], False, [0], 1
+    return aten.convolution.default(given, kernels, None, *where).squeeze(-1)
 
 
 def _embedded(
@@ -85,6 +110,7 @@ _COMPOSITE = {
     *(aten.linear.default, aten.matmul.default, aten.einsum.default),
     *(aten.conv2d.default, aten.conv3d.default),
 }
+_PRODUCTS = {aten.mm.default, aten.addmm.default}
 _OTHER: dict[Any, Callable[..., torch.Tensor]] = {
     aten.mm.default: lambda a, b, **given: aten.mm.default(
         a.flip(-1), b.flip(-2), **given
@@ -99,13 +125,25 @@ _OTHER: dict[Any, Callable[..., torch.Tensor]] = {
 }
 
 
+def _embedding_of(model: nn.Module) -> torch.Tensor | None:
+    weights = (
+        parameter
+        for name, parameter in model.named_parameters()
+        if "patch_embed" in name and parameter.ndim > 1
+    )
+    return next(weights, None)
+
+
 @contextmanager
-def other_kernels() -> Iterator[None]:
-    """Inside the ``with``, attention is ``attend`` and sums are in another order."""
+def other_kernels(model: nn.Module | None = None) -> Iterator[None]:
+    """Inside the ``with``, attention is ``attend`` and sums are in another order.
+
+    ``model`` is the encoder that runs, by whose names the patches' embedding is known.
+    """
     before = F.scaled_dot_product_attention
     F.scaled_dot_product_attention = attend
     try:
-        with OtherSums():
+        with OtherSums(None if model is None else _embedding_of(model)):
             yield
     finally:
         F.scaled_dot_product_attention = before

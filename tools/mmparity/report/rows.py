@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.types.row import LayerComparison, Metrics, Tolerance
+from mmparity.types.row import NOISE_SHARE, LayerComparison, Metrics, Tolerance
 from mmparity.types.verdict import Verdict, worst
 
 Pick = Callable[[Metrics], "float | None"]
@@ -247,6 +247,9 @@ def tolerance(allowed: Tolerance | None) -> str:
         if limit < math.inf
     ]
     factor = f"and {labels.bound(allowed.oracle_factor)} times old vs oracle"
+    if allowed.oracle_slack is not None:
+        noise = labels.scientific(allowed.oracle_slack)
+        factor = f"and {NOISE_SHARE:g} times old vs oracle plus {noise}"
     return f"{', '.join(parts)} {factor}. {allowed.reason}".strip()
 
 
@@ -263,8 +266,7 @@ def limits(layer: LayerComparison) -> tuple[tuple[str, float, float], ...]:
     names = ("normalized_l2_error", "max_token_error", "max_element_error")
     found = [(name, getattr(m, name), getattr(allowed, name)) for name in names]
     if m.old_oracle_error is not None and m.new_oracle_error is not None:
-        of_old = max(m.old_oracle_error, allowed.oracle_floor)
-        bound = min(allowed.oracle_error, allowed.oracle_factor * of_old)
+        bound = min(allowed.oracle_error, allowed.oracle_bound(m.old_oracle_error))
         found.append(("new_oracle_error", m.new_oracle_error, bound))
     return tuple(found)
 

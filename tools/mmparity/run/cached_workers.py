@@ -124,7 +124,7 @@ class TraceCache:
         if path not in self._configs:
             self._configs[path] = _configuration(Path(path))
         settings = {"configuration": self._configs[path], **vars(settings_of(job))}
-        return {**same_fields(meta), **settings, "attention": item.attention}
+        return {**same_fields(meta), **settings, "kernels": item.kernels}
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,10 @@ class Noise:
         return Noise(*map(max, astuple(self), astuple(other)))
 
 
+NOISE_SHARE = 1.25
+"""A quarter more error than old's: by so much the cases of a side scatter."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """What is allowed at a hook point, and why; see docs/judging.md."""
@@ -108,6 +112,13 @@ class Tolerance:
     identical: bool = False
     """The pair is expected to have the same bits: any other value fails."""
     reason: str = ""
+
+    def oracle_bound(self, of_old: float) -> float:
+        """What new's normalized_l2_error against the oracle may be, from old's."""
+        least = max(of_old, self.oracle_floor)
+        if self.oracle_slack is None:
+            return self.oracle_factor * least
+        return NOISE_SHARE * least + self.oracle_slack
 
 
 @dataclass(frozen=True)

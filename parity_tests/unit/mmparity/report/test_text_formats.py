@@ -12,7 +12,14 @@ from xml.etree import ElementTree
 import pytest
 
 from mmparity.errors import MmparityError
-from mmparity.report import labels, markdown, render, terminal_summary, write_reports
+from mmparity.report import (
+    labels,
+    markdown,
+    render,
+    rows,
+    terminal_summary,
+    write_reports,
+)
 from mmparity.types.comparison import ComparisonResult
 from mmparity.types.provenance import Source
 from mmparity.types.trace import Unmatched
@@ -218,3 +225,18 @@ def test_a_carried_tree_is_its_patches_and_its_edits(
     assert "<td>patched/vllm-0.12.0: 25 patches + 2 modified files</td>" in row
     other = html.partition('<tr><th scope="row">other</th>')[2].partition("</tr>")[0]
     assert "not pinned" in other
+
+
+def test_the_bound_shown_is_the_one_that_the_verdict_took(
+    passing: ComparisonResult,
+) -> None:
+    row = next(row for row in passing.cases[0].layers if rows.limits(row))
+    assert row.tolerance and row.metrics and row.metrics.old_oracle_error
+    held = dataclasses.replace(row.tolerance, oracle_slack=2e-5, oracle_error=1.0)
+    shown = {
+        name: most
+        for name, _, most in rows.limits(dataclasses.replace(row, tolerance=held))
+    }
+    most = 1.25 * row.metrics.old_oracle_error + 2e-5
+    assert shown["new_oracle_error"] == most
+    assert rows.tolerance(held).count("1.25 times old vs oracle plus 2.00e-5") == 1

@@ -125,6 +125,20 @@ def test_products_are_the_same_but_for_roundings(mode: type) -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_embedding_that_is_a_product_becomes_a_convolution(bias: bool) -> None:
+    model = torch.nn.ModuleDict({"patch_embed": torch.nn.Linear(1176, 64, bias=bias)})
+    patches, embed = torch.randn(9, 1176), model["patch_embed"]
+    assert isinstance(embed, torch.nn.Linear)
+    kernels = embed.weight[:, None]
+    with torch.inference_mode(), other_kernels(model):
+        made = embed(patches)
+    with torch.inference_mode():
+        expected = F.conv1d(patches[:, None], kernels).squeeze(-1)
+        expected = expected if embed.bias is None else embed.bias + expected
+    assert torch.equal(made, expected)
+
+
 WORKER = """
 import json, os, sys
 from pathlib import Path

@@ -21,8 +21,8 @@ DESCRIPTION = "quant_model_description.json"
 W8A8, FLOAT = "W8A8", "FLOAT"
 LAYERS = ("attn.qkv", "attn.q", "attn.k", "attn.v", "attn.proj", "mlp")
 """What is quantised of a block; the merger and the patches stay as they are."""
-INPUT_SCALES = {"attn.proj": 2.0**-6, "mlp.down_proj": 2.0**-5}
-INPUT_SCALE = 2.0**-4
+INPUT_SCALES = {"attn.proj": 2.0**-4}
+INPUT_SCALE = 2.0**-3
 """Powers of two: 1 / scale is exact in every dtype, so that what is compared is
 layout and loading and not one more rounding."""
 INPUT_OFFSET = 3

@@ -32,14 +32,16 @@ from mmparity.workload.quantized import (
     is_quantized,
     quantize,
 )
+from mmparity.workload.spectra import Tower, values
 from mmparity.workload.tower_config import with_depth
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 VLLM_PREFIX = "visual."
-RECIPE = 1
+RECIPE = 2
 """Raised when the same seed would give other values."""
+PLAIN_RECIPE = 1
 MARKER = "seeded.json"
 
 
@@ -184,7 +186,7 @@ def _write_files(
     prefix: str,
 ) -> None:
     """config.json and shards of eight blocks, written as they are drawn."""
-    shapes = expected_shapes(vision)
+    shapes, tower = expected_shapes(vision), Tower.of(vision, seed)
     shards: dict[int, list[str]] = {}
     for name in shapes:
         block = int(name.split(".")[1]) if name.startswith("blocks.") else -1
@@ -194,9 +196,7 @@ def _write_files(
     with ThreadPoolExecutor(max_workers=2) as pool:
         for number, names in enumerate(shards.values(), start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-            drawn = pool.map(
-                lambda name: seeded_values(name, shapes[name], seed), names
-            )
+            drawn = pool.map(lambda name: values(name, shapes[name], tower), names)
             tensors = {prefix + n: t for n, t in zip(names, drawn, strict=True)}
             save_file(tensors, directory / file, metadata={"format": "pt"})
             index.update(dict.fromkeys(tensors, file))
@@ -229,10 +229,11 @@ def _quantize_files(directory: Path, prefix: str) -> None:
 def seeded_values(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
     """Nearly normal values from integers only: the same bits on every machine.
 
+    For whole models that are to answer something; a tower's are ``spectra.values``.
     Biases and norm weights are away from 0 and 1, so that a side that loses or
     swaps them shows.
     """
-    key = hashlib.sha256(f"{RECIPE}:{seed}:{name}".encode()).digest()
+    key = hashlib.sha256(f"{PLAIN_RECIPE}:{seed}:{name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
     numel = torch.Size(shape).numel()
     bits = torch.empty(numel, dtype=torch.int32)
@@ -241,11 +242,11 @@ def seeded_values(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
     thrown = dice[:, 0].to(torch.int16)
     for column in range(1, 4):
         thrown += dice[:, column]
-    values = (thrown.float() - 510.0) / 147.8  # mean and deviation of four bytes
+    plain = (thrown.float() - 510.0) / 147.8  # mean and deviation of four bytes
     if len(shape) > 1:
-        values *= torch.Size(shape[1:]).numel() ** -0.5
+        plain *= torch.Size(shape[1:]).numel() ** -0.5
     else:
-        values *= 0.1
+        plain *= 0.1
         if name.endswith("weight"):
-            values += 1.0
-    return values.to(torch.bfloat16).view(shape)
+            plain += 1.0
+    return plain.to(torch.bfloat16).view(shape)

@@ -53,6 +53,7 @@ class Mutant:
         equivalent: why the edit changes no bit of these runs.
         quick: also run by the tests.
         parts: bugs planted together; ``file``, ``old`` and ``new`` are the first one's.
+        twin_of: the mutant that is the same on normal weights.
         of: the set that it is run with.
         reference: where users reported it in public.
         was: what was wrong there.
@@ -71,6 +72,7 @@ class Mutant:
     equivalent: str = ""
     quick: bool = False
     parts: tuple[Mutant, ...] = ()
+    twin_of: str = ""
     of: str = "catalogue"
     reference: tuple[str, ...] = ()
     was: str = ""
@@ -135,12 +137,22 @@ def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     for of, files in SETS.items():
         for kind, name in files:
             mutants += _read(of, kind, folder / name)
+    mutants += list(map(_on_trained, mutants))
     mutants += _several(mutants, folder / "several.toml")
     names = [mutant.name for mutant in mutants]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise MmparityError(f"{folder}: mutants of one name: {', '.join(twice)}")
     return tuple(mutants)
+
+
+def _on_trained(mutant: Mutant) -> Mutant:
+    """The same edit on weights with trained spectra."""
+    from harness_checks.mutants.workload import get as get_workload
+
+    twin = get_workload(mutant.workload).twin
+    name = f"{mutant.name}-on-trained"
+    return replace(mutant, name=name, workload=twin, twin_of=mutant.name, quick=False)
 
 
 def _read(of: str, kind: Kind, file: Path) -> Iterator[Mutant]:

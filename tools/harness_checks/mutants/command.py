@@ -64,7 +64,9 @@ def mutants(
     ]
     if not chosen:
         raise click.UsageError(f"no mutant is called like {', '.join(names)}")
-    if docs and len(chosen) < len(catalogue):
+    if peers:
+        chosen = [mutant for mutant in chosen if not mutant.twin_of]
+    elif docs and len(chosen) < len(catalogue):
         raise click.UsageError(f"--docs needs the whole {of}")
     tools = runnable() if peers else ()
     started = time.monotonic()

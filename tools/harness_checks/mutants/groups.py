@@ -27,9 +27,15 @@ def path(row: Scored) -> str:
     return get_workload(row.mutant.workload).path or _PATHS.get(on, on)
 
 
+def weights(row: Scored) -> str:
+    """What the weights were like."""
+    return get_workload(row.mutant.workload).weights
+
+
 KEYS: dict[str, Callable[[Scored], str]] = {
     "family": family,
     "path": path,
+    "weights": weights,
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness_checks.doc_blocks import write_between
 from harness_checks.mutants.catalogue import FOLDER, read_toml
-from harness_checks.mutants.score import Score, place_of, right_of
+from harness_checks.mutants.score import Score, on_twin, place_of, right_of
 
 BEGIN, END = "<!-- history:begin -->", "<!-- history:end -->"
 
@@ -36,15 +36,17 @@ def read_not_here(folder: Path = FOLDER) -> tuple[NotHere, ...]:
 def table(result: Score, not_here: tuple[NotHere, ...]) -> str:
     """The generated part of docs/mutants.md about public bugs."""
     lines = [f"**{result.sentence()}.**", ""]
-    lines += ["| public bug | what was wrong | planted in | found at | right place |"]
-    lines += ["|---|---|---|---|---|"]
-    for row in result.rows:
+    lines += ["| public bug | what was wrong | planted in | found at | right place "]
+    lines[-1] += "| on trained spectra |"
+    lines += ["|---|---|---|---|---|---|"]
+    twins = {row.mutant.twin_of: row for row in result.rows if row.mutant.twin_of}
+    for row in (row for row in result.rows if not row.mutant.twin_of):
         mutant = row.mutant
         where = f"{mutant.module.rpartition('.')[2]} ({mutant.on}"
         where += f", {mutant.workload})" if mutant.workload != "float" else ")"
         lines.append(
             f"| {', '.join(mutant.reference)} | {mutant.was} | {where} "
-            f"| {place_of(row)} | {right_of(row)} |"
+            f"| {place_of(row)} | {right_of(row)} | {on_twin(row, twins)} |"
         )
     lines += ["", "Not shown here:", "", "| public bug | what was wrong | why not |"]
     lines += ["|---|---|---|"]

@@ -121,23 +121,29 @@ def score(mutants: Iterable[Mutant], outcomes: dict[str, TrialOutcome]) -> Score
 
 def table(result: Score) -> str:
     """The generated part of docs/mutants.md."""
+    twins = {row.mutant.twin_of: row for row in result.rows if row.mutant.twin_of}
     lines = [f"**{result.sentence()}.**", ""]
-    lines += ["| bug | edited | found at | in | right place |", "|---|---|---|---|---|"]
-    lines += [_bug_row(row) for row in result.bugs]
+    lines += ["| bug | edited | found at | in | right place | on trained spectra |"]
+    lines += ["|---|---|---|---|---|---|"]
+    lines += [_bug_row(row, twins) for row in result.bugs if not row.mutant.twin_of]
     lines += _several(result)
     lines += ["", "Edits that change no bit here, and why; they count as nothing:", ""]
     lines += ["| edit | edited | why |", "|---|---|---|"]
     for row in result.rows:
-        if row.mutant.equivalent:
+        if row.mutant.equivalent and not row.mutant.twin_of:
             name, place = row.mutant.name, _edited(row)
             lines.append(f"| {name} | {place} | {row.mutant.equivalent} |")
     lines += ["", "Rewrites that must not be reported:", ""]
-    lines += ["| rewrite | edited | verdict | bits |", "|---|---|---|---|"]
+    lines += ["| rewrite | edited | verdict | bits | on trained spectra |"]
+    lines += ["|---|---|---|---|---|"]
     for row in result.rows:
-        if row.mutant.kind == "rewrite":
+        if row.mutant.kind == "rewrite" and not row.mutant.twin_of:
+            twin = twins.get(row.mutant.name)
+            trained = twin.outcome.verdict if twin else "-"
             bits = "the same" if row.outcome.identical else "differ"
             verdict = row.outcome.verdict
-            lines.append(f"| {row.mutant.name} | {_edited(row)} | {verdict} | {bits} |")
+            cells = row.mutant.name, _edited(row), verdict, bits, trained
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -158,15 +164,25 @@ def write_docs(result: Score, file: Path) -> None:
     write_between(file, BEGIN, END, f"\n{table(result)}\n")
 
 
-def _bug_row(row: Scored) -> str:
+def _bug_row(row: Scored, twins: dict[str, Scored]) -> str:
     outcome = row.outcome
     how = f"{outcome.case or 'load'}" + (", raised" * (outcome.verdict == "error"))
     if row.mutant.workload != "float":
         how += f" on {row.mutant.workload}"
     return (
         f"| {row.mutant.name} | {_edited(row)} | {place_of(row)} | {how} "
-        f"| {right_of(row)} |"
+        f"| {right_of(row)} | {on_twin(row, twins)} |"
     )
+
+
+def on_twin(row: Scored, twins: dict[str, Scored]) -> str:
+    """Where the same bug was found on the other weights, where that differs."""
+    twin = twins.get(row.mutant.name)
+    if twin is None:
+        return "-"
+    if twin.outcome.place == row.outcome.place and twin.located:
+        return "the same"
+    return f"{place_of(twin)}: {right_of(twin)}"
 
 
 def place_of(row: Scored) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmparity.project import known
+from mmparity.workload import spectra
 from mmparity.workload.cases import Case, Noise
 from mmparity.workload.checkpoint import expected_shapes
 from mmparity.workload.inputs import Geometry, write_inputs
@@ -82,6 +83,7 @@ class Workload:
         ranks: it is spread over so many processes.
         data_parallel: each of them takes some of the images, instead of a shard.
         base: the workload whose data it uses, where it has none of its own.
+        trained: its weights have the spectra of trained ones.
     """
 
     name: str
@@ -91,6 +93,17 @@ class Workload:
     ranks: int = 1
     data_parallel: bool = False
     base: str = ""
+    trained: bool = False
+
+    @property
+    def weights(self) -> str:
+        """What its weights are like, as the scores name it."""
+        return "trained spectra" if self.trained else "normal"
+
+    @property
+    def twin(self) -> str:
+        """Name of the same workload on weights with trained spectra."""
+        return f"{self.name}-trained"
 
     @property
     def data(self) -> str:
@@ -107,24 +120,29 @@ class Workload:
         return ""
 
 
-WORKLOADS = {
-    item.name: item
-    for item in (
-        Workload("float", QWEN2_5),
-        # Rounding to integers adds noise with each block: one is enough.
-        Workload(
-            "w8a8",
-            {**QWEN2_5, "depth": 1, "fullatt_block_indexes": [0]},
-            quantized=True,
-        ),
-        Workload("qwen2", QWEN2, "qwen2_vl"),
-        Workload("omni", QWEN2_5, "qwen2_5_omni"),
-        Workload("qwen3", QWEN3, "qwen3_vl"),
-        Workload("tp2", QWEN2_5, ranks=2, base="float"),
-        Workload("qwen2-tp2", QWEN2, "qwen2_vl", ranks=2, base="qwen2"),
-        Workload("dp2", QWEN2_5, ranks=2, data_parallel=True, base="float"),
-    )
-}
+_NORMAL = (
+    Workload("float", QWEN2_5),
+    # Rounding to integers adds noise with each block: one is enough.
+    Workload(
+        "w8a8",
+        {**QWEN2_5, "depth": 1, "fullatt_block_indexes": [0]},
+        quantized=True,
+    ),
+    Workload("qwen2", QWEN2, "qwen2_vl"),
+    Workload("omni", QWEN2_5, "qwen2_5_omni"),
+    Workload("qwen3", QWEN3, "qwen3_vl"),
+    Workload("tp2", QWEN2_5, ranks=2, base="float"),
+    Workload("qwen2-tp2", QWEN2, "qwen2_vl", ranks=2, base="qwen2"),
+    Workload("dp2", QWEN2_5, ranks=2, data_parallel=True, base="float"),
+)
+
+
+def _on_trained(load: Workload) -> Workload:
+    base = f"{load.base}-trained" if load.base else ""
+    return replace(load, name=load.twin, base=base, trained=True)
+
+
+WORKLOADS = {load.name: load for load in (*_NORMAL, *map(_on_trained, _NORMAL))}
 
 
 def get(name: str) -> Workload:
@@ -134,8 +152,14 @@ def get(name: str) -> Workload:
 
 def write_checkpoint(directory: Path, workload: Workload) -> Path:
     """Seeded weights; biases and norms are away from 0 and 1."""
-    shapes = expected_shapes(_vision_part(_config(workload), workload))
-    tensors = {name: _values(name, shape) for name, shape in shapes.items()}
+    config = _vision_part(_config(workload), workload)
+    shapes, tower = expected_shapes(config), spectra.Tower.of(config)
+    tensors = {
+        name: spectra.values(name, shape, tower)
+        if workload.trained
+        else _values(name, shape)
+        for name, shape in shapes.items()
+    }
     return write_tensors(directory, workload, tensors)
 
 

@@ -113,8 +113,13 @@ def only_last_image(trace: TraceReader, alone: TraceMeta, out: Path) -> TraceRea
 
 
 def _renumbered(hook_point: str, before: int) -> str:
-    """An item's hook point where the ``before`` first ones are left out; or empty."""
+    """An item's hook point where the ``before`` first ones are left out; or empty.
+
+    Embeddings given as input are drawn by their place, so that others stand here.
+    """
     kind, _, number = hook_point.partition(".")
+    if kind == hook_points.GIVEN:
+        return ""
     return f"{kind}.{int(number) - before}" if int(number) >= before else ""
 
 

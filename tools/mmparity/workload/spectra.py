@@ -39,7 +39,7 @@ CHANNELS = (0.45, 0.55, 0.7, 0.85, 1.0, 1.15, 1.5, 5.0, 20.0)
 RANK = 12
 """Directions of a head that q and k look at; of 64 lanes, half the singular
 values are nothing."""
-SHARPNESS = 0.5
+SHARPNESS = 5 / 8
 """Size of q and k over that of normal weights."""
 FIRST, GROWTH, LATE, LATE_GROWTH = 0.5, 9 / 8, 24, 7 / 4
 """What a block adds to the stream: in block 0, from one to the next, and from block

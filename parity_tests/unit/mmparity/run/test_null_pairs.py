@@ -54,6 +54,8 @@ def test_rows_of_the_last_image_are_cut_out(tmp_path: Path) -> None:
             "last_hidden_state": torch.arange(10.0)[:, None],
             "result.0": torch.arange(4.0)[:, None],
             "result.1": torch.arange(4.0, 10.0)[:, None],
+            "given.0": torch.zeros(4, 1),
+            "given.1": torch.ones(6, 1),
         },
     )
     mine = only_last_image(trace, ALONE, tmp_path / "mine")
@@ -65,6 +67,7 @@ def test_rows_of_the_last_image_are_cut_out(tmp_path: Path) -> None:
     assert mine.read("last_hidden_state")[:, 0].tolist() == [4, 5, 6, 7, 8, 9]
     assert mine.read("result.0")[:, 0].tolist() == [4, 5, 6, 7, 8, 9]
     assert "result.1" not in mine
+    assert not any(record.hook_point.startswith("given") for record in mine.records)
     assert mine.meta.pixels_digest == "p"
     assert mine.meta.grid_thw == ((2, 2, 6),)
 

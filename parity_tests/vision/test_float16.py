@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LAST = "blocks.1"
 CHANNEL = 7
 LAST_MLP = {
-    "qwen2.5-vl-7b": (f"{LAST}.mlp.down_proj.weight", 2.0**15),
+    "qwen2.5-vl-7b": (f"{LAST}.mlp.down_proj.weight", 2.0**18),
     "qwen2-vl-2b": (f"{LAST}.mlp.fc2.weight", 2.0**18),
 }
 """Model -> the weight that is multiplied in one channel, and by how much."""

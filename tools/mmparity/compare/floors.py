@@ -16,7 +16,7 @@ from pathlib import Path
 from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.stored_json import read_versioned, validated
-from mmparity.trace.hook_points import pattern_of
+from mmparity.trace.hook_points import GIVEN, pattern_of
 from mmparity.types.comparison import CaseComparison, ComparisonResult
 from mmparity.types.provenance import Machine, Provenance
 from mmparity.types.row import LayerComparison
@@ -47,7 +47,7 @@ def measure_floors(results: Sequence[ComparisonResult]) -> Floors:
     for result in results:
         for case in result.cases:
             _check_null(case)
-            for layer in case.layers:
+            for layer in _encoders_rows(case):
                 assert layer.metrics is not None
                 of_dtype = errors.setdefault(case.dtype, {})
                 name = pattern_of(layer.hook_point)
@@ -106,10 +106,16 @@ def _check_null(case: CaseComparison) -> None:
     sources = [meta.sources for meta in (case.old_meta, case.new_meta) if meta]
     if len(sources) != 2 or sources[0] != sources[1]:
         raise MmparityError(f"{case.id} is no null pair: the source trees differ.")
-    broken = [layer.hook_point for layer in case.layers if layer.metrics is None]
-    if broken or not case.layers:
+    rows = _encoders_rows(case)
+    broken = [layer.hook_point for layer in rows if layer.metrics is None]
+    if broken or not rows:
         first = broken[0] if broken else "no row"
         raise MmparityError(f"{case.id} measures no floor: {first} has no metrics.")
+
+
+def _encoders_rows(case: CaseComparison) -> list[LayerComparison]:
+    """Without what was given in place of the encoder's result: that has no noise."""
+    return [row for row in case.layers if not row.hook_point.startswith(f"{GIVEN}.")]
 
 
 def _source(case: CaseComparison, provenance: Provenance) -> str:

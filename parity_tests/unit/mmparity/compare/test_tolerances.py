@@ -119,7 +119,7 @@ def test_w8a8_bounds_are_what_the_released_encoder_differs_by_from_itself() -> N
     ("hook_point", "dtype", "quantization"),
     [
         ("blocks.31.mlp.down_proj", "bfloat16", ""),
-        ("blocks.31.attn.proj", "bfloat16", "W8A8"),
+        ("blocks.31.attn.k", "bfloat16", "W8A8"),
         ("blocks.31.mlp.fc1", "bfloat16", "W8A8"),
         ("rotary.cos", "bfloat16", "W8A8"),
         ("blocks.31.mlp.down_proj", "float32", "W8A8"),

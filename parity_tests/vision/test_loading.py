@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mmparity.capture.job import CaptureJob, Job
+from mmparity.compare.tolerances import tolerance_for
 from mmparity.fork_server import ForkServer
 from mmparity.trace.reader import TraceReader
 from mmparity.workload.models import DEFAULT_MODEL
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 SPLIT_MODELS = ("qwen2.5-vl-3b", "qwen3-vl-2b")
 """Qwen2-VL has no mapping of them, in vLLM as in vllm-ascend 0.11.0."""
-W8A8_ERROR = 0.06
-"""What roundings to bfloat16 and then to eight bits may make; 0.044 was seen."""
 W8A8_SIDES = ("ascend-0.11.0", "unified-ascend", "unified-ascend-weights")
 
 
@@ -56,6 +55,13 @@ def error(one: TraceReader, other: TraceReader, name: str) -> float:
     return ((a - b).norm() / a.norm()).item()
 
 
+def assert_within_floors(found: dict[str, float]) -> None:
+    """No more than the released encoder differs by from itself."""
+    for name, error in found.items():
+        bound = tolerance_for(name, "bfloat16", "bfloat16", "W8A8")
+        assert error <= bound.normalized_l2_error, name
+
+
 def test_padded_w8a8_parameters_are_those_of_the_released_loader(
     w8a8: dict[str, TraceReader],
 ) -> None:
@@ -67,18 +73,19 @@ def test_padded_w8a8_parameters_are_those_of_the_released_loader(
     found = different(old, new)
     assert list(found)[:3] == ["rotary.cos", "rotary.sin", "blocks.0.attn.q"]
     assert not found.keys() & {"blocks.0.attn.qkv", "blocks.0.attn.v"}
-    assert max(found.values()) < W8A8_ERROR
+    assert_within_floors(found)
 
 
 def test_w8a8_with_heads_padded_in_the_weights_equals_padded_activations(
     w8a8: dict[str, TraceReader],
 ) -> None:
-    """Padded lanes lie elsewhere in the sums of attention, which are rounded."""
+    """Until attention, where padded lanes lie elsewhere in sums that are rounded."""
     padded, plain = w8a8["unified-ascend-weights"], w8a8["unified-ascend"]
     assert "unpad_halves" not in plain.record("blocks.0.attn.qkv").transforms
     found = different(plain, padded)
-    assert found.keys() <= {f"blocks.{i}.attn.context" for i in range(2)}
-    assert max(found.values(), default=0.0) < 1e-4
+    assert next(iter(found), "") in ("", "blocks.0.attn.context")
+    assert found.get("blocks.0.attn.context", 0.0) < 1e-4
+    assert_within_floors(found)
 
 
 def fork_says(forks: ForkServer, folder: Path, script: str, *words: str) -> str:

@@ -83,7 +83,7 @@ def build(result: ComparisonResult) -> ReportView:
     passed = result.verdict == "pass"
     margins = [rows.margin(case.layers) if passed else None for case in result.cases]
     unmatched = differences.unmatched(result.cases)
-    old_to_new = replaced.replaced(result)
+    old_to_new, left_out = replaced.replaced(result), result.provenance.left_out
     return ReportView(
         verdict=result.verdict,
         headline=judgements.headline(result),
@@ -105,9 +105,7 @@ def build(result: ComparisonResult) -> ReportView:
         overrides=judgements.overrides(result),
         reuse=judgements.reuse(result),
         replaced=old_to_new,
-        unproven=(
-            replaced.unproven(old_to_new, result.provenance.left_out) if passed else ""
-        ),
+        unproven=replaced.unproven(old_to_new, left_out) if passed else "",
         patches=replaced.patches(result),
         precision=judgements.precision(result),
         emulated=differences.emulated(result),

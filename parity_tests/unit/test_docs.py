@@ -30,9 +30,9 @@ STATISTICS = (
     "unit/mmparity/compare/test_statistics.py::test_exit_codes_and_words_of_the_command"
 )
 HUNT = "vision/test_find_the_layer.py::test_the_hunt_goes_as_the_page_says"
-MSPROBE = (
-    "unit/mmparity/capture/dumps/test_msprobe.py"
-    "::test_a_dump_gives_every_hook_point_that_modules_tell"
+DUMPS = (
+    "unit/mmparity/capture/dumps/test_other_tools.py"
+    "::test_both_tools_dumps_of_one_tower_are_the_same"
 )
 
 RUN = {
@@ -60,7 +60,7 @@ RUN = {
     "*capture hf --out*": TWO_PLACES,
     "*compare build/on-npu build/here*": TWO_PLACES,
     "tar *": TWO_PLACES,
-    "*compare OLD_DUMP *": MSPROBE,
+    "*compare OLD_DUMP *": DUMPS,
     "*floors --measure *": "unit/mmparity/run/test_null_pairs.py"
     "::test_one_command_measures_a_floor_from_three_null_pairs",
     "*mmparity doctor": "unit/mmparity/commands/test_doctor.py"

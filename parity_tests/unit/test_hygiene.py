@@ -39,7 +39,7 @@ def tracked() -> list[Path]:
 def texts() -> Iterator[tuple[str, str]]:
     """Name and text of what the project wrote; a patch quotes upstream's lines."""
     for file in tracked():
-        if file.suffix in (".patch", ".png", ".jpg", ".safetensors"):
+        if file.suffix in (".patch", ".png", ".jpg", ".safetensors", ".xz"):
             continue
         yield str(file.relative_to(ROOT)), file.read_text()
 

@@ -45,7 +45,8 @@ def compare(
 ) -> None:
     """Compare traces that `capture` or `run --keep-traces` made.
 
-    OLD and NEW may also be dumps of msprobe (level L0, task tensor):
+    OLD and NEW may also be dumps of msprobe, of SGLang's dumper or of
+    transformers' model-addition debugger (docs/dumps.md):
 
     \b
       mmparity compare OLD_DUMP build/here --old-impl ascend-0.11.0

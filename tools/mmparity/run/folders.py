@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmparity.capture.dumps.forward import DumpedTower, calls_of, depth_of, dtype_of
 from mmparity.capture.dumps.identity import pixels_of, weights_of
-from mmparity.capture.dumps.msprobe import Dump, is_dump
+from mmparity.capture.dumps.readers import TOOLS, open_dump, tool_of
 from mmparity.capture.dumps.to_trace import write_trace
 from mmparity.compare.case import compare_traces, qualified
 from mmparity.compare.result import build_result, remove_result, write_result
@@ -30,7 +30,7 @@ from mmparity.workload.models import DEFAULT_MODEL
 
 @dataclass(frozen=True)
 class DumpOptions:
-    """What the user says of dumps of msprobe, which say little of themselves.
+    """What the user says of dumps of other tools, which say little of themselves.
 
     Attributes:
         old_impl: the implementation that OLD is a dump of.
@@ -120,14 +120,14 @@ def _both_sides(
     """The traces of both folders; those of dumps are written to ``scratch``."""
     names = {"old": options.old_impl, "new": options.new_impl}
     folders = {"old": old, "new": new}
-    dumps = {side: is_dump(folder) for side, folder in folders.items()}
+    dumps = {side: tool_of(folder) for side, folder in folders.items()}
     for side, name in names.items():
-        if dumps[side] != (name is not None):
+        if (dumps[side] is None) != (name is None):
             raise MmparityError(
-                f"{folders[side]} is a dump of msprobe: --{side}-impl says of which "
-                "implementation (mmparity list implementations)."
+                f"{folders[side]} is a dump of {dumps[side]}: --{side}-impl says of "
+                "which implementation (mmparity list implementations)."
                 if dumps[side]
-                else f"--{side}-impl is for a dump of msprobe; {folders[side]} is none."
+                else f"--{side}-impl is for a dump of {TOOLS}; {folders[side]} is none."
             )
     found = {
         side: find_traces(folder) for side, folder in folders.items() if not dumps[side]
@@ -148,7 +148,7 @@ def _of_dump(
     from mmparity.workload.seeded import vision_config
     from mmparity.workload.tower_config import read_vision_config, with_depth
 
-    dump = Dump(folder)
+    dump = open_dump(folder)
     config = (
         read_vision_config(options.checkpoint)
         if options.checkpoint
@@ -156,7 +156,7 @@ def _of_dump(
     )
     subject = DumpedTower(get(name), config, options.forward)
     calls = calls_of(dump, subject)
-    config = with_depth(config, depth_of(calls))
+    config = with_depth(config, depth_of(dump, calls))
     inputs = read_inputs(options.inputs) if options.inputs else None
     weights = weights_of(dump, calls, options.checkpoint, config)
     pixels = pixels_of(dump, calls, inputs)
@@ -164,7 +164,7 @@ def _of_dump(
     meta = TraceMeta(
         implementation=name,
         case=case,
-        dtype=dtype_of(calls),
+        dtype=dtype_of(dump, calls),
         device="of a dump",
         weights_digest=weights or doubt,
         pixels_digest=pixels or doubt,

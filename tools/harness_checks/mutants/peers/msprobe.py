@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from harness_checks.mutants.peers.types import Peer, Row, Side
-from mmparity.capture.dumps.msprobe import INDEX, find_dump
+from mmparity.capture.dumps.msprobe import MsprobeDump
 from mmparity.encoders import Encoder
 from mmparity.errors import MmparityError
 from mmparity.extras import import_extra
@@ -56,8 +56,8 @@ def compare(old: Path, new: Path, out: Path) -> list[Row]:
     """The rows of the table that msprobe writes."""
     pt_compare = import_extra("peers", "msprobe.pytorch.compare.pt_compare")
     given = {
-        "npu_path": str(find_dump(new) / INDEX),
-        "bench_path": str(find_dump(old) / INDEX),
+        "npu_path": str(MsprobeDump(new).file),
+        "bench_path": str(MsprobeDump(old).file),
         "is_print_compare_log": False,
     }
     out.mkdir(parents=True, exist_ok=True)

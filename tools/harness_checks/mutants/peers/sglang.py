@@ -41,10 +41,11 @@ NOT_JUDGED = ("config", "summary", "log")
 def prepare() -> None:
     """Imports the dumper and the comparator."""
     for name in ("dumper", "comparator.entrypoint"):
-        _tool(name)
+        tool(name)
 
 
-def _tool(name: str) -> Any:
+def tool(name: str) -> Any:
+    """A module of its debugging tools, from where ``make setup EXTRA=peers`` put it."""
     _stand_in()
     return import_extra("peers", f"{_TOOLS}.{name}")
 
@@ -74,7 +75,7 @@ def _no_server(*args: object, **named: object) -> Any:
 @contextmanager
 def dump(encoder: Encoder, folder: Path) -> Iterator[None]:
     """All modules' inputs and outputs, by its hooks; the tower itself is one."""
-    tools = _tool("dumper")
+    tools = tool("dumper")
     config = tools.DumperConfig(
         enable=True,
         dir=str(folder.parent),
@@ -92,7 +93,7 @@ def dump(encoder: Encoder, folder: Path) -> Iterator[None]:
 
 def compare(old: Path, new: Path, out: Path) -> list[Row]:
     """The records of the report that its comparator writes, with its defaults."""
-    entrypoint = _tool("comparator.entrypoint")
+    entrypoint = tool("comparator.entrypoint")
     out.mkdir(parents=True, exist_ok=True)
     report = out / "report.jsonl"
     words = ["--baseline-path", old, "--target-path", new, "--output-format", "json"]

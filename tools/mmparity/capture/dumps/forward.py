@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mmparity import encoders
-from mmparity.capture.dumps.msprobe import Dump, DumpedCall
+from mmparity.capture.dumps.dump import Dump, DumpedCall
 from mmparity.encoders.rules import HookMap
 from mmparity.errors import MmparityError
 from mmparity.trace import hook_points
@@ -17,6 +18,8 @@ from mmparity.workload import models
 from mmparity.workload.implementations import Implementation
 
 FIRST_NORM = "blocks.0.norm1"
+_BLOCKS = re.compile(r"(?<![^.])blocks\.\d{1,9}(?=\.|$)", re.ASCII)
+_NUMBERED = re.compile(r"\.(\d{1,9})(?=\.|$)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,44 +47,56 @@ def calls_of(dump: Dump, subject: DumpedTower) -> dict[str, DumpedCall]:
     return dict(_of_forward(dump, subject))
 
 
-def dtype_of(calls: dict[str, DumpedCall]) -> str:
+def dtype_of(dump: Dump, calls: dict[str, DumpedCall]) -> str:
     """The dtype that the tower ran in."""
     call = calls.get(FIRST_NORM)
-    entry = call.outputs[0] if call and call.outputs else None
-    if not isinstance(entry, dict):
-        raise MmparityError(f"the dump has no module {FIRST_NORM} with an output.")
-    return str(entry.get("dtype")).removeprefix("torch.")
-
-
-def depth_of(calls: dict[str, DumpedCall]) -> int:
-    """Number of blocks that the dump has."""
-    numbers = [hook_points.block_number(path) for path in calls]
-    found = [number for number in numbers if number is not None]
-    if not found:
+    stored = dump.stored(call.outputs[0]) if call and call.outputs else None
+    if stored is None:
         raise MmparityError(
-            "the dump has no module blocks.0...: is it one of a vision tower? "
-            f"It has {', '.join(list(calls)[:5])}."
+            f"{dump.file} has no module {FIRST_NORM} with an output. {dump.again}"
         )
-    return max(found) + 1
+    return stored.dtype.removeprefix("torch.")
 
 
-def parameters_of(calls: dict[str, DumpedCall]) -> dict[str, list[Any]]:
+def depth_of(dump: Dump, calls: dict[str, DumpedCall]) -> int:
+    """Number of blocks that the dump has."""
+    found = map(hook_points.block_number, calls)
+    numbers = {number for number in found if number is not None}
+    if not numbers:
+        raise MmparityError(
+            f"{dump.file} has no module blocks.0...: is it one of a vision tower? "
+            f"It has {', '.join(list(calls)[:5])}.{_longest_list(dump.calls)}"
+        )
+    missing = sorted(set(range(len(numbers))) - numbers)
+    if missing:
+        raise MmparityError(
+            f"{dump.file} has {len(numbers)} blocks, but not blocks.{missing[0]}. "
+            f"{dump.again}"
+        )
+    return len(numbers)
+
+
+def parameters_of(dump: Dump, calls: dict[str, DumpedCall]) -> dict[str, list[Any]]:
     """Name of each parameter in the dump -> its shape and dtype."""
-    return {
-        f"{path}.{name}": [entry["shape"], str(entry["dtype"]).removeprefix("torch.")]
+    found = {
+        f"{path}.{name}": dump.stored(entry)
         for path, call in calls.items()
         for name, entry in call.parameters.items()
-        if isinstance(entry, dict) and {"shape", "dtype"} <= entry.keys()
+    }
+    return {
+        name: [stored.shape, stored.dtype.removeprefix("torch.")]
+        for name, stored in found.items()
+        if stored is not None
     }
 
 
 def _of_forward(dump: Dump, subject: DumpedTower) -> Iterator[tuple[str, DumpedCall]]:
     """The calls of one forward; a module that blocks share was called once in each."""
-    prefix = _prefix(dump.calls, models.family_of(subject.config))
+    prefix = _prefix(dump.calls, subject)
     calls = [
-        replace(call, path=call.path.removeprefix(prefix))
+        replace(call, path=f"{call.path}.".removeprefix(prefix).rstrip("."))
         for call in dump.calls
-        if call.path.startswith(prefix)
+        if f"{call.path}.".startswith(prefix)
     ]
     counts = Counter(call.path for call in calls)
     forwards = counts.get(FIRST_NORM, 1)
@@ -90,7 +105,7 @@ def _of_forward(dump: Dump, subject: DumpedTower) -> Iterator[tuple[str, DumpedC
             f"{dump.file} has {forwards} forwards of the tower; there is no number "
             f"{subject.number}. Allowed for --forward: 0 to {forwards - 1}."
         )
-    depth = depth_of({call.path: call for call in calls})
+    depth = depth_of(dump, {call.path: call for call in calls})
     names = subject.hook_map
     for call in calls:
         each = counts[call.path] // forwards
@@ -106,24 +121,41 @@ def _of_forward(dump: Dump, subject: DumpedTower) -> Iterator[tuple[str, DumpedC
             yield (place if each == depth else call.path), call
 
 
-def _prefix(calls: Sequence[DumpedCall], family: models.Family) -> str:
+def _prefix(calls: Sequence[DumpedCall], subject: DumpedTower) -> str:
     """What stands before the tower in the paths.
 
-    msprobe may see the tower alone, the whole model, a list of models (``0.``), or one
-    that another wraps (``module.``): the tower is where its blocks are.
+    A tool may see the tower alone, the whole model, a list of models (``0.``), or one
+    that another wraps (``module.``): the tower is where its blocks are, which are the
+    numbered modules of which the name map knows most.
     """
-    found = dict.fromkeys(
-        call.path.removesuffix(FIRST_NORM)
-        for call in calls
-        if f".{call.path}".endswith(f".{FIRST_NORM}")
-    )
-    if len(found) > 1:  # another part of the model has blocks too
-        named = tuple(f".{prefix}" for prefix in family.prefixes)
-        found = {p: None for p in found if f".{p}".endswith(named)} or found
-    if len(found) > 1:
-        names = ", ".join(f"{prefix}{FIRST_NORM}" for prefix in list(found)[:4])
+    names, known = subject.hook_map, defaultdict[str, set[str]](set)
+    for path in {call.path for call in calls}:
+        for found in _BLOCKS.finditer(path):
+            inside = path[found.start() :]
+            if names.rules_of(inside):
+                known[path[: found.start()]].add(names.pattern_of(inside))
+    most = max(map(len, known.values()), default=0)
+    best = [prefix for prefix in known if len(known[prefix]) == most]
+    if len(best) > 1:  # another part of the model has such blocks too
+        prefixes = models.family_of(subject.config).prefixes
+        named = tuple(f".{prefix}" for prefix in prefixes)
+        best = [prefix for prefix in best if f".{prefix}".endswith(named)] or best
+    if len(best) > 1:
+        several = ", ".join(f"{prefix}{FIRST_NORM}" for prefix in sorted(best)[:4])
         raise MmparityError(
-            f"the dump has several towers with blocks: {names}. Give msprobe the "
+            f"the dump has several towers with blocks: {several}. Give the tool the "
             "vision tower alone."
         )
-    return next(iter(found), "")
+    return best[0] if best else ""
+
+
+def _longest_list(calls: Sequence[DumpedCall]) -> str:
+    """What the blocks may be called in another model."""
+    lists = defaultdict[str, set[str]](set)
+    for call in calls:
+        for found in _NUMBERED.finditer(call.path):
+            lists[call.path[: found.start()]].add(found[1])
+    if not lists:
+        return ""
+    name = max(lists, key=lambda item: len(lists[item]))
+    return f" Its longest list of modules is {name or 'the model'}: {len(lists[name])}."

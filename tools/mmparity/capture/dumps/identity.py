@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a dump can be shown to be a forward of, and what a verdict says if it cannot.
 
-A dump of msprobe carries parameters and pixels, but no digests. With the checkpoint
+A dump carries pixels, and of most tools parameters, but no digests. With the checkpoint
 and the inputs at hand both are compared with what is in the dump; what is neither
 shown nor assumed keeps a case from passing.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mmparity.capture.dumps.msprobe import Dump, DumpedCall
+from mmparity.capture.dumps.dump import Dump, DumpedCall
 from mmparity.errors import MmparityError
 from mmparity.types.trace import UNKNOWN
 from mmparity.workload import checkpoint

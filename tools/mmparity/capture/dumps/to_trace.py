@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A dump of msprobe -> a trace, by the name maps that captures use.
+"""A dump -> a trace, by the name maps that captures use.
 
-A dump has no root module, no functions, and no module that is entered around
-``nn.Module.__call__``. What such a place would have given is taken where another
-module received it, or is declared absent; what else is missing fails, as it does in
-a capture.
+A dump has no functions; most have no root module, and none that is entered around
+``nn.Module.__call__`` or, in some, that has parts. What such a place would have given
+is taken where another module received it, or is declared absent; what else is missing
+fails, as it does in a capture.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from mmparity import encoders
+from mmparity.capture.dumps.dump import Dump, DumpedCall
 from mmparity.capture.dumps.forward import (
     FIRST_NORM,
     DumpedTower,
@@ -24,7 +25,6 @@ from mmparity.capture.dumps.forward import (
     depth_of,
     parameters_of,
 )
-from mmparity.capture.dumps.msprobe import Dump, DumpedCall
 from mmparity.encoders.rules import Declared, HookMap, Tap
 from mmparity.trace import hook_points
 from mmparity.trace.layout import HeadGeometry, LayoutError, execute, plan
@@ -34,20 +34,22 @@ from mmparity.workload import models
 
 BLOCK = "blocks.{i}"
 UNSEEN = ("", "patch_embed", BLOCK, "merger", "deepstack_merger_list.{i}")
-"""The root, and modules that vLLM compiles: they are called around msprobe's hooks."""
+"""The root, and modules that vLLM compiles: they are called around hooks."""
 ATTENTION = f"{BLOCK}.attn.attn"
+_CONTEXT = Tap("", "input.0", ("split_heads",))
+"""transformers' attention is a function, whose result goes to the projection."""
 POSITIONS = {"query": 0, "key": 1, "value": 2}
 """Of arguments with a name in the name maps that callers give by position."""
-_NO_FUNCTION = "a dump of level L0 has no functions, and this is taken at one"
+_NO_FUNCTION = "a dump is of modules and has no functions, and this is taken at one"
 _NO_MODEL = "a dump is of modules; what the model makes of the tower's output is none"
-_NO_ROOT = "a dump has neither the root module nor modules that vLLM compiles"
+_NO_ROOT = "a dump has neither the root module's result nor modules that vLLM compiles"
 
 
 def write_trace(dump: Dump, subject: DumpedTower, meta: TraceMeta, out: Path) -> None:
     """Writes the trace that the dump makes; one tensor is held at a time."""
     names = subject.hook_map
     calls = calls_of(dump, subject)
-    depth = depth_of(calls)
+    depth = depth_of(dump, calls)
     size = models.head_size(subject.config)
     taken = _Taken(dump, names, HeadGeometry(subject.config.num_heads, size))
     for path, call in calls.items():
@@ -55,10 +57,10 @@ def write_trace(dump: Dump, subject: DumpedTower, meta: TraceMeta, out: Path) ->
     taken.elsewhere(calls, depth, subject)
     deepstack = names.deepstack
     order = hook_points.expand(depth, names.architecture, deepstack)
-    meta = replace(meta, depth=depth, parameters=parameters_of(calls))
+    meta = replace(meta, depth=depth, parameters=parameters_of(dump, calls))
     with TraceWriter(out, meta) as writer:
         for name in order:
-            if name in taken.found:
+            if taken.has(name):
                 taken.write(name, writer)
             elif name not in taken.noted:
                 writer.unmatched(name, *_why_absent(name, names))
@@ -90,6 +92,7 @@ class _Piece:
     path: str
     layout: tuple[str, ...]
     number: int = 0
+    count: int = 1
     join: int = -1
 
 
@@ -105,7 +108,8 @@ class _Taken:
         """Takes what the name map takes at a module."""
         rules = self.names.rules_of(path)
         if not rules:
-            reason = f"executed ({call.kind}), but neither a hook point nor declared"
+            kind = f" ({call.kind})" if call.kind else ""
+            reason = f"executed{kind}, but neither a hook point nor declared"
             self.noted[path] = reason, False
         for rule in rules:
             if isinstance(rule, Declared):
@@ -117,18 +121,29 @@ class _Taken:
     def take(self, name: str, path: str, call: DumpedCall, tap: Tap) -> bool:
         """Takes one value, if the call has it."""
         entry = _pick(call, tap.take)
-        if not isinstance(entry, dict) or entry.get("type") != "torch.Tensor":
+        if self.dump.stored(entry) is None:
             return False
-        number = tap.part[0] if tap.part else 0
-        piece = _Piece(entry, path, tap.layout, number, tap.join)
+        number, count = tap.part or (0, 1)
+        piece = _Piece(entry, path, tap.layout, number, count, tap.join)
         self.found.setdefault(name, []).append(piece)
         return True
+
+    def has(self, name: str) -> bool:
+        """Whether the dump has all parts of a hook point."""
+        pieces = self.found.get(name, [])
+        return bool(pieces) and len(pieces) == pieces[0].count
 
     def elsewhere(
         self, calls: dict[str, DumpedCall], depth: int, subject: DumpedTower
     ) -> None:
         """Takes what is still missing where another module received it."""
-        for name, path, tap in other_places(self.names, depth, subject):
+        places = [*other_places(self.names, depth, subject)]
+        if subject.implementation.oracle:
+            places += [
+                (f"blocks.{i}.attn.context", f"blocks.{i}.attn.proj", _CONTEXT)
+                for i in range(depth)
+            ]
+        for name, path, tap in places:
             if name not in self.found and path in calls:
                 self.take(name, path, calls[path], tap)
 

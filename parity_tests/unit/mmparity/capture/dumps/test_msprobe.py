@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dumps of msprobe: read as data only, named as captures are, vouched for or no pass.
 
-The writer here follows the files of mindstudio-probe 26.2.0 (docs/msprobe.md).
+The writer here follows the files of mindstudio-probe 26.2.0 (docs/dumps.md).
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def rejudge(
         provenance = replace(provenance, tolerance_overrides=tuple(overrides))
     if floors:
         provenance = replace(provenance, null_floors=tuple(floors.sources))
-    return with_cases(replace(result, provenance=provenance), cases)
+    return with_cases(replace(result, provenance=provenance, since=None), cases)
 
 
 def _rule(entry: dict[str, Any], file: Path) -> Rule:

@@ -57,7 +57,7 @@ def _line(kind: str, path: str, change: Any) -> str:
 
 def _comparable(result: ComparisonResult) -> dict[str, Any]:
     raw = asdict(result)
-    for name in ("provenance", "stages", "reuse"):  # how it was made
+    for name in ("provenance", "stages", "reuse", "since"):  # how it was made
         del raw[name]
     if raw["engine"]:
         del raw["engine"]["provenance"], raw["engine"]["speed"]

@@ -6,10 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.types.comparison import ComparisonResult, TreeChanges
+from mmparity.types.comparison import CaseComparison, ComparisonResult, TreeChanges
 
 MOST_CHARACTERS = 24_000
 """Of all diffs on the page."""
+FEW_LINES, FEW_FILES = 6, 3
+"""What is shown beside the first divergence."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,46 @@ class TreeView:
     summary: str
     files: tuple[FileView, ...]
     cut: int
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What was changed, in a line; all of it is empty where nothing was.
+
+    Attributes:
+        title: whether the first divergence runs it.
+        files: each with the tree that it is in.
+        lines: those that were removed and added, where they are few.
+    """
+
+    title: str = ""
+    files: str = ""
+    lines: str = ""
+
+
+def beside(result: ComparisonResult, case: CaseComparison) -> Edited:
+    """The changed files that the first divergence runs; where it runs none, all."""
+    run = {item.file for item in case.code}
+    found = [(tree.tree, item) for tree in result.changes for item in tree.files]
+    suspects = [(tree, item) for tree, item in found if item.file in run]
+    if not found:
+        return Edited()
+    total = len(suspects) or sum(tree.count for tree in result.changes)
+    chosen = (suspects or found)[:FEW_FILES]
+    named = [f"{item.file} ({tree})" for tree, item in chosen]
+    more = [f"and {total - len(chosen):,} more"] if total > len(chosen) else []
+    lines = [
+        labels.clean(line, 400)
+        for _, item in chosen
+        for line in item.diff.splitlines()
+        if line.startswith(("+", "-")) and not line.startswith(("+++ ", "--- "))
+    ]
+    few = not more and len(lines) <= FEW_LINES
+    return Edited(
+        "changed code that it runs" if suspects else "changed in the trees",
+        labels.clean(", ".join([*named, *more]), 400),
+        "\n".join(lines) if few else "",
+    )
 
 
 def trees(result: ComparisonResult) -> tuple[TreeView, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.report import labels, rows, structures
+from mmparity.report.changes import Edited, beside
 from mmparity.types.comparison import (
     CaseComparison,
     CodeAt,
@@ -55,8 +56,8 @@ class DivergenceView:
     """Structural differences of the case that no patch intends."""
     code: tuple[CodeView, ...]
     """Of both sides at that row."""
-    changed: str
-    """Files of that code which differ from what the tree is made of."""
+    changed: Edited
+    """Of that code, or else of the trees."""
 
 
 def first_divergence(result: ComparisonResult) -> DivergenceView | None:
@@ -94,7 +95,7 @@ def first_divergence(result: ComparisonResult) -> DivergenceView | None:
         faults=_faults(result.cases[number - 1]) if number else "",
         causes=_causes(result.cases[number - 1]) if number else (),
         code=_code(result.cases[number - 1]) if number else (),
-        changed=_changed(result, result.cases[number - 1]) if number else "",
+        changed=beside(result, result.cases[number - 1]) if number else Edited(),
     )
 
 
@@ -132,17 +133,6 @@ def _code(case: CaseComparison) -> tuple[CodeView, ...]:
         )
         for item in case.code
     )
-
-
-def _changed(result: ComparisonResult, case: CaseComparison) -> str:
-    run = {item.file for item in case.code}
-    found = [
-        f"{item.file} ({tree.tree})"
-        for tree in result.changes
-        for item in tree.files
-        if item.file in run
-    ]
-    return labels.clean(", ".join(found), 400)
 
 
 def _numbered(item: CodeAt) -> str:

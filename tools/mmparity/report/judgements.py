@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mmparity.report import labels, structures
 from mmparity.types.comparison import CaseComparison, ComparisonResult, Coverage
+from mmparity.types.evidence import CaseSince
 
 ORDER = ("structural", "unknown", "dtype path", "rounding only", "equal")
 """The most serious first."""
@@ -22,6 +23,14 @@ class PrecisionView:
     verdict: str
     kinds: tuple[tuple[str, str, str], ...]
     """Kind, number of hook points, the first of them."""
+
+
+@dataclass(frozen=True)
+class SinceView:
+    """The run before and this one in a sentence, and each case that changed."""
+
+    text: str
+    cases: tuple[str, ...]
 
 
 def coverage(found: Coverage | None) -> str:
@@ -73,6 +82,31 @@ def overrides(result: ComparisonResult) -> tuple[str, ...]:
     """Returns the overridden tolerances, one line each; they are always shown."""
     items = result.provenance.tolerance_overrides
     return tuple(labels.clean(item, 400) for item in items)
+
+
+def since(result: ComparisonResult) -> SinceView | None:
+    """Returns what is another verdict than in the run before, in words."""
+    found = result.since
+    if found is None:
+        return None
+    said = labels.count(len(found.changed), "case")
+    changed = f"a verdict changed in {said} of {found.cases:,}"
+    rows = labels.count(found.rows, "row")
+    moved = f"; {found.moved:,} of {rows} have another error" if found.moved else ""
+    if not found.changed:
+        changed = f"no verdict changed in {labels.count(found.cases, 'case')}"
+        moved = moved or f"; {rows} as they were"
+    when = labels.plain(found.created or "unknown")
+    lines = tuple(map(_since_case, found.changed))
+    return SinceView(f"Since the run of {when}: {changed}{moved}", lines)
+
+
+def _since_case(case: CaseSince) -> str:
+    then, now = labels.VERDICTS[case.then], labels.VERDICTS[case.now]
+    parts = [f"{case.broken:,} broken"] if case.broken else []
+    parts += [f"{case.mended:,} mended"] if case.mended else []
+    rows = f": {', '.join(parts)}, first {case.first}" if parts else ""
+    return labels.clean(f"{case.case} {then} → {now}{rows}", 400)
 
 
 def reuse(result: ComparisonResult) -> str:

@@ -115,6 +115,9 @@ def _decided(view: ReportView) -> Iterator[Section]:
             f"{m.metric} {m.value} of {m.allowed} allowed "
             f"({m.used_text}).",
         )
+    if view.since:
+        cases = "".join(f"\n- {code(line)}" for line in view.since.cases[:8])
+        yield Section("since", f"{html_text(view.since.text)}.{cases}")
     if view.unproven:
         yield Section("unproven", f"{html_text(view.unproven)}")
 
@@ -150,8 +153,8 @@ def _divergence(d: DivergenceView) -> Iterator[str]:
         yield f"| worst element {d.worst_index} | old {d.old}, new {d.new} |"
     if d.causes:
         yield f"| likely cause, declared by no patch | {cell('; '.join(d.causes))} |"
-    if d.changed:
-        yield f"| changed code that it runs | {cell(d.changed)} |"
+    if d.changed.files:
+        yield f"| {d.changed.title} | {cell(d.changed.files)} |"
     for item in d.code:
         yield f"| {item.side} runs, in {cell(item.module)} | {cell(item.place)} |"
     if d.where:

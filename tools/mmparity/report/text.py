@@ -24,6 +24,9 @@ def summary(view: ReportView, color: bool = False) -> str:
     lines += _finding(view)
     if view.emulated:
         lines += [_short(f"emulated: {_emulated(view)}")]
+    if view.since:
+        lines += [_short(view.since.text)]
+        lines += [_short(f"  {line}") for line in view.since.cases[:2]]
     if view.reuse:
         lines += [_short(f"reused: {view.reuse}")]
     if view.overrides:
@@ -41,6 +44,10 @@ def summary(view: ReportView, color: bool = False) -> str:
 def render(view: ReportView) -> str:
     """Returns report.txt: the summary, then every case with its failing rows."""
     out = [*_finding_page(view), ""]
+    if view.since:
+        out += _wrapped(view.since.text, 0)
+        out += [line for case in view.since.cases for line in _wrapped(case)]
+        out.append("")
     for case in view.cases:
         out += [*_case_page(case), ""]
     if view.unmatched:
@@ -160,8 +167,8 @@ def _facts(d: DivergenceView) -> Iterator[tuple[str, str]]:
     yield "why", d.reason
     if d.causes:
         yield "likely cause, declared by no patch", "; ".join(d.causes)
-    if d.changed:
-        yield "changed code that it runs", d.changed
+    if d.changed.files:
+        yield d.changed.title, d.changed.files
     if d.metric:
         yield d.metric, f"{d.value}, allowed {d.allowed}"
     if d.worst_index:

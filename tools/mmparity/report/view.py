@@ -63,6 +63,7 @@ class ReportView:
     overrides: tuple[str, ...]
     reuse: str
     """What was taken from a cache; empty where nothing was."""
+    since: judgements.SinceView | None
     replaced: tuple[ReplacedView, ...]
     unproven: str
     """What a pass leaves open; empty of another verdict."""
@@ -104,6 +105,7 @@ def build(result: ComparisonResult) -> ReportView:
         engine=engine.engine(result.engine),
         overrides=judgements.overrides(result),
         reuse=judgements.reuse(result),
+        since=judgements.since(result),
         replaced=old_to_new,
         unproven=replaced.unproven(old_to_new, left_out) if passed else "",
         patches=replaced.patches(result),

@@ -24,6 +24,7 @@ from mmparity.compare.result import (
     with_engine_beside,
     write_result,
 )
+from mmparity.compare.since import LastRun, last_run, since
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
 from mmparity.report import PAGES, render_timed, write_texts
@@ -66,9 +67,7 @@ def execute(
     """
     started = time.monotonic()
     out = plans[0].options.out
-    remove_result(out)
-    if not plans[0].options.keep_traces:  # of a killed run, where the disk may be full
-        shutil.rmtree(out / "traces", ignore_errors=True)
+    last = _make_room(plans[0].options)
     cache = _open_cache(plans[0].options)
     crew = cache.around(crew) if cache else crew
     state = RunState()
@@ -87,12 +86,21 @@ def execute(
         if not plans[0].options.keep_traces:
             shutil.rmtree(out / "traces", ignore_errors=True)
     result = build_result(state.cases, _provenance(plans, state, started))
-    result = replace(result, reuse=cache.reuse() if cache else None)
+    result = replace(result, reuse=cache and cache.reuse(), since=since(last, result))
     result = with_code(_with_engine(result, out, watcher), plans)
     state.clock.lap("report")
     result = replace(result, stages=state.clock.stages())
     write_result(result, out)
     return result
+
+
+def _make_room(options: Options) -> LastRun | None:
+    """Removes what the run before left; returns what is kept of it."""
+    last = last_run(options.out)
+    remove_result(options.out)
+    if not options.keep_traces:  # of a killed run, where the disk may be full
+        shutil.rmtree(options.out / "traces", ignore_errors=True)
+    return last
 
 
 def _with_engine(

@@ -16,6 +16,7 @@ from mmparity.types.evidence import PatchText as PatchText
 from mmparity.types.evidence import ReplacedCode as ReplacedCode
 from mmparity.types.evidence import Reuse as Reuse
 from mmparity.types.evidence import ReusedTrace as ReusedTrace
+from mmparity.types.evidence import Since as Since
 from mmparity.types.evidence import TreeChanges as TreeChanges
 from mmparity.types.provenance import Provenance
 from mmparity.types.row import Fault, LayerComparison, TokenMap
@@ -225,4 +226,6 @@ class ComparisonResult:
     """Of each tree that is not as this project pins or patches it."""
     stages: Stages | None = None
     """Where the seconds of the run went; None of traces that were there already."""
+    since: Since | None = None
+    """Where the folder had the result of a run before, with cases of this one."""
     schema_version: int = SCHEMA_VERSION

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mmparity.types.verdict import Verdict
+
 
 @dataclass(frozen=True)
 class ReplacedCode:
@@ -71,6 +73,46 @@ class TreeChanges:
     patches: int
     files: tuple[FileChange, ...]
     count: int
+
+
+@dataclass(frozen=True)
+class CaseSince:
+    """A case in which a verdict is another one than in the run before.
+
+    Attributes:
+        case: its id.
+        then: its verdict in the run before, and ``now`` in this one.
+        broken: number of rows that passed and do not now.
+        mended: number of rows that did not pass and do now.
+        first: the earliest broken row, or else the earliest mended one.
+    """
+
+    case: str
+    then: Verdict
+    now: Verdict
+    broken: int
+    mended: int
+    first: str
+
+
+@dataclass(frozen=True)
+class Since:
+    """What became of the rows of the run before, in the same folder.
+
+    Attributes:
+        created: when that one was made, in UTC.
+        verdict: that one's.
+        cases: those of both runs, and ``rows`` of these cases.
+        moved: rows of the same verdict with another error.
+        changed: the cases in which a verdict is another one.
+    """
+
+    created: str
+    verdict: Verdict
+    cases: int
+    rows: int
+    moved: int
+    changed: tuple[CaseSince, ...]
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,14 @@ from mmparity.types.engine import (
     EngineSummary,
 )
 from mmparity.types.evidence import (
+    CaseSince,
     CodeAt,
     FileChange,
     PatchText,
     ReplacedCode,
     Reuse,
     ReusedTrace,
+    Since,
     TreeChanges,
 )
 from mmparity.types.provenance import Machine, Provenance, Source
@@ -496,6 +498,8 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
     changes = TreeChanges(
         "unified:vllm", "fork", "patched/vllm-0.12.0", 25, (other, suspect), 2
     )
+    broken = CaseSince(case.id, "pass", "fail", 26, 0, "blocks.0.attn.proj")
+    since = Since("2025-11-30T18:00:00Z", "pass", 2, 84, 0, (broken,))
     old = ReusedTrace(passing.old, "image", "float32", "5f" * 16, "2026-02-03T04:05:06")
     captured = {f"{passing.new}: other sources: vllm": 2}
     return replace(
@@ -503,6 +507,7 @@ def with_evidence(result: ComparisonResult) -> ComparisonResult:
         cases=(passing, case),
         replaced=(row,),
         patches=(patch,),
+        since=since,
         changes=(changes,),
         reuse=Reuse((old, replace(old, case="video")), 2, captured, 123_456_789),
     )

@@ -279,3 +279,30 @@ def test_rows_of_a_page_that_would_be_large_are_not_packed_for_a_small_one(
     assert data.pack({"case-1": case}) is not None
     never_read: Any = object()
     assert data.pack({"case-1": case, "case-2": never_read}, most=500) is None
+
+
+def card(result: ComparisonResult) -> str:
+    """The card of the first divergence, and none of those after it."""
+    text = render(result, ["html"])["html"]
+    return text.partition('id="finding"')[2].partition("</section>")[0]
+
+
+def test_the_first_card_shows_the_change_that_the_divergence_runs(
+    failing: ComparisonResult,
+) -> None:
+    shown = card(failing)
+    assert "changed code that it runs" in shown and "pkg/a.py" not in shown
+    assert re.search(r"pkg/x\.py \(unified:vllm\)</a><pre[^>]*>-a\n\+b</pre>", shown)
+
+
+def test_the_first_card_shows_changes_that_it_does_not_run_where_there_are_no_others(
+    failing: ComparisonResult,
+) -> None:
+    (tree,) = failing.changes
+    other = dataclasses.replace(tree, files=tree.files[:1], count=1)
+    elsewhere = dataclasses.replace(failing, changes=(other,))
+    assert re.search(r"changed in the trees</dt>.*pkg/a\.py.*-1\n\+2", card(elsewhere))
+    assert "changed in the trees: pkg/a.py" in terminal_summary(elsewhere)
+    many = dataclasses.replace(tree, files=tree.files[:1], count=40)
+    cut = card(dataclasses.replace(failing, changes=(many,)))
+    assert "and 39 more" in cut and "<pre class=" not in cut.partition("<details")[0]

@@ -123,6 +123,16 @@ def test_pages_say_how_long_they_took_and_are_those_of_the_result(
     assert page == out / FILES["html"]
 
 
+def test_a_second_run_in_a_folder_says_what_became_of_the_first(
+    checkpoint: Path,
+) -> None:
+    first = execute((make(checkpoint),), Recorder(), COMMAND)
+    again = execute((make(checkpoint),), Recorder(), COMMAND)
+    assert first.since is None and again.since is not None
+    assert (again.since.created, again.since.rows) == (first.provenance.created, 22)
+    assert (again.since.moved, again.since.changed) == (0, ())
+
+
 def test_difference_is_found_in_its_case_only(checkpoint: Path) -> None:
     result = execute((make(checkpoint, new="differs"),), Recorder(), COMMAND)
     assert result.verdict == "fail"

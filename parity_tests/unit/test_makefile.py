@@ -77,6 +77,9 @@ def test_parity_fetches_applies_runs() -> None:
         ".venv/bin/patchseries apply",
         ".venv/bin/mmparity run --fast --out build/x",
     ]
+    (*_, last) = planned("parity", "ENV=today", "MODELS=all", "ARGS=--json")
+    expected = ".venv/bin/mmparity run --env today --models all --out build/parity"
+    assert last == f"{expected} --json"
 
 
 def test_apply_works_on_the_projects_trees() -> None:

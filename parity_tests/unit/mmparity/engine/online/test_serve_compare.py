@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from click.testing import CliRunner, Result
 from mmparity.cli import main
 
 Material = tuple[Path, Path]
+GUIDE = (Path(__file__).resolve().parents[5] / "docs/serving.md").read_text()
 
 
 class Asking:
@@ -239,3 +242,36 @@ def test_interrupted_keeps_what_was_measured(asking: Asking) -> None:
     assert data["verdict"] == "error" and data["reason"].startswith("interrupted: ")
     assert 10 < data["summary"]["same"] < 2000
     assert data["summary"]["same"] == data["summary"]["compared"]
+
+
+def test_the_operators_command_is_answered_by_the_page(
+    endpoints: Any, material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/serving.md has it, on two servers that run already."""
+    blocks = re.findall(r"^```\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    (line,) = [
+        line
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+        if "serve-compare" in line
+    ]
+    assert "`build/serving/serving.md` starts with the answer" in GUIDE
+    images, prompts = material
+    monkeypatch.chdir(tmp_path)
+    images.rename("photos")
+    assert prompts.name == "prompts.txt"
+    old, new = endpoints
+    for port, side in (("8000", old), ("8001", new)):
+        assert f"http://127.0.0.1:{port}" in line
+        line = line.replace(f"http://127.0.0.1:{port}", side.url)
+    words = shlex.split(line)[1:]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    page = Path("build/serving/serving.md").read_text()
+    assert page.startswith("## THE SAME: 200 answers are the same.")
+    assert "requests/s" in page and "first token" in page
+    new.words = changed(1, " or", -0.4)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1, done.output
+    page = Path("build/serving/serving.md").read_text()
+    assert page.startswith("## DIFFERENT: 200 of 200 answers differ")

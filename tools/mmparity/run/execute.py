@@ -65,8 +65,7 @@ def execute(
 
     ``crew`` makes the workers of a batch.
     """
-    started = time.monotonic()
-    out = plans[0].options.out
+    started, out = time.monotonic(), plans[0].options.out
     last = _make_room(plans[0].options)
     cache = _open_cache(plans[0].options)
     crew = cache.around(crew) if cache else crew
@@ -86,7 +85,8 @@ def execute(
         if not plans[0].options.keep_traces:
             shutil.rmtree(out / "traces", ignore_errors=True)
     result = build_result(state.cases, _provenance(plans, state, started))
-    result = replace(result, reuse=cache and cache.reuse(), since=since(last, result))
+    result = replace(result, reuse=cache.reuse() if cache else None)
+    result = replace(result, since=since(last, result))
     result = with_code(_with_engine(result, out, watcher), plans)
     state.clock.lap("report")
     result = replace(result, stages=state.clock.stages())

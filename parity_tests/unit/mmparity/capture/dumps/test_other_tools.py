@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import Result
 
-from mmparity.engine.online.extras import EXTRAS
+from mmparity.extras import EXTRAS
 
 Compare = Callable[..., tuple[Result, Any]]
 Dump = Callable[..., Path]

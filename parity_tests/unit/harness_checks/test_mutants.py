@@ -161,7 +161,8 @@ def test_rates_are_given_by_family_and_by_path() -> None:
     }
     result = score([BUG, padded, spread, CALM], outcomes)
     found = {name: part for _, name, part in groups.groups(result)}
-    assert set(found) == {"qwen2_5_vl", "qwen2_vl", "unified", "padded weights", "TP 2"}
+    families, paths = {"qwen2_5_vl", "qwen2_vl"}, {"unified", "padded weights", "TP 2"}
+    assert set(found) == families | paths | {"normal"}
     assert found["padded weights"].detection == 0
     assert (found["TP 2"].detection, found["TP 2"].localisation) == (1, 0)
     assert len(found["unified"].rewrites) == 1

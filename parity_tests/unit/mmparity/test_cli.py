@@ -246,8 +246,9 @@ def test_help_has_its_options_in_groups_and_names_the_choices(command: str) -> N
     assert text.split("Other:")[1].split("\n\n")[0].split() == [
         *("--help", "Show", "this", "message", "and", "exit.")
     ]
+    unbroken = re.sub(r"-\n +", "-", text)
     for names in (CASES, MODELS, DTYPES):
-        assert all(name in text for name in names)
+        assert all(name in unbroken for name in names)
 
 
 def test_every_example_of_the_help_is_a_command_that_parses() -> None:

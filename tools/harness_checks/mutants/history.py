@@ -36,10 +36,12 @@ def read_not_here(folder: Path = FOLDER) -> tuple[NotHere, ...]:
 def table(result: Score, not_here: tuple[NotHere, ...]) -> str:
     """The generated part of docs/mutants.md about public bugs."""
     lines = [f"**{result.sentence()}.**", ""]
-    lines += ["| public bug | what was wrong | planted in | found at | right place "]
-    lines[-1] += "| on trained spectra |"
-    lines += ["|---|---|---|---|---|---|"]
-    twins = {row.mutant.twin_of: row for row in result.rows if row.mutant.twin_of}
+    heads = ("public bug", "what was wrong", "planted in", "found at", "right place")
+    lines += [
+        f"| {' | '.join(heads)} | on trained spectra |",
+        "|---|---|---|---|---|---|",
+    ]
+    twins = result.twins
     for row in (row for row in result.rows if not row.mutant.twin_of):
         mutant = row.mutant
         where = f"{mutant.module.rpartition('.')[2]} ({mutant.on}"

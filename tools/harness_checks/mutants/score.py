@@ -76,6 +76,12 @@ class Score:
         return [row for row in self.rows if row.mutant.kind == "rewrite"]
 
     @property
+    def twins(self) -> dict[str, Scored]:
+        """A mutant's name -> the same one on weights with trained spectra."""
+        rows = (row for row in self.rows if row.mutant.twin_of)
+        return {row.mutant.twin_of: row for row in rows}
+
+    @property
     def detection(self) -> float:
         """Share of the bugs that were found; 0 where there are none."""
         return _share(row.detected for row in self.bugs)
@@ -121,7 +127,7 @@ def score(mutants: Iterable[Mutant], outcomes: dict[str, TrialOutcome]) -> Score
 
 def table(result: Score) -> str:
     """The generated part of docs/mutants.md."""
-    twins = {row.mutant.twin_of: row for row in result.rows if row.mutant.twin_of}
+    twins = result.twins
     lines = [f"**{result.sentence()}.**", ""]
     lines += ["| bug | edited | found at | in | right place | on trained spectra |"]
     lines += ["|---|---|---|---|---|---|"]

@@ -33,7 +33,7 @@ def try_alone(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
 def try_several(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
     """A trial that names every independent fault, by grafting."""
     faults: dict[str, None] = {}
-    verdicts, reason = ["pass"], ""
+    verdicts, reason, standard = ["pass"], "", trial.standard
     free = dict(captures(trial, runtime, trial.folder))
     fed = dict(captures(trial, runtime, lambda c: _fed_folder(trial, c), graft=True))
     for error in (*free.values(), *fed.values()):
@@ -42,12 +42,8 @@ def try_several(trial: Trial, runtime: encoders.Runtime) -> TrialOutcome:
     for case in free:
         old = trial.old(case)
         oracle = trial.reference("hf", case, "float64")
-        compared = compare_traces(
-            old,
-            TraceReader(trial.folder(case)),
-            oracle,
-            standard=trial.standard,
-        )
+        new = TraceReader(trial.folder(case))
+        compared = compare_traces(old, new, oracle, standard=standard)
         grafted = TraceReader(_fed_folder(trial, case))
         judged = with_grafted(compared, old, grafted, oracle)
         if judged.verdict != "pass":

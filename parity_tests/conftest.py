@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from webdriver import chromium
 
 from mmparity.capture.worker_process import WORKER, may_fork, warm_forks
 from mmparity.fork_server import ForkServer
 from mmparity.processes import Starter
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SHARED = ("captures", "towers")
 """Fixtures that cost minutes, made once for all files that use them."""
 MARKER_DEVICE = {"gpu": "cuda", "npu": "npu"}
@@ -78,7 +77,7 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     device = config.getoption("--device")
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = chromium()
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
         for marker, needed in MARKER_DEVICE.items():

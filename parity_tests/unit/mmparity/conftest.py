@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from webdriver import Browser, started
 
 from mmparity.cli import main
 from mmparity.trace.reader import TraceReader
@@ -126,6 +127,15 @@ class Sides:
     def readers(self) -> tuple[TraceReader, TraceReader, TraceReader]:
         old, new, oracle = self.write()
         return TraceReader(old), TraceReader(new), TraceReader(oracle)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    try:
+        with started(tmp_path_factory.mktemp("browser")) as browser:
+            yield browser
+    except LookupError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from mmparity.capture.job import CaptureJob, Event, Job
+from mmparity.capture.job import GO, CaptureJob, Event, Job
 
 
 def say(event: Event) -> None:
@@ -65,12 +65,7 @@ def tree_id(tree: str) -> str:
     return git("rev-parse", "HEAD^{tree}") + ("-modified" if changed else "")
 
 
-def main() -> None:
-    job = JOB
-    sys.stdout.write("a line that is no event\n")
-    sys.stderr.write(f"log of {job.implementation}\n")
-    say(Event("loading"))
-    say(Event("imported", seconds=0.25))
+def misbehave(job: Job) -> None:
     if job.implementation == "refuses":
         say(Event("error", kind="input", message="the tree has no encoder"))
         sys.exit(2)
@@ -85,6 +80,17 @@ def main() -> None:
         Path(os.environ["FAKE_WORKER_PIDS"]).write_text(f"{os.getpid()} {child.pid}")
         say(Event("capturing", "image", "float32"))
         time.sleep(600)
+
+
+def main() -> None:
+    job = JOB
+    sys.stdout.write("a line that is no event\n")
+    sys.stderr.write(f"log of {job.implementation}\n")
+    say(Event("loading"))
+    say(Event("imported", seconds=0.25))
+    if sys.stdin.readline() != GO:
+        return
+    misbehave(job)
     if job.implementation == "ungraftable" and job.captures[0].graft:
         raise RuntimeError("planted: no graft")
     say(Event("loaded", seconds=0.1, peak_memory_bytes=1000))

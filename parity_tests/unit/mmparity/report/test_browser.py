@@ -1,22 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.html in a real browser, driven over WebDriver's HTTP interface."""
+"""report.html in a real browser."""
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import shutil
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from importlib import resources
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from webdriver import ENTER, SPACE, TAB, Browser
 
 from mmparity.report import write_reports
 from mmparity.trace.hook_points import expand
@@ -24,133 +16,7 @@ from mmparity.types.comparison import ComparisonResult
 
 pytestmark = pytest.mark.browser
 
-ENTER, TAB, SPACE = "\ue007", "\ue004", " "
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--no-default-browser-check",
-    "--window-size=1440,900",
-)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FIRST = "#case-2.blocks.0.attn.proj"
-
-
-class Browser:
-    """The few commands of the WebDriver protocol that these tests use."""
-
-    def __init__(self, server: str, profile: Path) -> None:
-        self.server = server
-        binary = next(filter(None, map(shutil.which, BROWSERS)))
-        options = {
-            "args": [*FLAGS, f"--user-data-dir={profile}"],
-            "binary": binary,
-        }
-        capabilities = {
-            "browserName": "chrome",
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
-        value = self.send("POST", "", capabilities={"alwaysMatch": capabilities})
-        self.server += "/" + value["sessionId"]
-
-    def send(self, method: str, path: str, **body: Any) -> Any:
-        request = urllib.request.Request(
-            self.server + path,
-            json.dumps(body).encode() if method == "POST" else None,
-            {"Content-Type": "application/json"},
-            method=method,
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(json.load(error)["value"]["message"]) from error
-
-    def open(self, page: Path, fragment: str = "") -> None:
-        self.send("POST", "/url", url="about:blank")
-        self.send("POST", "/url", url=page.as_uri() + fragment)
-
-    def run(self, script: str, *args: Any) -> Any:
-        return self.send("POST", "/execute/sync", script=script, args=list(args))
-
-    def wait(self, expected: Any, script: str) -> None:
-        """Events follow a key press in their own time."""
-        end = time.monotonic() + 10
-        while (found := self.run(script)) != expected and time.monotonic() < end:
-            time.sleep(0.05)
-        assert found == expected
-
-    def axe(self) -> list[str]:
-        """What axe-core calls serious or critical on the page: rule and place."""
-        folder = resources.files("axe_core_python")
-        self.run(folder.joinpath("axe.min.js").read_text(encoding="utf-8"))
-        script = """
-            const done = arguments[arguments.length - 1];
-            axe.run().then((found) => done(found.violations
-                .filter((one) => ["serious", "critical"].includes(one.impact))
-                .flatMap((one) => one.nodes.map((n) => `${one.id}: ${n.target}`))));
-        """
-        return list(self.send("POST", "/execute/async", script=script, args=[]))
-
-    def press(self, *keys: str) -> None:
-        actions = [
-            {"type": kind, "value": key}
-            for key in keys
-            for kind in ("keyDown", "keyUp")
-        ]
-        source = {"type": "key", "id": "keyboard", "actions": actions}
-        self.send("POST", "/actions", actions=[source])
-
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        return list(self.send("POST", "/se/log", type=kind))
-
-    def screenshot(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self.send("GET", "/screenshot")))
-
-    def text(self, selector: str) -> str:
-        return str(
-            self.run("return document.querySelector(arguments[0]).innerText", selector)
-        )
-
-    def visible_rows(self, case: str) -> list[str]:
-        script = """
-            const rows = document.querySelectorAll(
-                `table[data-case="${arguments[0]}"] tr.row`);
-            return [...rows].filter((row) => row.checkVisibility())
-                .map((row) => row.querySelector("th").innerText);
-        """
-        return list(self.run(script, case))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    driver = shutil.which("chromedriver")
-    if driver is None:
-        pytest.skip("needs chromedriver (apt-get install chromium-driver)")
-    home = tmp_path_factory.mktemp("browser")
-    process = subprocess.Popen(
-        [driver, "--port=0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "HOME": str(home)},
-    )
-    try:
-        assert process.stdout is not None
-        line = next(one for one in process.stdout if "started successfully" in one)
-        port = line.rsplit("on port", 1)[1].strip(" .\n")
-        browser = Browser(f"http://127.0.0.1:{port}/session", home / "profile")
-        yield browser
-        browser.send("DELETE", "")
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
-import shutil
 import struct
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from webdriver import Browser, chromium
 
 from mmparity.cli import main
 from mmparity.compare.result import write_result
@@ -24,20 +21,6 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[4]
 GUIDE = (ROOT / "docs/reading-a-report.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-BROWSER = Path(__file__).with_name("test_browser.py")
-
-
-def load(name: str, file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-# The WebDriver client of the report's tests.
-reviewers = load("reviewers_browser", BROWSER)
-browser, browsers = reviewers.browser, reviewers.BROWSERS
 
 STEPS = {
     "The verdict.": "h1",
@@ -53,7 +36,7 @@ EVIDENCE = ("#cases", "#cost", "#replaced", "#unmatched", "#structure")
 
 
 def test_the_guide_leads_through_the_page_that_the_command_makes(
-    browser: Any, failing: ComparisonResult, tmp_path: Path
+    browser: Browser, failing: ComparisonResult, tmp_path: Path
 ) -> None:
     write_result(failing, tmp_path)
     done = CliRunner().invoke(main, ["report", str(tmp_path)])
@@ -71,7 +54,7 @@ def test_the_guide_leads_through_the_page_that_the_command_makes(
 
 
 def test_from_the_verdict_to_the_row_and_to_the_patch(
-    browser: Any, failing: ComparisonResult, tmp_path: Path
+    browser: Browser, failing: ComparisonResult, tmp_path: Path
 ) -> None:
     write_result(failing, tmp_path)
     CliRunner().invoke(main, ["report", str(tmp_path)])
@@ -100,7 +83,8 @@ def test_the_command_of_the_guide_takes_a_picture_of_the_page(
     write_result(passing, Path("build/parity"))
     assert CliRunner().invoke(main, ["report", "build/parity"]).exit_code == 0
     (_, *words) = shlex.split(line)
-    binary = next(filter(None, map(shutil.which, browsers)))
-    subprocess.run([binary, *words], check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [str(chromium()), *words], check=True, capture_output=True, timeout=120
+    )
     width, height = struct.unpack(">II", picture.read_bytes()[16:24])
     assert (width, height) == (1440, 900)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import sys
 import threading
@@ -12,26 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fake_vllm
 import pytest
 import uvicorn
 from PIL import Image
 
-FAKE = Path(__file__).with_name("fake_vllm.py")
-BROWSER = Path(__file__).parents[2] / "report" / "test_browser.py"
-
-
-def load(name: str, file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fake_vllm = load("fake_vllm", FAKE)
-# The WebDriver client of the report's tests.
-report_browser = load("report_browser", BROWSER)
-browser = report_browser.browser
+FAKE = Path(fake_vllm.__file__)
 
 
 @pytest.fixture

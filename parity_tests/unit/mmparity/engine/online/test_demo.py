@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from webdriver import Browser
 
 from mmparity.cli import main
 from mmparity.engine.online.demo import ask_both, page
@@ -97,7 +98,7 @@ def shown(endpoints: Any) -> Iterator[str]:
         process.wait(30)
 
 
-def wait(browser: Any, script: str) -> None:
+def wait(browser: Browser, script: str) -> None:
     """Until the script's answer is true; a loaded machine takes its time."""
     end = time.monotonic() + 60
     while not (found := browser.run(f"return {script}")) and time.monotonic() < end:
@@ -105,7 +106,7 @@ def wait(browser: Any, script: str) -> None:
     assert found, script
 
 
-def element(browser: Any, selector: str) -> str:
+def element(browser: Browser, selector: str) -> str:
     found = browser.send("POST", "/element", using="css selector", value=selector)
     return str(next(iter(found.values())))
 
@@ -113,7 +114,7 @@ def element(browser: Any, selector: str) -> str:
 @pytest.mark.browser
 @pytest.mark.slow
 def test_the_page_asks_both_and_nobody_else(
-    shown: str, browser: Any, material: Material, tmp_path: Path
+    shown: str, browser: Browser, material: Material, tmp_path: Path
 ) -> None:
     browser.log("performance")  # the new tab's own
     browser.send("POST", "/url", url=shown)

@@ -49,6 +49,8 @@ class Implementation:
         torch_npu: the release whose schemas the emulated operators have.
         optional: it needs more than `make setup` and `make sources` bring.
         installed: its packages are those that its Python imports, not pinned trees.
+        after: the implementation that it came after, of the same line of releases, or
+            that a series makes it from.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Implementation:
     torch_npu: str = "2.9.0"
     optional: bool = False
     installed: bool = False
+    after: str = ""
 
     @property
     def emulates(self) -> bool:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from mmparity.errors import MmparityError
 from mmparity.project import known
+from mmparity.workload.classes import ORACLE, PADDED, VLLM, WITHOUT_PADDING
 from mmparity.workload.implementation import FLOAT32_NOTE as FLOAT32_NOTE
 from mmparity.workload.implementation import TODAY
 from mmparity.workload.implementation import Classes as Classes
 from mmparity.workload.implementation import Implementation as Implementation
-from mmparity.workload.models import FAMILIES, MODELS
+from mmparity.workload.models import MODELS
 
 ENCODERS = "MMPARITY_ENCODERS"
 """Environment variable with the files of ``--encoder``, for worker processes."""
@@ -31,92 +32,25 @@ _PATCHED_TREES = {
     "vllm": "patched/vllm-0.12.0",
     "vllm-ascend": "patched/vllm-ascend-0.12.0rc1",
 }
-_MODELS = "vllm.model_executor.models"
-_VLLM = {
-    "qwen2_vl": Classes(
-        f"{_MODELS}.qwen2_vl",
-        "Qwen2VisionTransformer",
-        "Qwen2VLForConditionalGeneration",
-    ),
-    "qwen2_5_vl": Classes(
-        f"{_MODELS}.qwen2_5_vl",
-        "Qwen2_5_VisionTransformer",
-        "Qwen2_5_VLForConditionalGeneration",
-    ),
-    "qwen2_5_omni": Classes(
-        f"{_MODELS}.qwen2_5_omni_thinker",
-        "Qwen2_5_VisionTransformer",
-        "Qwen2_5OmniThinkerForConditionalGeneration",
-    ),
-    "qwen3_vl": Classes(
-        f"{_MODELS}.qwen3_vl",
-        "Qwen3_VisionTransformer",
-        "Qwen3VLForConditionalGeneration",
-    ),
-    "qwen3_vl_moe": Classes(
-        f"{_MODELS}.qwen3_vl_moe",
-        "Qwen3_VisionTransformer",
-        "Qwen3VLMoeForConditionalGeneration",
-    ),
-}
-_ASCEND = "vllm_ascend.models"
-_PADDED = {
-    "qwen2_vl": Classes(
-        f"{_ASCEND}.qwen2_vl",
-        "AscendQwen2VisionTransformer",
-        "AscendQwen2VLForConditionalGeneration",
-    ),
-    "qwen2_5_vl": Classes(
-        f"{_ASCEND}.qwen2_5_vl",
-        "AscendQwen2_5_VisionTransformer",
-        "AscendQwen2_5_VLForConditionalGeneration",
-    ),
-    "qwen2_5_omni": Classes(
-        f"{_ASCEND}.qwen2_5_omni_thinker",
-        "AscendQwen2_5_VisionTransformer",
-        "AscendQwen2_5OmniThinkerForConditionalGeneration",
-    ),
-}
-_WITHOUT_PADDING = {
-    family: Classes(f"{_ASCEND}.qwen2_5_vl_without_padding", tower, model)
-    for family, tower, model in (
-        (
-            "qwen2_5_vl",
-            "AscendQwen2_5_VisionTransformer_Without_Padding",
-            "AscendQwen2_5_VLForConditionalGeneration_Without_Padding",
-        ),
-        (
-            "qwen3_vl",
-            "AscendQwen3_VisionTransformer",
-            "AscendQwen3VLForConditionalGeneration",
-        ),
-        (
-            "qwen3_vl_moe",
-            "AscendQwen3_VisionTransformer",
-            "AscendQwen3VLMoeForConditionalGeneration",
-        ),
-    )
-}
-_ORACLE = {
-    name: Classes(f"transformers.models.{family.modeling}", family.tower, family.model)
-    for name, family in FAMILIES.items()
-}
 
 
-def _of_today(name: str, title: str, trees: dict[str, str]) -> Implementation:
+def _of_today(
+    name: str, title: str, trees: dict[str, str], after: str
+) -> Implementation:
     """One of vLLM 0.30.0 or later; with a tree of vllm-ascend, on its operators."""
     ascend = "vllm-ascend" in trees
     return Implementation(
         name=name,
         title=title,
         hook_maps="ascend_0_30" if ascend else "vllm_0_13",
-        classes=_VLLM,
+        classes=VLLM,
         trees=trees,
         ascend=ascend,
         float32_attention=ascend,
         environment=TODAY,
         torch_npu="2.10.0.post4",
         optional=True,
+        after=after,
     )
 
 
@@ -127,7 +61,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="ascend-0.11.0",
             title="vllm-ascend 0.11.0's own encoder class, weights padded at load",
             hook_maps="ascend_0_11",
-            classes=_PADDED,
+            classes=PADDED,
             trees=_OLD_TREES,
             ascend=True,
             float32_attention=True,
@@ -136,83 +70,107 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="ascend-0.11.0-nopad",
             title="vllm-ascend 0.11.0's own encoder class without padding",
             hook_maps="ascend_0_11",
-            classes=_WITHOUT_PADDING,
+            classes=WITHOUT_PADDING,
             trees=_OLD_TREES,
             ascend=True,
             float32_attention=True,
+            after="ascend-0.11.0",
         ),
         Implementation(
             name="ascend-0.12.0rc1",
             title="vLLM 0.12.0's encoder with vllm-ascend 0.12.0rc1's monkey patches",
             hook_maps="vllm_0_12",
-            classes=_VLLM,
+            classes=VLLM,
             trees={"vllm": "vllm-0.12.0", "vllm-ascend": "vllm-ascend-0.12.0rc1"},
             ascend=True,
             float32_attention=True,
+            after="ascend-0.11.0",
         ),
         Implementation(
             name="vllm-0.12.0",
             title="vLLM 0.12.0's encoder as released",
             hook_maps="vllm_0_12",
-            classes=_VLLM,
+            classes=VLLM,
             trees={"vllm": "vllm-0.12.0"},
+            after="ascend-0.11.0",
         ),
         Implementation(
             name="unified",
             title="vLLM 0.12.0 with this series, native operators",
             hook_maps="unified",
-            classes=_VLLM,
+            classes=VLLM,
             trees={"vllm": _PATCHED_TREES["vllm"]},
+            after="vllm-0.12.0",
         ),
         Implementation(
             name="unified-ascend",
             title="vLLM and vllm-ascend with both series, Ascend operators",
             hook_maps="unified",
-            classes=_VLLM,
+            classes=VLLM,
             trees=_PATCHED_TREES,
             ascend=True,
+            after="ascend-0.12.0rc1",
         ),
         Implementation(
             name="unified-ascend-weights",
             title="unified-ascend with heads padded in the weights",
             hook_maps="unified",
-            classes=_VLLM,
+            classes=VLLM,
             trees=_PATCHED_TREES,
             ascend=True,
             pad_weights=True,
+            after="unified-ascend",
         ),
         Implementation(
             name="vllm-0.13.0",
             title="vLLM 0.13.0's encoder as released",
             hook_maps="vllm_0_13",
-            classes=_VLLM,
+            classes=VLLM,
             trees={"vllm": "vllm-0.13.0"},
             optional=True,
+            after="vllm-0.12.0",
+        ),
+        Implementation(
+            name="ascend-0.13.0",
+            title="vLLM 0.13.0's encoder with vllm-ascend 0.13.0's operators",
+            hook_maps="ascend_0_13",
+            classes=VLLM,
+            trees={"vllm": "vllm-0.13.0", "vllm-ascend": "vllm-ascend-0.13.0"},
+            ascend=True,
+            float32_attention=True,
+            torch_npu="2.8.0.post2",
+            optional=True,
+            after="ascend-0.12.0rc1",
         ),
         _of_today(
             "vllm-0.30.0",
             "vLLM 0.30.0's encoder as released",
             {"vllm": "vllm-0.30.0"},
+            after="vllm-0.13.0",
         ),
         _of_today(
             "vllm-0.33.0",
             "vLLM 0.33.0's encoder as released",
             {"vllm": "vllm-0.33.0"},
+            after="vllm-0.30.0",
         ),
         _of_today(
             "ascend-0.30.0rc2",
             "vLLM 0.30.0's encoder with vllm-ascend 0.30.0rc2's operators",
             {"vllm": "vllm-0.30.0", "vllm-ascend": "vllm-ascend-0.30.0rc2"},
+            after="ascend-0.13.0",
         ),
         _of_today(
             "unified-0.30.0",
             "vLLM 0.30.0 with today's series, native operators",
             {"vllm": "patched/vllm-0.30.0"},
+            after="vllm-0.30.0",
         ),
         _of_today(
             "unified-0.33.0",
             "vLLM 0.33.0 with today's series, native operators",
             {"vllm": "patched/vllm-0.33.0"},
+            after="vllm-0.33.0",
         ),
         _of_today(
             "unified-ascend-0.30.0rc2",
@@ -221,12 +179,13 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
                 "vllm": "patched/vllm-0.30.0",
                 "vllm-ascend": "patched/vllm-ascend-0.30.0rc2",
             },
+            after="ascend-0.30.0rc2",
         ),
         Implementation(
             name="installed",
             title="the vLLM that --python installed=PYTHON imports, on its device",
             hook_maps="installed",
-            classes=_VLLM,
+            classes=VLLM,
             optional=True,
             installed=True,
         ),
@@ -234,7 +193,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="hf",
             title="transformers' encoder; in float64 it is the oracle",
             hook_maps="hf",
-            classes=_ORACLE,
+            classes=ORACLE,
             oracle=True,
         ),
     )

@@ -38,7 +38,9 @@ TODAY_PAIRS = (
     ("vllm-0.33.0", "unified-0.33.0"),
     ("vllm-0.30.0", "unified-0.30.0"),
     ("vllm-0.30.0", "ascend-0.30.0rc2"),
-    ("ascend-0.12.0rc1", "ascend-0.30.0rc2"),
+    ("vllm-0.13.0", "ascend-0.13.0"),
+    ("ascend-0.12.0rc1", "ascend-0.13.0"),
+    ("ascend-0.13.0", "ascend-0.30.0rc2"),
     ("ascend-0.30.0rc2", "unified-ascend-0.30.0rc2"),
     ("unified-ascend", "unified-ascend-0.30.0rc2"),
 )

@@ -65,6 +65,27 @@ def test_the_compiled_operator_has_the_schema_of_its_source() -> None:
     assert torch._C.parse_schema(text) == torch._C.parse_schema(compiled.SCHEMA)
 
 
+def test_operators_that_a_tree_gives_shapes_are_declared_as_its_library_would(
+    tmp_path: Path,
+) -> None:
+    binding, meta = tmp_path / compiled.BINDING, tmp_path / compiled.META
+    for file in (binding, meta):
+        file.parent.mkdir()
+    binding.write_text(
+        'ops.def(\n  "turn(Tensor x,"\n  "  int by) -> Tensor");\n'
+        'ops.def("other(Tensor x) -> ()");\n'
+        f'ops.def("{compiled.NAME}(Tensor x) -> Tensor");\n'
+    )
+    assert compiled.declared(tmp_path) == []
+    names = ("turn", compiled.NAME)
+    meta.write_text(
+        "".join(f'register_meta_if_necessary("_C_ascend", "{n}", f)\n' for n in names)
+    )
+    (schema,) = compiled.declared(tmp_path)
+    parsed = torch._C.parse_schema("turn(Tensor x, int by) -> Tensor")
+    assert torch._C.parse_schema(schema) == parsed
+
+
 def test_another_schema_in_the_wheel_is_seen(tmp_path: Path) -> None:
     library = tmp_path / "torch_npu" / "lib"
     library.mkdir(parents=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -20,6 +21,10 @@ SCHEMA = (
 )
 BINDING = Path("csrc/torch_binding.cpp")
 """Where a source tree says what its library would register."""
+META = Path("vllm_ascend/meta_registration.py")
+"""Where it gives some of those operators their shapes; they must be declared for it."""
+_DECLARED = re.compile(r'ops\.def\(\s*((?:"[^"]*"\s*)+)')
+_GIVEN_SHAPES = re.compile(r'register_meta_if_necessary\(\s*"_C_ascend",\s*"(\w+)"')
 _libraries: list[torch.library.Library] = []
 
 
@@ -50,5 +55,23 @@ def install(tree: Path) -> None:
     library.define(SCHEMA)
     kernel = npu_emulation.noted(NAME, npu_add_rms_norm_bias)
     library.impl(NAME, kernel, "CompositeExplicitAutograd")
+    for schema in declared(tree):
+        library.define(schema)
     _libraries.append(library)
     sys.modules[MODULE] = types.ModuleType(MODULE)
+
+
+def declared(tree: Path) -> list[str]:
+    """Schemas of the operators that ``META`` of a tree gives shapes, from ``BINDING``.
+
+    They have no kernel here: an encoder that called one would be told so.
+    """
+    meta = tree / META
+    names = _GIVEN_SHAPES.findall(meta.read_text()) if meta.is_file() else []
+    found = []
+    for strings in _DECLARED.findall((tree / BINDING).read_text(errors="replace")):
+        schema = "".join(re.findall(r'"([^"]*)"', strings))
+        name = schema.partition("(")[0].strip()
+        if name in names and name != NAME:
+            found.append(schema.strip())
+    return found

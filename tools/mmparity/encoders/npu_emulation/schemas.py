@@ -47,7 +47,7 @@ SCHEMAS: dict[str, str] = {
         "ScalarType? output_dtype=None, SymInt[]? group_sizes=None) -> Tensor"
     ),
 }
-"""``namespace::operator`` -> schema, of release 2.9.0."""
+"""``namespace::operator`` -> schema, of releases 2.8.0.post2 and 2.9.0."""
 _2_10: dict[str, str] = {
     **{
         name: SCHEMAS[name]
@@ -89,7 +89,7 @@ _2_10: dict[str, str] = {
     ),
 }
 """Without those of W8A8, which no implementation of that release runs here."""
-RELEASES = {"2.9.0": SCHEMAS, "2.10.0.post4": _2_10}
+RELEASES = {"2.8.0.post2": SCHEMAS, "2.9.0": SCHEMAS, "2.10.0.post4": _2_10}
 """Release of torch_npu -> the schemas of the operators that are emulated of it."""
 
 _LIBRARIES = {"npu": "lib/libtorch_npu.so", "atb": "lib/libop_plugin_atb.so"}

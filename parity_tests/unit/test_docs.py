@@ -46,6 +46,8 @@ RUN = {
     "make parity": f"{MAKE}::test_parity_fetches_applies_runs",
     "make parity [FME]*=*": f"{MAKE}::test_parity_fetches_applies_runs",
     "make apply VLLM=*": f"{MAKE}::test_apply_onto_checkouts_signed_off",
+    "make year*": "vision/test_year.py"
+    "::test_a_year_of_two_says_what_the_series_changes",
     "make test": f"{MAKE}::test_tests_run_in_as_many_processes_as_asked",
     "make test-?pu": f"{MAKE}::test_device_tests_name_their_device",
     "make sources apply": f"{MAKE}::test_apply_works_on_the_projects_trees",

@@ -18,6 +18,7 @@ TARGETS = [
     "unapply",
     "status",
     "parity",
+    "year",
     "engine",
     "report",
     "test",
@@ -80,6 +81,14 @@ def test_parity_fetches_applies_runs() -> None:
     (*_, last) = planned("parity", "ENV=today", "MODELS=all", "ARGS=--json")
     expected = ".venv/bin/mmparity run --env today --models all --out build/parity"
     assert last == f"{expected} --json"
+
+
+def test_a_year_of_todays_trees_fetches_all_of_them() -> None:
+    assert planned("year", "ENV=today")[-3:] == [
+        ".venv/bin/patchseries fetch --all",
+        ".venv/bin/patchseries apply",
+        ".venv/bin/mmparity year --page docs/a-year.md",
+    ]
 
 
 def test_apply_works_on_the_projects_trees() -> None:

@@ -24,6 +24,7 @@ from mmparity.commands.report import report
 from mmparity.commands.run import run
 from mmparity.commands.serve import accuracy, serve, serve_compare
 from mmparity.commands.watch import watch
+from mmparity.commands.year import year
 from mmparity.errors import MmparityError
 from mmparity.files import NO_ROOM, cannot_write
 from mmparity.stored_json import printable
@@ -92,5 +93,6 @@ for command in (
     serve,
     serve_compare,
     engine,
+    year,
 ):
     main.add_command(command)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mmparity.types.provenance import Machine
+from mmparity.types.trace import PerBlock
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,6 @@ class WorkerSettings:
     dtype: str
     threads: int
     device: str
-
-
-@dataclass(frozen=True)
-class PerBlock:
-    """Host reads, pads and concatenations in one block of a forward."""
-
-    reads: float
-    pads: float
-    cats: float
 
 
 @dataclass(frozen=True)

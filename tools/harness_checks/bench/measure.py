@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import islice, product
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,8 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from harness_checks.bench.clock import Clock
-from harness_checks.bench.costs import ForwardCounts, Growth, PerBlock
+from harness_checks.bench.costs import ForwardCounts, Growth
 from mmparity.encoders import npu_emulation
+from mmparity.encoders.costs import (
+    blocks_of,
+    first_blocks,
+    kept_bytes,
+    per_block_of,
+)
 from mmparity.encoders.counting import counted
 
 Forward = Callable[[], None]
@@ -25,43 +29,8 @@ def count(model: nn.Module, forward: Forward) -> ForwardCounts:
     """Operator calls of a forward, those of one block of it, and its peak memory."""
     forward()
     whole = counted(forward)
-    depth = len(_list(model))
-    half = depth // 2
-    with _blocks(model, half):
-        part = counted(forward)
-    blocks = depth - half
-    per_block = PerBlock(
-        reads=(whole.host_reads - part.host_reads) / blocks,
-        pads=(whole.pads - part.pads) / blocks,
-        cats=(whole.concatenations - part.concatenations) / blocks,
-    )
+    per_block = per_block_of(model, whole, forward)
     return ForwardCounts(whole.dispatches, per_block, whole.peak_bytes)
-
-
-@contextmanager
-def _blocks(model: nn.Module, number: int) -> Iterator[None]:
-    """The encoder with its first blocks only."""
-    blocks = _list(model)
-    model.blocks = nn.ModuleList(list(blocks)[:number])
-    try:
-        yield
-    finally:
-        model.blocks = blocks
-
-
-@contextmanager
-def _idle(block: nn.Module) -> Iterator[None]:
-    """A block that hands on what it is given."""
-    block.forward = lambda x, *args, **kwargs: x
-    try:
-        yield
-    finally:
-        del block.forward
-
-
-def _list(model: nn.Module) -> nn.ModuleList:
-    assert isinstance(model.blocks, nn.ModuleList)
-    return model.blocks
 
 
 def matrix_products(model: nn.Module, forward: Forward) -> Forward:
@@ -106,7 +75,7 @@ class BetweenProjections:
     def __init__(self, model: nn.Module, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.restart()
-        for block in _list(model):
+        for block in blocks_of(model):
             attention = block.attn
             assert isinstance(attention, nn.Module)
             self._count(attention, 1)
@@ -151,19 +120,11 @@ def growth(
 ) -> Growth:
     """Bytes of tensors that stay after images of many sizes, objects after many calls.
 
-    One block stands for all; for the sizes it computes nothing, as what is kept by
-    size is prepared before the blocks.
+    One block stands for all.
     """
-    grids = product(range(2, 2 + 2 * 40, 2), repeat=2)
-    chosen = [[[1, *grid]] for grid in islice(grids, sizes)]
-    with _blocks(model, 1), _idle(_list(model)[0]):
-        forward(chosen[0])()
-        bytes_before = _tensor_bytes()
-        for grid in chosen:
-            forward(grid)()
-        held = _tensor_bytes() - bytes_before
-    with _blocks(model, 1):
-        again = forward(chosen[0])
+    held = kept_bytes(model, forward, sizes)
+    again = forward([[1, 2, 2]])
+    with first_blocks(model, 1):
         again()
         objects_before = _objects()
         for _ in range(forwards):
@@ -174,13 +135,3 @@ def growth(
 def _objects() -> int:
     gc.collect()
     return len(gc.get_objects())
-
-
-def _tensor_bytes() -> int:
-    gc.collect()
-    storages = {}
-    for found in gc.get_objects():
-        if issubclass(type(found), torch.Tensor):
-            storage = found.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-    return sum(storages.values())

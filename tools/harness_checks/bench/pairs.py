@@ -15,10 +15,10 @@ from harness_checks.bench.costs import (
     InputCost,
     PairCost,
     PairGrowth,
-    PerBlock,
 )
 from harness_checks.bench.sides import Setting, SideWorker, sides
 from harness_checks.bench.targets import WINDOWS, ratio
+from mmparity.types.trace import PerBlock
 
 GRIDS: dict[str, list[list[int]]] = {
     "one image, 48x48": [[1, 48, 48]],

@@ -68,6 +68,8 @@ class CaptureJob:
     """A forward of other pixels on the same grids comes first and is not recorded."""
     counted: bool = False
     """The calls of its forward are counted, in one more forward."""
+    costs: bool = False
+    """What its encoder costs over many forwards is measured, after the capture."""
 
     @property
     def partial(self) -> bool:

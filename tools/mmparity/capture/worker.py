@@ -45,6 +45,7 @@ from mmparity.capture.weights import Proof, prove_encoder
 from mmparity.capture.worker_process import WORKER, may_fork
 from mmparity.capture.writers import writer_of
 from mmparity.encoders.anatomy import anatomy
+from mmparity.encoders.costs import costs_of
 from mmparity.encoders.counting import counted
 from mmparity.encoders.devices import check_dtype, check_present, check_side
 from mmparity.encoders.other_kernels import other_kernels
@@ -53,7 +54,7 @@ from mmparity.files import NO_ROOM, cannot_write
 from mmparity.fork_server import forks_of_this
 from mmparity.processes import Starter, answering
 from mmparity.trace.reader import TraceReader
-from mmparity.types.trace import Counts, TraceMeta
+from mmparity.types.trace import Costs, Counts, TraceMeta
 from mmparity.workload import checkpoint
 from mmparity.workload.implementations import get
 from mmparity.workload.inputs import Inputs, read_inputs
@@ -215,6 +216,7 @@ class _Process:
                 not_grafted={} if graft is None else dict(graft.missed),
                 proven_weights=proof.proven,
                 counts=_counts(encoder, inputs) if item.counted and not fault else None,
+                costs=_costs(encoder, inputs) if item.costs and not fault else None,
                 raised=fault,
             )
         self.emit(_captured(item, captured, fault))
@@ -254,6 +256,11 @@ def _counts(encoder: encoders.Encoder, inputs: Inputs) -> Counts:
     grid = torch.tensor(inputs.grid_thw)
     with torch.inference_mode():
         return counted(lambda: encoder.forward(inputs.pixel_values, grid))
+
+
+def _costs(encoder: encoders.Encoder, inputs: Inputs) -> Costs:
+    ascend = "vllm_ascend" in sys.modules
+    return costs_of(encoder, inputs.pixel_values.shape[1], ascend=ascend)
 
 
 def _peak_memory() -> int:

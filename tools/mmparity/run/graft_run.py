@@ -113,6 +113,7 @@ def _regraft(
             out=str(target.out.resolve()),
             graft=str(target.old.resolve()),
             counted=False,
+            costs=False,
         )
         for target in targets
         for capture in job.captures

@@ -44,7 +44,9 @@ def twins(plan: Plan, name: str, captures: list[CaptureJob]) -> list[CaptureJob]
 def twin(item: CaptureJob) -> CaptureJob:
     """The same capture by other kernels; its trace lies beside the first one."""
     out = _beside(Path(item.out))
-    return replace(item, out=str(out), kernels=OTHER_KERNELS, counted=False)
+    return replace(
+        item, out=str(out), kernels=OTHER_KERNELS, counted=False, costs=False
+    )
 
 
 def noise_of_run(plan: Plan, pair: tuple[str, str], dtype: str) -> dict[str, Noise]:

@@ -164,7 +164,7 @@ def _packed_inputs(subject: Subject) -> dict[str, Path]:
 
 
 def _again(capture: CaptureJob, packed: dict[str, Path]) -> _Again:
-    again = replace(capture, counted=False)
+    again = replace(capture, counted=False, costs=False)
 
     def beside(kind: str) -> str:
         out = Path(capture.out)

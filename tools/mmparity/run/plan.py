@@ -65,6 +65,8 @@ class Options:
     cache: Path | None = None
     cache_limit: float = CACHE_GIB
     ray: str | None = None
+    costs: str = ""
+    """The dtype in which what each side costs is measured; empty for none."""
     expect: Expected | None = None
     """What every pair is held to; None for what is known of it."""
 

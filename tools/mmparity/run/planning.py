@@ -131,7 +131,7 @@ def make_plan(
         defaults = QUANTIZED_PAIRS
     pairs = choose_pairs(options.old, options.new, implementations, model, defaults)
     sides = {side for pair in pairs for side in pair}
-    return _plan(options, pairs, sides | {ORACLE}, sides, implementations, model)
+    return plan_of(options, pairs, sides | {ORACLE}, sides, implementations, model)
 
 
 def make_capture_plan(
@@ -154,10 +154,10 @@ def make_capture_plan(
         raise MmparityError(f"{name} has no encoder for {models[0]}.")
     if implementations[name].oracle and not options.dtypes:
         options = replace(options, dtypes=(ORACLE_DTYPE,))
-    return _plan(options, (), {name}, {name}, implementations, models[0])
+    return plan_of(options, (), {name}, {name}, implementations, models[0])
 
 
-def _plan(
+def plan_of(
     options: Options,
     pairs: tuple[tuple[str, str], ...],
     names: set[str],
@@ -165,6 +165,7 @@ def _plan(
     implementations: dict[str, Implementation],
     model: str | None,
 ) -> Plan:
+    """The checked plan of these pairs; ``names`` run and ``sides`` are compared."""
     cases = choose_cases(options.cases, options.grids)
     dtypes = tuple(dict.fromkeys(options.dtypes)) or _default_dtypes(
         options.device, (implementations[name] for name in sides)

@@ -232,7 +232,11 @@ def _captures(item: Subject, implementation: str) -> list[CaptureJob]:
     if implementation == ORACLE:
         return captures
     counted = _smallest(captures)
-    captures = [replace(item, counted=item is counted) for item in captures]
+    costly = next((c for c in captures if c.dtype == plan.options.costs), None)
+    captures = [
+        replace(item, counted=item is counted, costs=item is costly)
+        for item in captures
+    ]
     return captures + twins(plan, implementation, captures)
 
 

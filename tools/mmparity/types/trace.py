@@ -75,6 +75,43 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class PerBlock:
+    """Calls of one block of a forward, as ``Counts`` has them."""
+
+    reads: float
+    pads: float
+    cats: float
+    dispatches: float = 0.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an encoder costs over many forwards, in the dtype of its trace.
+
+    Attributes:
+        grid: of the image that was timed and counted, (t, h, w) in patches.
+        seconds: the least wall time of its forward; emulated operators included.
+        per_block: what one block of it calls, the mean of the second half of them.
+        sizes: number of image sizes.
+        kept_bytes: tensors that stay after forwards of images of so many sizes.
+        items: images of a batch.
+        entry_bytes: embeddings of one of them, as the model runner caches them.
+        pinned_bytes: what that entry keeps alive once the others are gone.
+        missing: field -> why it is None.
+    """
+
+    grid: tuple[int, int, int]
+    seconds: float | None
+    per_block: PerBlock | None
+    sizes: int
+    kept_bytes: int | None
+    items: int
+    entry_bytes: int | None
+    pinned_bytes: int | None
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TraceMeta:
     """What a trace is a trace of; two traces compare only where these agree.
 
@@ -111,6 +148,7 @@ class TraceMeta:
         code: path of each module -> file, first and last line of what its forward
             runs, from the root of its tree; empty where there is no source.
         counts: of one forward of the smallest case.
+        costs: of one dtype, where they were asked for.
         images: of the trace of one rank among which images are spread, the numbers of
             those it took, in its order; None elsewhere.
         raised: the module that raised an error, and which; there is nothing of what
@@ -141,6 +179,7 @@ class TraceMeta:
     state_dict: dict[str, str] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
     counts: Counts | None = None
+    costs: Costs | None = None
     quantization: str = ""
     images: tuple[int, ...] | None = None
     raised: str = ""

@@ -11,9 +11,9 @@ from harness_checks.bench.costs import (
     InputCost,
     PairCost,
     PairGrowth,
-    PerBlock,
 )
 from harness_checks.bench.targets import Target, ratio, targets
+from mmparity.types.trace import PerBlock
 
 ITEM = InputCost(
     title="one image, 48x48",

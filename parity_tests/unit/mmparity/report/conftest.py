@@ -53,7 +53,7 @@ from mmparity.types.row import (
     WorstElement,
 )
 from mmparity.types.stages import Stages, WorkerSeconds
-from mmparity.types.trace import Counts, TraceMeta, Unmatched
+from mmparity.types.trace import Costs, Counts, PerBlock, TraceMeta, Unmatched
 
 NOISE = {"bfloat16": 2.6e-3, "float32": 2.1e-7}
 PICTURE = "data:image/jpeg;base64," + (
@@ -71,6 +71,16 @@ PICTURE = "data:image/jpeg;base64," + (
     "5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwCKiiisiT//2Q=="
 )
 """Eight by four pixels of green."""
+COSTS = Costs(
+    grid=(1, 48, 48),
+    seconds=0.81,
+    per_block=PerBlock(reads=163.5, pads=0, cats=2, dispatches=340),
+    sizes=100,
+    kept_bytes=17 << 20,
+    items=8,
+    entry_bytes=7 << 20,
+    pinned_bytes=56 << 20,
+)
 EMULATED = ("npu_rotary_mul", "_npu_flash_attention_unpad", "npu_format_cast")
 
 
@@ -167,6 +177,7 @@ def make_meta(implementation: str, case: str, dtype: str, depth: int) -> TraceMe
         counts=Counts(4210, 64, 96, 33, 91_226_112)
         if ascend
         else Counts(2890, 1, 0, 33, 60_817_408),
+        costs=COSTS if case == "video" else None,
     )
 
 
@@ -385,6 +396,12 @@ def failing_engine() -> EngineResult:
 @pytest.fixture(scope="session")
 def make() -> Callable[..., ComparisonResult]:
     return synthetic
+
+
+@pytest.fixture(scope="session")
+def parts() -> tuple[Callable[..., CaseComparison], Callable[..., ComparisonResult]]:
+    """What makes a case, and a result of cases."""
+    return make_case, assemble
 
 
 def make_engine(verdict: Literal["pass", "fail"] = "pass") -> EngineResult:

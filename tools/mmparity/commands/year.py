@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``mmparity year``: every implementation against the oracle, on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mmparity.errors import MmparityError
+from mmparity.files import write_text
+from mmparity.locks import held
+
+if TYPE_CHECKING:
+    from mmparity.report.year import Release
+    from mmparity.types.comparison import ComparisonResult
+
+PATH = click.Path(path_type=Path)
+CHART = "a-year.svg"
+
+
+@click.command(epilog="Exit codes: 0 the page is written, 2 bad input or interrupted.")
+@click.option("--model", "models", multiple=True, help="Default: qwen2.5-vl-7b.")
+@click.option("--impl", "only", multiple=True, help="Only this one; repeat for more.")
+@click.option("--case", default="image", show_default=True)
+@click.option("--dtype", "dtypes", multiple=True, help="Default: both.")
+@click.option(
+    "--depth", type=click.IntRange(min=2), default=3, show_default=True, help="Blocks."
+)
+@click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads.")
+@click.option("--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR.")
+@click.option("--python", "pythons", multiple=True, help="IMPL=PYTHON.")
+@click.option("--out", type=PATH, default=Path("build/year"), show_default=True)
+@click.option(
+    "--page", "page_file", type=PATH, help="Default: a-year.md in the folder of --out."
+)
+@click.pass_obj
+def year(
+    starter: Any,
+    /,
+    only: tuple[str, ...],
+    case: str,
+    page_file: Path | None,
+    **given: Any,
+) -> None:
+    """Run every implementation that is there, and write a page of them all.
+
+    Each against the oracle, against vllm-ascend 0.11.0's encoder and against the one
+    before it. What is not there is left out, with the reason; what fails is a row.
+
+    \b
+      mmparity year --impl vllm-0.12.0 --impl unified --out build/year
+    """
+    from mmparity.capture.worker_process import warm_workers
+    from mmparity.report.year import releases
+    from mmparity.run.execute import INTERRUPTED, execute
+    from mmparity.run.plan import Options
+    from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
+    from mmparity.run.year import COSTS_DTYPE, make_year
+    from mmparity.workload.implementations import IMPLEMENTATIONS
+
+    options = Options(cases=(case,), graft="none", costs=COSTS_DTYPE, **given)
+    made = make_year(options, IMPLEMENTATIONS, only)
+    plans = (made.plan,)
+    shown = ProgressDisplay(steps_of(plans), told=plan_lines(plans))
+    with ExitStack() as stack:
+        if starter is None:
+            starter = stack.enter_context(warm_workers("cpu"))
+        stack.enter_context(held(options.out))
+        result = execute(plans, stack.enter_context(shown), starter)
+    if INTERRUPTED in result.provenance.errors:
+        raise MmparityError(
+            f"interrupted: {options.out} has what was compared; no page."
+        )
+    after = {name: item.after for name, item in IMPLEMENTATIONS.items()}
+    found = releases(result, made.first, after)
+    if all(item.failed for item in found):
+        raise MmparityError(f"nothing could run: {found[0].failed}")
+    target = page_file or options.out / "a-year.md"
+    _write(target, result, found, made.left_out)
+    for item in found:
+        for dtype, text in item.findings.items():
+            click.echo(f"{item.name}, {dtype}, against {item.before}: {text}")
+    click.echo(f"Page: {target}")
+
+
+def _write(
+    target: Path,
+    result: ComparisonResult,
+    found: Sequence[Release],
+    left_out: Mapping[str, str],
+) -> None:
+    """The page, and its chart in the folder of images beside it."""
+    from mmparity.report.year_chart import chart
+    from mmparity.report.year_page import page
+
+    write_text(target.parent / "images" / CHART, chart(found))
+    write_text(target, page(result, found, left_out, f"images/{CHART}"))

@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
-from mmparity.encoders import npu_emulation
+from mmparity.encoders.host_reads import HostReads
 from mmparity.encoders.npu_emulation.schemas import RELEASES
 from mmparity.types.trace import Counts
 
-HOST_COPIES = ("cpu", "tolist", "numpy")
-"""Reads of a device tensor that are no operator where the device is the host."""
 READ, PAD, CAT = "aten::_local_scalar_dense", "aten::constant_pad_nd", "aten::cat"
 
 _EMULATED = {name for schemas in RELEASES.values() for name in schemas}
@@ -25,10 +22,12 @@ Forward = Callable[[], object]
 
 def counted(forward: Forward) -> Counts:
     """The counts of one forward, which should have run before: caches are filled."""
-    seen, peak_bytes = _calls(forward)
+    reads = HostReads()
+    with reads.counting():
+        seen, peak_bytes = _calls(forward)
     return Counts(
         dispatches=sum(n for name, n in seen.items() if "::" in name),
-        host_reads=seen[READ] + sum(seen[name] for name in HOST_COPIES),
+        host_reads=seen[READ] - reads.spared + reads.copies,
         pads=seen[PAD],
         concatenations=seen[CAT],
         peak_bytes=peak_bytes,
@@ -41,10 +40,7 @@ def _calls(forward: Forward) -> tuple[Counter[str], int]:
     The profiler also sees what a custom operator calls. What an emulated one calls
     is not the encoder's: on an NPU it is one kernel.
     """
-    with (
-        _HostCopies() as copies,
-        profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen,
-    ):
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         forward()
     found: Counter[str] = Counter()
     held = peak = emulated_until = 0
@@ -58,26 +54,9 @@ def _calls(forward: Forward) -> tuple[Counter[str], int]:
             found[event.name()] += 1
             if event.name() in _EMULATED:
                 emulated_until = event.end_ns()
-    return found + copies.seen, max(peak, held)
+    return found, max(peak, held)
 
 
 def _in_time(events: Iterable[Any]) -> list[Any]:
     """In order of their start, a call before what it calls."""
     return sorted(events, key=lambda event: (event.start_ns(), -event.duration_ns()))
-
-
-class _HostCopies(TorchFunctionMode):
-    """Counts the methods that bring a tensor to the host."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: Counter[str] = Counter()
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Counts and calls."""
-        name = getattr(func, "__name__", "")
-        if name in HOST_COPIES and not npu_emulation.running:
-            self.seen[name] += 1
-        return func(*args, **(kwargs or {}))

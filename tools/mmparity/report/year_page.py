@@ -166,8 +166,7 @@ def _notes(found: Sequence[Release]) -> list[str]:
         "Errors are normalized L2, in float32 and in bfloat16; in float32 native "
         "attention stands in for the NPU's operator, which has none. Costs are those "
         "in bfloat16: reads, pads, cats and dispatches of one block with an image of "
-        f"{grid} patches, where an emulated operator counts as one dispatch, and reads "
-        'inside of a custom operator and by `.to("cpu")` are not seen; bytes of '
+        f"{grid} patches, where an emulated operator counts as one dispatch; bytes of "
         f"tensors kept after {costs.sizes} image sizes; bytes that one of "
         f"{costs.items} images' cached embeddings keeps alive once the others are "
         f"gone, by the tree's own model runner (its own: {own}); the least time of a "

@@ -13,7 +13,7 @@ import functools
 import inspect
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -278,6 +278,9 @@ def _pick(call: _Call, kind: str, steps: list[str]) -> Any:
         if first.isdigit():
             value = call.args[int(first)] if int(first) < len(call.args) else None
     for step in steps:
-        fits = isinstance(value, (tuple, list)) and int(step) < len(value)
-        value = value[int(step)] if fits else None
+        if isinstance(value, Mapping):
+            value = value.get(step)
+        else:
+            fits = isinstance(value, (tuple, list)) and int(step) < len(value)
+            value = value[int(step)] if fits else None
     return value

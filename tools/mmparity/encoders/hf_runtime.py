@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import PretrainedConfig
 
 from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
+from mmparity.encoders.without_cuda import import_torchvision
 from mmparity.workload import models
 from mmparity.workload.cases import is_clips
 from mmparity.workload.checkpoint import tower_class
@@ -83,6 +84,7 @@ def start(
 ) -> HfRuntime:
     """The oracle's runtime."""
     assert ranks.size == 1, ranks
+    import_torchvision()
     return HfRuntime(implementation, device)
 
 
@@ -130,7 +132,10 @@ class _Visual:
     spatial_merge_size: int
     dtype: torch.dtype
 
-    def __call__(self, pixel_values: torch.Tensor, grid_thw: torch.Tensor) -> Any:
+    def __call__(
+        self, pixel_values: torch.Tensor, grid_thw: torch.Tensor, **options: Any
+    ) -> Any:
+        """``options`` say how transformers 5 wraps the result, which is the default."""
         return self.tower(pixel_values, grid_thw)
 
 
@@ -166,6 +171,7 @@ class _ModelAround:
                 stack.enter_context(_KeepFloat64())
                 stack.enter_context(_float64_by_default())
             found = features(pixels, grid_thw.to(self.device))
+        found = getattr(found, "pooler_output", found)  # of transformers 5
         deepstack: list[torch.Tensor] = []
         if isinstance(found[-1], list):  # of Qwen3-VL
             found, deepstack = found

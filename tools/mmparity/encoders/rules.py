@@ -20,7 +20,8 @@ class Tap:
     Attributes:
         hook_point: canonical name; ``{i}`` is the number of the block.
         take: ``input.N`` or ``input.name`` (before the call), ``after.name`` (an
-            argument that the call wrote to), ``output`` or ``output.N``.
+            argument that the call wrote to), ``output``, ``output.N`` or
+            ``output.name``.
         layout: the transforms of ``mmparity.trace.layout`` to the canonical layout.
         part: (number, count) where several calls make one hook point, side by
             side.

@@ -196,6 +196,15 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             classes=ORACLE,
             oracle=True,
         ),
+        Implementation(
+            name="hf-today",
+            title="the encoder of the transformers in environment today",
+            hook_maps="hf_5",
+            classes={name: ORACLE[name] for name in ("qwen2_vl", "qwen2_5_vl")},
+            oracle=True,
+            environment=TODAY,
+            optional=True,
+        ),
     )
 }
 UNPINNED = frozenset(n for n, item in IMPLEMENTATIONS.items() if item.installed)

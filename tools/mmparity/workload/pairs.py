@@ -32,6 +32,7 @@ MODEL_PAIRS = (
 """With --model: both padding modes; the classes without padding stand in where
 no padding class was written."""
 TODAY_PAIRS = (
+    ("hf", "hf-today"),
     ("vllm-0.12.0", "vllm-0.13.0"),
     ("vllm-0.13.0", "vllm-0.30.0"),
     ("vllm-0.30.0", "vllm-0.33.0"),
@@ -44,7 +45,8 @@ TODAY_PAIRS = (
     ("ascend-0.30.0rc2", "unified-ascend-0.30.0rc2"),
     ("unified-ascend", "unified-ascend-0.30.0rc2"),
 )
-"""Each release with the next, and what today's series replaces with what they make."""
+"""The oracle with that of today's transformers, each release with the next, and what
+today's series replaces with what they make."""
 TODAY_MODELS = ("qwen2-vl-7b", "qwen2.5-vl-7b", "qwen3-vl-8b", "qwen3-vl-30b-a3b")
 """One of each family that today's series touches."""
 QUANTIZED_PAIRS = tuple(

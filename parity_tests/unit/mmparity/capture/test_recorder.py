@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from transformers.utils import ModelOutput
 
 from mmparity.capture.recorder import Observed, capturing
 from mmparity.encoders import Encoder
@@ -232,6 +233,18 @@ def test_a_value_that_is_not_there_is_reported() -> None:
     modules = {**MODULES, f"{B}.act": (Tap(f"{B}.mlp.act_fn", "output.1"),)}
     sink, _ = capture(encoder(Tower(), modules), X.clone())
     assert sink.notes["blocks.0.mlp.act_fn"][0].startswith("output.1 of blocks.0.act")
+
+
+def test_a_value_of_a_result_with_names_is_taken_by_its_name() -> None:
+    tower = Tower()
+    forward = tower.forward
+    tower.forward = lambda x: ModelOutput(pooled=forward(x))
+    modules = {**MODULES, "": (Tap("last_hidden_state", "output.pooled"),)}
+    sink, _ = capture(encoder(tower, modules), X.clone())
+    assert torch.equal(sink.tensors["last_hidden_state"], forward(X.clone()))
+    modules[""] = (Tap("last_hidden_state", "output.last"),)
+    sink, _ = capture(encoder(tower, modules), X.clone())
+    assert sink.notes["last_hidden_state"][0] == "output.last of  is NoneType"
 
 
 def test_a_hook_point_made_twice_is_reported() -> None:

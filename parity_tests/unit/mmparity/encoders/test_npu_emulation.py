@@ -515,7 +515,7 @@ found = counted(forward)
 print(found.dispatches, found.host_reads, found.concatenations, found.peak_bytes)
 def eager():
     torch.cat((x, x))
-    lengths.tolist()
+    lengths.to(lengths.device).tolist()
     forward()
 found = counted(eager)
 print(found.dispatches, found.host_reads, found.concatenations)
@@ -526,4 +526,4 @@ print(found.dispatches, found.host_reads, found.concatenations)
         list(map(int, line.split())) for line in done.stdout.splitlines()[-2:]
     )
     assert first[1:3] == [0, 0] and first[3] >= 6 * 2 * 8 * 4
-    assert second[1:3] == [1, 1] and first[0] < second[0] < 10
+    assert second[1:3] == [1, 1] and first[0] < second[0] < 15

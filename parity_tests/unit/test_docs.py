@@ -37,6 +37,7 @@ DUMPS = (
 CLI = "unit/mmparity/test_cli.py"
 REJUDGE = "unit/mmparity/compare/test_rejudge.py::test_commands"
 
+YEAR = "vision/test_year.py::test_a_year_of_two_says_what_the_series_changes"
 RUN = {
     "eval *": "unit/test_docs.py::test_a_shell_completes_commands_and_options",
     "cp -r *": HUNT,
@@ -46,8 +47,8 @@ RUN = {
     "make parity": f"{MAKE}::test_parity_fetches_applies_runs",
     "make parity [FME]*=*": f"{MAKE}::test_parity_fetches_applies_runs",
     "make apply VLLM=*": f"{MAKE}::test_apply_onto_checkouts_signed_off",
-    "make year*": "vision/test_year.py"
-    "::test_a_year_of_two_says_what_the_series_changes",
+    "make year*": YEAR,
+    "mmparity year*": YEAR,
     "make test": f"{MAKE}::test_tests_run_in_as_many_processes_as_asked",
     "make test-?pu": f"{MAKE}::test_device_tests_name_their_device",
     "make sources apply": f"{MAKE}::test_apply_works_on_the_projects_trees",

@@ -72,10 +72,10 @@ def test_float32_agrees_with_the_oracle_of_the_other_environment(
 
 @pytest.mark.slow
 def test_the_series_reads_no_lengths_in_a_layer(trace_of) -> None:
-    """One read of the offsets in each block goes, and a second of vllm-ascend's."""
+    """One of the offsets in each block goes."""
     names = ("ascend-0.30.0rc2", "unified-ascend-0.30.0rc2")
     old, new = (trace_of(name).meta.counts.host_reads for name in names)
-    assert new <= old - 2 * DEPTH
+    assert old >= DEPTH and new <= old - DEPTH
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from mmparity.fork_server import ForkServer
 def test_a_year_of_two_says_what_the_series_changes(
     tmp_path: Path, forks: ForkServer
 ) -> None:
-    words = f"year --depth 2 --case ragged --out {tmp_path}".split()
+    words = f"year --depth 2 --dtype bfloat16 --case ragged --out {tmp_path}".split()
     words += ["--impl", "vllm-0.12.0", "--impl", "unified"]
     done = CliRunner().invoke(main, words, obj=forks)
     assert done.exit_code == 0, done.output

@@ -75,6 +75,10 @@ class Browser:
     def run(self, script: str, *args: Any) -> Any:
         return self.send("POST", "/execute/sync", script=script, args=list(args))
 
+    def devtools(self, command: str, **given: Any) -> Any:
+        """A command of Chromium's own protocol."""
+        return self.send("POST", "/goog/cdp/execute", cmd=command, params=given)
+
     def wait(self, expected: Any, script: str) -> None:
         """Events follow a key press in their own time."""
         end = time.monotonic() + 10

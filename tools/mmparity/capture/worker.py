@@ -281,7 +281,7 @@ def _error_event(error: Exception) -> Event:
 
 
 def _emit(stream: TextIO, event: Event) -> None:
-    stream.write(event.to_line() + "\n")
+    stream.write(replace(event, at=time.monotonic()).to_line() + "\n")
 
 
 if __name__ == "__main__":

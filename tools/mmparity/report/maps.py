@@ -53,14 +53,16 @@ def floor_of(layer: LayerComparison) -> float | None:
     """The error that is noise at a row; None where nothing says what that is.
 
     Measured by null pairs, or else old's own error against the oracle, or else what
-    the row is allowed.
+    the row is allowed. Old may be exact by chance: no floor is below its dtype's
+    rounding.
     """
     if layer.null_floor is not None:
         return layer.null_floor
     if layer.metrics is None:
         return None
     if layer.metrics.old_oracle_error is not None:
-        return layer.metrics.old_oracle_error
+        rounding = layer.tolerance.oracle_floor if layer.tolerance else 0.0
+        return max(layer.metrics.old_oracle_error, rounding)
     return layer.tolerance.normalized_l2_error if layer.tolerance else None
 
 

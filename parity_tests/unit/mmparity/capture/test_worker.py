@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def job(checkpoints: Path) -> Job:
     return Job("vllm-0.12.0", {"vllm": "absent"}, str(checkpoint), (capture,))
 
 
-def error_of(job: Job, tmp_path: Path, starter: Starter) -> str:
+def answers_of(job: Job, tmp_path: Path, starter: Starter) -> list[Event]:
+    """All that a worker says until it ends with an error that a user can mend."""
     file, log = tmp_path / "job.json", tmp_path / "log"
     job.write(file)
     process = starter.start([str(file)], log, {})
@@ -41,7 +43,20 @@ def error_of(job: Job, tmp_path: Path, starter: Starter) -> str:
     assert code == EXIT_ERROR
     assert (events[-1].event, events[-1].kind) == ("error", "input"), stderr
     assert "Traceback" not in stderr
-    return events[-1].message or ""
+    return events
+
+
+def error_of(job: Job, tmp_path: Path, starter: Starter) -> str:
+    return answers_of(job, tmp_path, starter)[-1].message or ""
+
+
+def test_each_answer_says_when_it_was_given(
+    job: Job, tmp_path: Path, starter: Starter
+) -> None:
+    before = time.monotonic()
+    answers = answers_of(job, tmp_path, starter)
+    at = [before, *(event.at or 0.0 for event in answers), time.monotonic()]
+    assert at == sorted(at)
 
 
 def test_a_missing_tree_is_named_with_the_command(

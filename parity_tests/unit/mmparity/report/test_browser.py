@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -251,8 +253,63 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, page: Path) -> None:
             "return [document.documentElement.scrollWidth, innerWidth]"
         )
         assert widths[0] <= widths[1]
+        box = "document.getElementById('case-2-filter-failing')"
+        assert browser.run(f"return {box}.getBoundingClientRect().width") < 30
     finally:
         browser.send("POST", "/window/rect", **size)
+
+
+@contextmanager
+def on_paper(browser: Browser) -> Iterator[None]:
+    """The page as A4 shows it: 190 mm, in the style of print."""
+    size = {"width": 718, "height": 1040, "deviceScaleFactor": 1, "mobile": False}
+    browser.devtools("Emulation.setDeviceMetricsOverride", **size)
+    browser.devtools("Emulation.setEmulatedMedia", media="print")
+    try:
+        yield
+    finally:
+        browser.devtools("Emulation.setEmulatedMedia", media="")
+        browser.devtools("Emulation.clearDeviceMetricsOverride")
+
+
+def test_code_is_whole_on_paper(
+    browser: Browser, failing: ComparisonResult, tmp_path: Path
+) -> None:
+    passes, fails = failing.cases
+    line = f"    x = {' + '.join('x' * 90)}\n"
+    code = tuple(replace(one, text=line * 60) for one in fails.code)
+    result = replace(failing, cases=(passes, replace(fails, code=code)))
+    cut = """return [...document.querySelectorAll("pre")].filter((one) =>
+        one.checkVisibility() && (one.scrollHeight > one.clientHeight + 1
+        || one.scrollWidth > one.clientWidth + 1)).length"""
+    with on_paper(browser):
+        browser.open(write_reports(result, tmp_path, ["html"])["html"])
+        assert browser.run("return document.querySelectorAll('.code pre').length") > 0
+        assert browser.run(cut) == 0
+
+
+def test_no_table_is_empty_on_paper(
+    browser: Browser, make: Callable[..., ComparisonResult], tmp_path: Path
+) -> None:
+    pairs = (("a", "b"), ("c", "d"), ("e", "f"))
+    result = make(("image", "video"), ("bfloat16", "float32"), pairs)
+    page = write_reports(result, tmp_path, ["html"])["html"]
+    empty = """const all = [...document.querySelectorAll(".rows")];
+        return [all.length, all.filter((one) => one.checkVisibility()
+        && !one.querySelector("tbody tr")).length]"""
+    with on_paper(browser):
+        browser.open(page)
+        assert browser.run(empty) == [12, 0]
+
+
+def test_why_a_row_failed_is_as_wide_as_its_table_on_paper(
+    browser: Browser, page: Path
+) -> None:
+    with on_paper(browser):
+        browser.open(page)
+        share = """const why = document.querySelector(".why td:last-child");
+            return why.clientWidth / why.closest("table").clientWidth"""
+        assert browser.run(share) > 0.75
 
 
 def test_large_report_is_ready_soon(

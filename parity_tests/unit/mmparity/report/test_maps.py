@@ -72,6 +72,18 @@ def test_colour_is_the_error_over_the_floor(
     assert maps.level(maps.floors(row)) == level
 
 
+def test_old_that_is_exact_by_chance_has_the_floor_of_its_dtype(make: Make) -> None:
+    row = make(depth=1).cases[0].layers[0]
+    assert row.metrics is not None and row.tolerance is not None
+    errors = {"normalized_l2_error": 8e-4, "old_oracle_error": 3e-8}
+    row = dataclasses.replace(
+        row,
+        metrics=dataclasses.replace(row.metrics, **errors),
+        tolerance=dataclasses.replace(row.tolerance, oracle_floor=4e-3),
+    )
+    assert maps.floors(row) == pytest.approx(0.2)
+
+
 def test_row_without_a_number_is_the_worst(make: Make) -> None:
     (case,) = make(depth=1).cases
     assert maps.floors(dataclasses.replace(case.layers[0], metrics=None)) == math.inf

@@ -6,11 +6,13 @@ optional trees are tried where these were fetched.
 """
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from patchseries.apply.apply import Options, apply
 from patchseries.apply.refresh import refresh
@@ -33,6 +35,15 @@ EVERY = (
 )
 SOURCES = read_sources(PROJECT.pins)
 NAMES = [n for n in EVERY if not SOURCES[n].optional or PROJECT.pristine(n).exists()]
+# Hooks in Python of vLLM that are about its CI, images and locks, never about a patch.
+ABOUT_OTHER_FILES = {
+    "format-torch-nightly-test",
+    "check-label-rules",
+    "check-agent-files",
+    "check-buildkite-step-keys",
+    "validate-docker-versions",
+    "check-dockerignore-tracked",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +101,24 @@ def test_make_trees_needs_no_optional_tree():
 def test_check_is_clean(name):
     assert check(PROJECT, name) == []
     assert [f for f in check_tables(PROJECT) if f.series in (name, "")] == []
+
+
+def test_hooks_of_the_tree_are_gates(name, pristine):
+    """mypy among them, in the version that the tree's own configuration pins."""
+    if SOURCES[name].derived_from:
+        pytest.skip("its patches pass the gates of the series that it is merged from")
+    configuration = yaml.safe_load((pristine / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repo in configuration["repos"] for hook in repo["hooks"]]
+    gates = {tuple(shlex.split(gate.command)): gate for gate in SOURCES[name].gates}
+    for hook in hooks:
+        program, *arguments = shlex.split(hook.get("entry", "bash"))
+        stages = hook.get("stages", ["pre-commit"])
+        if program not in ("python", "python3") or "pre-commit" not in stages:
+            continue
+        if hook["id"] not in ABOUT_OTHER_FILES:
+            needs = gates[("python", *arguments)].needs
+            tools = hook.get("additional_dependencies", ())
+            assert {tool for tool in tools if tool.startswith("mypy==")} <= set(needs)
 
 
 def test_git_checkout_there_and_back(name, pristine, tmp_path):

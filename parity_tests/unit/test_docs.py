@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from mmparity.cli import main as mmparity
 from patchseries.cli import main as patchseries
@@ -247,6 +248,20 @@ def test_a_command_of_ours_has_the_options_that_a_page_gives_it(line: str) -> No
         command = command.get_command(context, rest.pop(0))
     assert command is not None, line
     command.make_parser(click.Context(command)).parse_args(rest)
+
+
+@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+@pytest.mark.parametrize("width", range(60, 90))
+def test_help_breaks_no_name_at_a_hyphen(tool: click.Group, width: int) -> None:
+    for words in ([], *([name] for name in tool.commands)):
+        asked = [*words, "--help"]
+        done = CliRunner().invoke(
+            tool, asked, terminal_width=width, max_content_width=width
+        )
+        assert done.exit_code == 0 and "Usage:" in done.output
+        broken = [x for x in done.output.splitlines() if re.search(r"\w-$", x)]
+        assert broken == [], asked
+        assert "\N{NON-BREAKING HYPHEN}" not in done.output
 
 
 @pytest.mark.parametrize("line", [x for x in ALL if x.startswith("eval")])

@@ -17,6 +17,7 @@ from mmparity.commands.compare import compare
 from mmparity.commands.demo import demo
 from mmparity.commands.doctor import doctor
 from mmparity.commands.engine import engine
+from mmparity.commands.grouped import HelpContext
 from mmparity.commands.list import list_names
 from mmparity.commands.machines import machines
 from mmparity.commands.options import EPILOG
@@ -32,6 +33,12 @@ from mmparity.stored_json import printable
 
 class _Group(click.Group):
     """Turns what a user can mend into one message and exit code 2."""
+
+    context_class = HelpContext
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.context_class = HelpContext
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

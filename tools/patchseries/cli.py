@@ -16,6 +16,7 @@ from patchseries.commands.apply import apply
 from patchseries.commands.check import check
 from patchseries.commands.fetch import fetch
 from patchseries.commands.forecast import forecast_command
+from patchseries.commands.help import HelpContext
 from patchseries.commands.pr_body import pr_body
 from patchseries.commands.rebase import rebase
 from patchseries.commands.refresh import refresh
@@ -30,6 +31,12 @@ from patchseries.tree.project_files import settle_files
 
 class _Commands(click.Group):
     """Ends whatever goes wrong in one message and exit status 2."""
+
+    context_class = HelpContext
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.context_class = HelpContext
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> object:
         if isinstance(sys.stdout, TextIOWrapper):  # names of files are bytes

@@ -121,6 +121,7 @@ def test_report_renders_again_and_keeps_the_verdict(sides: Sides) -> None:
     result = invoke("report", out, "--format", "html,text")
     assert result.exit_code == 1
     assert (out / "report.html").exists()
+    assert "FAIL  different" in (out / "report.txt").read_text()
     result = invoke("report", out, "--format", "htm")
     assert result.exit_code == 2
     assert "Closest: 'html'" in result.stderr

@@ -54,7 +54,7 @@ _WHAT: list[Callable[..., Any]] = [
         "--dtype",
         "dtypes",
         multiple=True,
-        help=f"Repeat for more: {', '.join(DTYPES)}. Default: both.",
+        help=f"Repeat for more: {', '.join(DTYPES)}. Default: float32, bfloat16.",
     ),
     option(
         "what",

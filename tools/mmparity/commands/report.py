@@ -36,12 +36,11 @@ def report(directory: Path, formats: str, show: bool) -> None:
     for name in names:
         known("format", name, FILES)
     folder = directory if directory.is_dir() else directory.parent
-    files = [name for name in names if name != "text"]
-    with held(folder) if files and directory.exists() else nullcontext():
+    with held(folder) if directory.exists() else nullcontext():
         result = read_result(directory)
         if "text" in names:
             click.echo(terminal_summary(result))
-        written = write_reports(result, folder, files) if files else {}
+        written = write_reports(result, folder, names)
     for path in written.values():
         click.echo(str(path))
     if show and "html" in written and click.launch(str(written["html"])):

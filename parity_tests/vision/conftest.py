@@ -16,11 +16,12 @@ from mmparity.capture.worker_process import run_worker
 from mmparity.processes import Starter
 from mmparity.trace import hook_points
 from mmparity.trace.reader import TraceReader
-from mmparity.workload.cases import Case, Noise
+from mmparity.workload.cases import Case, Noise, tower_case
 from mmparity.workload.implementations import get
 from mmparity.workload.inputs import Geometry, write_inputs
 from mmparity.workload.seeded import seeded_checkpoint
 from mmparity.workload.tower_config import read_vision_config
+from mmparity.workload.towers import TOWERS
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "vllm_src"
@@ -134,7 +135,8 @@ class Captures:
 class Towers:
     """``towers(implementation, models, tp)`` -> their traces, from one job.
 
-    With ``data_parallel``, images are spread over the ranks and not weights.
+    With ``data_parallel``, images are spread over the ranks and not weights. ``trees``
+    replace an implementation's own; these traces then have a folder of that name.
     """
 
     root: Path
@@ -142,6 +144,7 @@ class Towers:
     starter: Starter
     depth: int = DEPTH
     wrong = staticmethod(wrong)
+    tree_with = staticmethod(Captures.tree_with)
 
     def __call__(
         self,
@@ -149,16 +152,21 @@ class Towers:
         models: tuple[str, ...],
         tp: int = 1,
         data_parallel: bool = False,
+        *,
+        dtype: str = "float32",
+        trees: tuple[str, dict[str, str]] | None = None,
     ) -> dict[str, TraceReader]:
         given = get(implementation)
-        dtype = "float64" if given.oracle else "float32"
-        folder = self.root / f"{implementation}-{tp}{'-data' * data_parallel}"
+        dtype = "float64" if given.oracle else dtype
+        name, folders = trees or ("", {})
+        kind = f"{'-data' * data_parallel}{'-bfloat16' * (dtype == 'bfloat16')}{name}"
+        folder = self.root / f"{implementation}-{tp}{kind}"
         missing = [m for m in models if not (folder / m / "trace.json").exists()]
         if missing:
             captures = tuple(self._capture(m, dtype, folder / m) for m in missing)
-            trees = {name: str(SOURCES / tree) for name, tree in given.trees.items()}
+            folders = folders or {n: str(SOURCES / t) for n, t in given.trees.items()}
             folder.mkdir(exist_ok=True)
-            job = Job(implementation, trees, "", captures, depth=self.depth, tp=tp)
+            job = Job(implementation, folders, "", captures, depth=self.depth, tp=tp)
             work(replace(job, data_parallel=data_parallel), folder, self.starter)
         return {model: TraceReader(folder / model) for model in models}
 
@@ -167,6 +175,8 @@ class Towers:
         geometry = Geometry.of(read_vision_config(checkpoint))
         media = tuple(Noise(grid, seed) for seed, grid in enumerate(TOWER_GRIDS))
         case = Case("grids", "seeded noise", media)
+        if model in TOWERS:
+            case = tower_case(TOWERS[model])
         inputs = write_inputs(case, self.root / "inputs" / model, geometry)
         return CaptureJob("grids", str(inputs), dtype, str(out), model, str(checkpoint))
 

@@ -71,7 +71,8 @@ def own_code(package: Path = Path(__file__).parent) -> str:
     """A digest of the rooms that decide what a trace holds; reports decide nothing."""
     digest = hashlib.sha256()
     for room in WRITING_ROOMS:
-        for file in sorted((package / room).rglob("*.py")):
+        files = [*(package / room).rglob("*.py"), *(package / room).rglob("*.toml")]
+        for file in sorted(files):
             digest.update(f"{file.relative_to(package)}\n".encode())
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -123,7 +123,11 @@ class _Recorder:
 
     def finish(self, expected: tuple[str, ...]) -> None:
         self.tensors.flush()
+        for name, reason in self.map.absent.items():
+            self.tensors.note(name, reason, True)
         for name in expected:
+            if hook_points.pattern_of(name) in self.map.absent:
+                continue
             if name not in self.tensors.names:
                 reason = "expected, but nothing was executed that makes it"
                 self.tensors.note(name, reason, False)
@@ -146,6 +150,8 @@ class _Recorder:
         @functools.wraps(forward)
         def call(*args: Any, **kwargs: Any) -> Any:
             path = self._place(places)
+            if self._stack[-1:] == [path]:  # it calls itself with another layout
+                return forward(*args, **kwargs)
             bound = signature.bind(*args, **kwargs).arguments
             this = _Call(path, args, {**bound, **kwargs})
             taps = self._taps(path)
@@ -158,7 +164,7 @@ class _Recorder:
                 raise
             finally:
                 self._stack.pop()
-            self._record(taps, this, ("after", "output"))
+            self._record(taps, this, ("after", "output", "result"))
             return this.output
 
         return call
@@ -202,7 +208,8 @@ class _Recorder:
         rules = self.map.rules_of(path)
         if not rules:
             reason = "executed, but neither a hook point nor declared"
-            self.tensors.note(path, reason, False)
+            known = (self.map.pattern_of(path), self.map.others, True)
+            self.tensors.note(*(known if self.map.others else (path, reason, False)))
         for rule in rules:
             if isinstance(rule, Declared):
                 self.tensors.note(self.map.pattern_of(path), rule.reason, True)
@@ -272,6 +279,10 @@ def _pick(call: _Call, kind: str, steps: list[str]) -> Any:
     """The value that a ``take`` names; None where it is absent."""
     if kind == "output":
         value = call.output
+    elif kind == "result":
+        value = call.output
+        value = value.to_tuple() if hasattr(value, "to_tuple") else value
+        value = value[0] if isinstance(value, (tuple, list)) else value
     else:
         first, *steps = steps
         value = call.named.get(first)

@@ -8,7 +8,7 @@ be the checkpoint's numbers, bit for bit, and padded lanes exactly zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mmparity.trace.hook_points import HookPoint, pattern_of
 from mmparity.trace.layout import HeadGeometry, LayoutError, execute, plan
 from mmparity.workload import checkpoint
 from mmparity.workload.quantized import PER_OUTPUT
+from mmparity.workload.towers import tower_of
 
 PROVABLE_NUMEL = 4e8
 """Weights of up to so many numbers are compared with the checkpoint's."""
@@ -122,7 +123,26 @@ def prove_encoder(
     if numel > PROVABLE_NUMEL or checkpoint.quantization_of(directory, config):
         return prove_lanes(parameters, geometry)
     stored = dict(checkpoint.vision_weights(directory, config))
+    tower = tower_of(config)
+    if tower is not None:
+        stored |= _fused(parameters, stored, tower.fused)
     return prove(parameters, stored, geometry, ranks.shard, ranks.shards)
+
+
+def _fused(
+    parameters: Iterable[str],
+    stored: Mapping[str, torch.Tensor],
+    fused: Mapping[str, Sequence[str]],
+) -> dict[str, torch.Tensor]:
+    """Parameters that layers of a checkpoint lie side by side in, as described."""
+    found = {}
+    for name in parameters:
+        layer, _, kind = name.rpartition(".")
+        parent, dot, last = layer.rpartition(".")
+        parts = [f"{parent}{dot}{source}.{kind}" for source in fused.get(last, ())]
+        if parts and all(part in stored for part in parts):
+            found[name] = torch.cat([stored[part] for part in parts])
+    return found
 
 
 def prove(

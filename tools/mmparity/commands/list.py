@@ -17,6 +17,7 @@ from mmparity.workload.cases import CASES
 from mmparity.workload.implementations import IMPLEMENTATIONS, get
 from mmparity.workload.pairs import has_encoder
 from mmparity.workload.paths import paths_of
+from mmparity.workload.towers import TOWERS
 
 ABSENT = "(no hook point)"
 
@@ -66,9 +67,14 @@ def _implementation_rows() -> list[tuple[str, str]]:
 
 def _model_rows() -> list[tuple[str, str]]:
     return [
-        (item.name, f"{item.family}; configuration: {item.source}")
+        (item.name, f"{_kind(item)}; configuration: {item.source}")
         for item in models.MODELS.values()
     ]
+
+
+def _kind(model: models.Model) -> str:
+    tower = TOWERS.get(model.name)
+    return tower.title if tower else model.family
 
 
 def _hook_point_rows(impl: str | None, model: str | None) -> list[tuple[str, str]]:

@@ -79,7 +79,7 @@ def align(old: TraceReader, new: TraceReader, oracle: TraceReader | None) -> Ali
     one_sided: dict[str, Unmatched] = {}
     for name in in_order:
         sides = [trace.record(name) if name in trace else None for trace in (old, new)]
-        reason = declared.get(name) or declared.get(pattern_of(name))
+        reason = _reason(name, declared)
         if None in sides and reason:
             side: Side = "old" if sides[0] else "new"
             one_sided[name] = Unmatched(name, side, reason)
@@ -105,11 +105,16 @@ def pair_of(
     if oracle is None:
         return Pair(name, old, new, None)
     record = oracle.record(name) if name in oracle else None
-    return Pair(name, old, new, record, _declared(oracle).get(name))
+    return Pair(name, old, new, record, _reason(name, _declared(oracle)))
 
 
 def _declared(trace: TraceReader) -> dict[str, str]:
     return {item.path: item.reason for item in trace.unmatched if item.explained}
+
+
+def _reason(name: str, declared: dict[str, str]) -> str | None:
+    """Why a hook point is absent: it alone, or that of every block."""
+    return declared.get(name) or declared.get(pattern_of(name))
 
 
 def _is_paired(path: str, old: TraceReader, new: TraceReader) -> bool:

@@ -80,6 +80,8 @@ def _places(name: str, tokens: int, trace: TraceReader) -> tuple[int, ...]:
     """For each token its place in raster order over the images; () if unknown."""
     grids = trace.meta.grid_thw
     patches = sum(t * h * w for t, h, w in grids)
+    if trace.meta.hyper_parameters.get("spatial_merge_size", MERGE) != MERGE:
+        return tuple(range(tokens)) if tokens == patches else ()
     if any(size % MERGE for _, *sizes in grids for size in sizes):
         return ()
     cells = torch.arange(patches // CELL)

@@ -17,6 +17,7 @@ from mmparity.errors import MmparityError
 from mmparity.project import remedy
 from mmparity.trace import hook_points
 from mmparity.workload import models
+from mmparity.workload.towers import TOWERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,6 +139,11 @@ def hook_map(
     float32: bool = False,
 ) -> HookMap:
     """The name map of an implementation's encoder of a family."""
+    if family.name in TOWERS:
+        described = TOWERS[family.name]
+        maps, ascend = implementation.hook_maps, implementation.ascend
+        of_tower: HookMap = _module("towers").hook_map(described, maps, ascend=ascend)
+        return of_tower
     module = _module(implementation.hook_maps)
     subject = TowerKind(
         family.name,

@@ -20,13 +20,14 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from transformers import PretrainedConfig
 
-from mmparity.encoders import Encoder, Ranks, describe, hook_map_of
+from mmparity.encoders import Encoder, Ranks, describe, hook_map_of, tower_modules
 from mmparity.encoders.without_cuda import import_torchvision
-from mmparity.workload import models
+from mmparity.workload import models, tower_weights
 from mmparity.workload.cases import is_clips
 from mmparity.workload.checkpoint import tower_class
 from mmparity.workload.implementations import Implementation
 from mmparity.workload.quantized import ExactLinear, Quantized
+from mmparity.workload.towers import Tower, tower_of
 
 
 class HfRuntime:
@@ -46,6 +47,9 @@ class HfRuntime:
         quantized: Quantized | None = None,
     ) -> Encoder:
         """Builds the encoder; in float64 its weights are as stored."""
+        described = tower_of(config)
+        if described is not None:
+            return self._build_described(described, config, dtype, dict(weights))
         exact = dtype == torch.float64
         config = copy.deepcopy(config)
         config._attn_implementation = "sdpa"
@@ -73,6 +77,37 @@ class HfRuntime:
             forward=around.of_pixels,
             given=around.of_embeddings,
             hyper_parameters=describe(model, config, backend="sdpa"),
+        )
+
+    def _build_described(
+        self,
+        tower: Tower,
+        config: Any,
+        dtype: torch.dtype,
+        weights: dict[str, torch.Tensor],
+    ) -> Encoder:
+        """A small tower, whole in ``dtype``."""
+        model = tower_weights.oracle_tower(tower).to(self.device, dtype)
+        names = [name for name, _ in model.named_parameters()]
+        stored = tower_weights.oracle_state(tower, names, weights.items())
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in stored:
+                    parameter.copy_(stored[name].view_as(parameter))
+        model.requires_grad_(False).eval()
+        way = tower.oracle_inputs or tower.inputs
+        run = tower_modules.forward_of(tower, model, self.device, dtype, way)
+
+        def exact(pixels: torch.Tensor, grid: torch.Tensor) -> None:
+            with ExitStack() as stack:
+                if dtype == torch.float64:
+                    stack.enter_context(_MakeFloat64())
+                    stack.enter_context(_float64_by_default())
+                run(pixels, grid)
+
+        hook_map = hook_map_of(self.implementation, config)
+        return Encoder(
+            model, hook_map, exact, tower_modules.describe(model, hook_map, tower)
         )
 
     def close(self) -> None:
@@ -105,12 +140,28 @@ class _KeepFloat64(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        casts = func is torch.Tensor.float or (
-            func is torch.Tensor.to and torch.float32 in (*args[1:], *kwargs.values())
-        )
-        if casts and args[0].dtype == torch.float64:
+        if _is_narrowing(func, args, kwargs) and args[0].dtype == torch.float64:
             return args[0]
         return func(*args, **kwargs)
+
+
+class _MakeFloat64(_KeepFloat64):
+    """The same, and what would be made float32 of integers is made float64."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if _is_narrowing(func, args, kwargs) and not args[0].is_complex():
+            return args[0].double()
+        return func(*args, **kwargs)
+
+
+def _is_narrowing(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether a call casts to float32."""
+    given = (*args[1:], *kwargs.values())
+    to = func is torch.Tensor.to and any(one is torch.float32 for one in given)
+    return to or func is torch.Tensor.float
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class Tap:
         hook_point: canonical name; ``{i}`` is the number of the block.
         take: ``input.N`` or ``input.name`` (before the call), ``after.name`` (an
             argument that the call wrote to), ``output``, ``output.N`` or
-            ``output.name``.
+            ``output.name``, or ``result``: the output, or the first of several.
         layout: the transforms of ``mmparity.trace.layout`` to the canonical layout.
         part: (number, count) where several calls make one hook point, side by
             side.
@@ -84,6 +84,9 @@ class HookMap:
         stored: first part of a parameter's name -> what the checkpoint calls it.
         no_given: why the model around the tower takes no embeddings in place of
             pixels; empty where it does.
+        others: why a module that is not in ``modules`` needs no hook point; empty
+            where each must be there.
+        absent: hook point that it lacks -> why.
     """
 
     modules: Modules
@@ -93,6 +96,8 @@ class HookMap:
     lists: tuple[str, ...] = ("blocks", "deepstack_merger_list")
     stored: dict[str, str] = field(default_factory=dict)
     no_given: str = ""
+    others: str = ""
+    absent: dict[str, str] = field(default_factory=dict)
 
     def pattern_of(self, path: str) -> str:
         """A module's path with ``{i}`` in place of the number."""
@@ -116,7 +121,7 @@ class HookMap:
 
     def _numbered(self, path: str) -> re.Match[str] | None:
         lists = "|".join(re.escape(name) for name in self.lists)
-        return re.match(rf"({lists})\.(\d+)(?=\.|$)", path)
+        return re.match(rf"({lists})\.(\d+)(?=[./]|$)", path)
 
 
 OMNI_GIVEN = "released Omni hands given embeddings on unsplit, or raises an error"

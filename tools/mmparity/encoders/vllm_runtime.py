@@ -31,6 +31,7 @@ from mmparity.encoders import (
     installed,
     npu_emulation,
     platform,
+    tower_modules,
     vllm_setup,
 )
 from mmparity.encoders.npu_emulation import compiled
@@ -41,6 +42,7 @@ from mmparity.project import remedy, user_cache
 from mmparity.workload import models
 from mmparity.workload.implementations import Implementation
 from mmparity.workload.quantized import Quantized
+from mmparity.workload.towers import Tower, tower_of
 
 _ENVIRONMENT = {
     "VLLM_PLUGINS": "",  # an installed plugin must not choose the platform
@@ -48,6 +50,7 @@ _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "GLOO_SOCKET_IFNAME": "lo",
 }
+Weights = Iterable[tuple[str, torch.Tensor]]
 NORM_EPS = 1e-6
 """transformers hard-codes it; vLLM reads it from the language model."""
 
@@ -85,11 +88,20 @@ class VllmRuntime:
         self,
         config: PretrainedConfig,
         dtype: torch.dtype,
-        weights: Iterable[tuple[str, torch.Tensor]],
+        weights: Weights,
         quantized: Quantized | None = None,
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
         self._prepare(config, dtype)
+        described = tower_of(config)
+        if described is not None:
+            return self._build_described(described, config, dtype, weights)
+        return self._build_known(config, dtype, weights, quantized)
+
+    def _build_known(
+        self, config: Any, dtype: torch.dtype, weights: Weights, quantized: Any
+    ) -> Encoder:
+        """The vision tower of a model, with that around it."""
         build, model = self._classes(models.family_of(config).name)
         with (
             _default_dtype(dtype),
@@ -121,6 +133,22 @@ class VllmRuntime:
                 **_operator(tower),
             ),
         )
+
+    def _build_described(
+        self, tower: Tower, config: Any, dtype: torch.dtype, weights: Weights
+    ) -> Encoder:
+        """The vision module of a model alone."""
+        with _default_dtype(dtype), self.device:
+            module = tower_modules.built(tower, self.vllm_config)
+        _check_loaded(module, tower_modules.load(module, weights))
+        self._process_weights(module)
+        module.requires_grad_(False).eval()
+        names = hook_map_of(self.implementation, config)
+        known = tower_modules.describe(module, names, tower) | {
+            "platform": self.platform
+        }
+        run = tower_modules.forward_of(tower, module, self.device, dtype, tower.inputs)
+        return Encoder(module, names, run, known)
 
     def close(self) -> None:
         """Takes the distributed environment down."""
@@ -227,13 +255,16 @@ def _keep_trees_clean() -> None:
     sys.pycache_prefix = str(user_cache() / "pycache")
 
 
-def _load(
-    tower: Any, weights: Iterable[tuple[str, torch.Tensor]], *, check: bool
-) -> None:
+def _load(tower: Any, weights: Weights, *, check: bool) -> None:
     """Loads; vLLM's loader does not check quantised models for completeness either."""
     loaded = tower.load_weights(weights)
+    if check:
+        _check_loaded(tower, loaded)
+
+
+def _check_loaded(tower: nn.Module, loaded: Iterable[str]) -> None:
     missing = sorted(set(dict(tower.named_parameters())) - set(loaded))
-    if missing and check:
+    if missing:
         raise MmparityError(
             f"the checkpoint left {len(missing)} parameters of {type(tower).__name__} "
             f"unset, the first is {missing[0]}."

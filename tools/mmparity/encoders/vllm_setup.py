@@ -13,7 +13,8 @@ from transformers import PretrainedConfig
 
 from mmparity.encoders import Ranks
 from mmparity.encoders.devices import check_enough
-from mmparity.workload import models
+from mmparity.workload import models, tower_weights
+from mmparity.workload.towers import tower_of
 
 _COLLECTIVES = {"cuda": "nccl", "npu": "hccl"}
 
@@ -82,15 +83,18 @@ def model_config(config: PretrainedConfig, dtype: torch.dtype) -> Any:
     """What the encoder's code reads of vLLM's ModelConfig."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    family = models.family_of(config)
-    hf_config = CONFIG_MAPPING[family.name]()
-    *way, last = family.path
-    for name in way:
-        hf_config = getattr(hf_config, name)
-    setattr(hf_config, last, config)
+    tower = tower_of(config)
+    hf_config: Any = tower and tower_weights.config_of(tower)
+    if tower is None:
+        family = models.family_of(config)
+        hf_config = CONFIG_MAPPING[family.name]()
+        *way, last = family.path
+        for name in way:
+            hf_config = getattr(hf_config, name)
+        setattr(hf_config, last, config)
     return types.SimpleNamespace(
         hf_config=hf_config,
-        hf_text_config=hf_config.text_config,
+        hf_text_config=getattr(hf_config, "text_config", hf_config),
         dtype=dtype,
         quantization=None,
         multimodal_config=None,

@@ -45,7 +45,7 @@ from mmparity.run.workers import (
 from mmparity.types.comparison import ComparisonResult
 from mmparity.types.provenance import Provenance
 from mmparity.types.row import Noise
-from mmparity.workload.inputs import pictures
+from mmparity.workload.pictures import pictures
 
 if TYPE_CHECKING:
     from mmparity.run.cached_workers import TraceCache
@@ -180,7 +180,8 @@ def _run_batch(
     state.captured, state.broken, state.broken_cases = set(), {}, {}
     pairs = pairs_of(batch)
     for index, (old, new) in enumerate(pairs):
-        workers.capture_all((ORACLE, new, old), state, watcher)
+        oracle = [name for item in batch for name in item.plan.oracle]
+        workers.capture_all((*oracle[:1], new, old), state, watcher)
         compared = [
             target
             for item in batch
@@ -208,7 +209,8 @@ def _compare_pair(
         for dtype in plan.dtypes:
             started = time.monotonic()
             name = plan.case_name(case)
-            reasons = [state.why_broken(n, name) for n in (old, new, ORACLE)]
+            taking_part = (old, new, *plan.oracle)
+            reasons = [state.why_broken(n, name) for n in taking_part]
             missing = [reason for reason in reasons if reason]
             if missing:
                 first = missing[0].splitlines()[0]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mmparity.encoders import devices
 from mmparity.errors import MmparityError
 from mmparity.workload import models
+from mmparity.workload.towers import tower_of
 from mmparity.workload.trained_file import why_missing
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ def _check_encoder(
 
 def _check_ranks(plan: Plan, config: Any, what: str) -> None:
     """Whether the ranks can share heads, MLP and merger evenly."""
+    if tower_of(config) is not None:
+        if plan.tp > 1:
+            raise MmparityError(f"--tp {plan.tp}: {what} is run on one rank only.")
+        return
     width = models.width(config)
     mlp = getattr(config, "intermediate_size", None) or int(width * config.mlp_ratio)
     parts = {

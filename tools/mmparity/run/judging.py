@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mmparity.errors import MmparityError
 from mmparity.run.noise import noise_of_run
-from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Plan
+from mmparity.run.plan import ORACLE_DTYPE, Plan
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.row import Noise
 from mmparity.workload.cases import Case
@@ -30,12 +30,14 @@ def compare_case(
     try:
         if dtype not in noise:
             noise[dtype] = noise_of_run(plan, pair, dtype)
-        readers = [
-            TraceReader(plan.trace_dir(name, case, kind))
-            for name, kind in ((old, dtype), (new, dtype), (ORACLE, ORACLE_DTYPE))
-        ]
+        here, there = (TraceReader(plan.trace_dir(n, case, dtype)) for n in pair)
+        oracle = None
+        for name in plan.oracle:
+            oracle = TraceReader(plan.trace_dir(name, case, ORACLE_DTYPE))
         return compare_traces(
-            *readers,
+            here,
+            there,
+            oracle,
             description=case.description,
             repeat=plan.repeat(old, new, case, dtype),
             standard=Standard(plan.expected_of(old, new), noise[dtype]),
@@ -56,7 +58,7 @@ def could_not(
         dtype=dtype,
         old=old,
         new=new,
-        oracle=ORACLE,
+        oracle=next(iter(plan.oracle), None),
         verdict="error",
         reason=reason,
         description=case.description,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmparity.capture.job import OTHER_KERNELS, CaptureJob
 from mmparity.errors import MmparityError
-from mmparity.run.plan import ORACLE, ORACLE_DTYPE, Plan
+from mmparity.run.plan import ORACLE_DTYPE, Plan
 from mmparity.types.row import Noise
 from mmparity.workload.cases import Case
 
@@ -58,21 +58,21 @@ def noise_of_run(plan: Plan, pair: tuple[str, str], dtype: str) -> dict[str, Noi
     if plan.expected_of(*pair) == "identical" or not measures(plan, old):
         return {}
     folder = plan.trace_dir(old, smallest(plan), dtype)
-    oracle = plan.trace_dir(ORACLE, smallest(plan), ORACLE_DTYPE)
+    oracles = [plan.trace_dir(n, smallest(plan), ORACLE_DTYPE) for n in plan.oracle]
     try:
-        return noise_between(folder, oracle)
+        return noise_between(folder, *oracles)
     except MmparityError:
         return {}
 
 
-def noise_between(folder: Path, oracle: Path) -> dict[str, Noise]:
+def noise_between(folder: Path, oracle: Path | None = None) -> dict[str, Noise]:
     """What a trace and its twin differ by; MmparityError where there is no number."""
     from mmparity.compare.case import compare_traces
     from mmparity.compare.noise import noise_of
     from mmparity.trace.reader import TraceReader
 
-    readers = [TraceReader(path) for path in (folder, _beside(folder), oracle)]
-    return noise_of(compare_traces(*readers))
+    old, again = TraceReader(folder), TraceReader(_beside(folder))
+    return noise_of(compare_traces(old, again, TraceReader(oracle) if oracle else None))
 
 
 def _beside(folder: Path) -> Path:

@@ -106,9 +106,15 @@ class Plan:
         """Whether ranks take some of the images each, and not some of the weights."""
         return self.tp > 1 and self.options.tp_mode == "data"
 
+    @property
+    def oracle(self) -> tuple[str, ...]:
+        """The oracle's name; none where transformers has no such encoder."""
+        return (ORACLE,) if ORACLE in self.trees else ()
+
     def expected_of(self, old: str, new: str) -> Expected:
         """What a pair is held to."""
-        return self.options.expect or expected_of(old, new, self.options.device)
+        known = expected_of(old, new, self.options.device, self.model)
+        return self.options.expect or known
 
     def case_name(self, case: Case) -> str:
         """The case's name in results; the default model's need no prefix."""

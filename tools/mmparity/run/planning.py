@@ -24,9 +24,10 @@ from mmparity.run.plan import (
 )
 from mmparity.workload.cases import (
     CASES,
-    DEFAULT_CASES,
     Case,
     Grid,
+    cases_of,
+    default_cases,
     noise_case,
     parse_grid,
 )
@@ -40,10 +41,12 @@ from mmparity.workload.pairs import (
     QUANTIZED_PAIRS,
     TODAY_MODELS,
     TODAY_PAIRS,
+    TOWER_PAIRS,
     choose_pairs,
     has_encoder,
 )
 from mmparity.workload.pythons import check_pythons_used, find_pythons
+from mmparity.workload.towers import TOWERS
 from mmparity.workload.trained_file import why_missing
 from mmparity.workload.trees import check_trees_used
 from mmparity.workload.trees import find_trees as find_trees
@@ -59,7 +62,7 @@ def make_plans(
     check_options(options)
     if options.environment == TODAY and not options.models:
         options = replace(options, models=TODAY_MODELS)
-    names = choose_models(options.models)
+    names = tuple(n for n in choose_models(options.models) if _takes_part(n, options))
     if len(names) > 1 and options.checkpoint is not None:
         raise MmparityError(
             f"--checkpoint is one model's, but {len(names)} models are asked for."
@@ -67,20 +70,17 @@ def make_plans(
     sweep = len(names) > 1 and not (options.depth or options.fast)
     plans = []
     for name in names:
+        known_cases = cases_of(name)
         cases = list(options.cases)
         if not cases and not options.grids:
-            cases = [case.name for case in DEFAULT_CASES]
-        whole = options.models == ("all",) and not options.cases
-        if (
-            whole
-            and name == DEFAULT_MODEL
-            and _takes_quantized(options, implementations)
-        ):
+            cases = [case.name for case in default_cases(name)]
+        whole = name == DEFAULT_MODEL and options.models == ("all",)
+        if whole and not options.cases and _takes_quantized(options, implementations):
             cases += [case.name for case in CASES.values() if case.quantized]
         for case_name in cases:
-            known("case", case_name, CASES)
+            known("case", case_name, known_cases)
         for quantized in (False, True):
-            chosen = tuple(n for n in cases if CASES[n].quantized == quantized)
+            chosen = tuple(n for n in cases if known_cases[n].quantized == quantized)
             grids = () if quantized else options.grids
             if chosen or grids:
                 part = replace(options, cases=chosen, grids=grids)
@@ -100,6 +100,17 @@ def _takes_quantized(
     """Whether the sides that are named, if any, load W8A8 as vllm-ascend does."""
     named = [implementations.get(name) for name in (options.old, options.new) if name]
     return all(side is None or side.ascend for side in named)
+
+
+def _takes_part(name: str | None, options: Options) -> bool:
+    """Whether a model is named, or of all models has the cases and sides that are."""
+    if options.models != ("all",):
+        return True
+    sides = {side for side in (options.old, options.new) if side}
+    of_towers = {side for pair in TOWER_PAIRS for side in pair}
+    if name in TOWERS and (options.environment == TODAY or not sides <= of_towers):
+        return False
+    return set(options.cases) <= cases_of(name).keys()
 
 
 def choose_models(names: Iterable[str]) -> tuple[str | None, ...]:
@@ -125,13 +136,15 @@ def make_plan(
 ) -> Plan:
     """Checks the options of a comparison and fills in the defaults."""
     defaults = DEFAULT_PAIRS if model is None else MODEL_PAIRS
+    defaults = TOWER_PAIRS if model in TOWERS else defaults
     if options.environment == TODAY:
         defaults = TODAY_PAIRS
     elif any(name in CASES and CASES[name].quantized for name in options.cases):
         defaults = QUANTIZED_PAIRS
     pairs = choose_pairs(options.old, options.new, implementations, model, defaults)
     sides = {side for pair in pairs for side in pair}
-    return plan_of(options, pairs, sides | {ORACLE}, sides, implementations, model)
+    oracle = {ORACLE} if has_encoder(implementations[ORACLE], model) else set()
+    return plan_of(options, pairs, sides | oracle, sides, implementations, model)
 
 
 def make_capture_plan(
@@ -166,7 +179,7 @@ def plan_of(
     model: str | None,
 ) -> Plan:
     """The checked plan of these pairs; ``names`` run and ``sides`` are compared."""
-    cases = choose_cases(options.cases, options.grids)
+    cases = choose_cases(options.cases, options.grids, model)
     dtypes = tuple(dict.fromkeys(options.dtypes)) or _default_dtypes(
         options.device, (implementations[name] for name in sides)
     )
@@ -201,10 +214,12 @@ def _default_dtypes(device: str, sides: Iterable[Implementation]) -> tuple[str, 
     return NPU_DTYPES if lacks else DEFAULT_DTYPES
 
 
-def choose_cases(names: Iterable[str], grids: Iterable[str]) -> tuple[Case, ...]:
+def choose_cases(
+    names: Iterable[str], grids: Iterable[str], model: str | None = None
+) -> tuple[Case, ...]:
     """The cases by name and the one of ``--grid``; all default cases for neither."""
-    chosen = [known("case", name, CASES) for name in dict.fromkeys(names)]
+    chosen = [known("case", name, cases_of(model)) for name in dict.fromkeys(names)]
     parsed: tuple[Grid, ...] = tuple(parse_grid(text) for text in grids)
     if parsed:
         chosen.append(noise_case(parsed))
-    return tuple(chosen) or DEFAULT_CASES
+    return tuple(chosen) or default_cases(model)

@@ -47,7 +47,10 @@ def make_year(
     if len(models) > 1:
         raise MmparityError("year takes one --model at a time.")
     model = models[0]
-    first = next(n for n in (FIRST, *STANDS_IN_FOR) if _has(n, implementations, model))
+    firsts = [n for n in (FIRST, *STANDS_IN_FOR) if _has(n, implementations, model)]
+    if not firsts:
+        raise MmparityError(f"year: {FIRST} has no encoder for {model}.")
+    first = firsts[0]
     named = {known("implementation", name, implementations).name for name in only}
     asked = [
         name

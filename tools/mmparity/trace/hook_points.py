@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The canonical hook points of the Qwen-VL family's vision encoders.
+"""The canonical hook points of vision encoders: Qwen-VL's here, others' as described.
 
 Every implementation's tensors are recorded under these names and layouts, in
 this order. Data only: it must import without torch.
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from mmparity.errors import MmparityError
 from mmparity.workload.models import Architecture
+from mmparity.workload.towers import TOWERS
 
 Kind = Literal["integer", "control", "float"]
 """integer: equal in value and in dtype, or wrong. control: computed from the grid
@@ -167,6 +169,25 @@ ARCHITECTURES: dict[Architecture, Order] = {
         _DEEPSTACK,
     ),
 }
+_OF_QWEN = {p.name: p for order in ARCHITECTURES.values() for p in order.all}
+
+
+def _point(name: str) -> HookPoint:
+    """A described tower's: that of the same name in Qwen-VL, or the tower's own."""
+    known = _OF_QWEN.get(name)
+    return known or HookPoint(name, "float", "[T, ...]", "a part of its tower alone")
+
+
+def _order(names: Iterable[str]) -> Order:
+    """Hook points in order of execution, before, in and after the blocks."""
+    parts: tuple[list[HookPoint], ...] = ([], [], [])
+    for name in names:
+        inside = name == BLOCK or name.startswith(f"{BLOCK}.")
+        parts[1 if inside else 2 if parts[1] else 0].append(_point(name))
+    return Order(*map(tuple, parts))
+
+
+ARCHITECTURES |= {name: _order(tower.hook_points) for name, tower in TOWERS.items()}
 _DEFAULT: Architecture = "qwen2_5_vl"
 HOOK_POINTS = (*ARCHITECTURES[_DEFAULT].all, *OF_MODEL)
 _BY_NAME = {

@@ -17,36 +17,10 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
-Shape = tuple[int, ...]
-
-
-class LayoutError(ValueError):
-    """The tensor cannot be brought to its canonical layout."""
-
-
-@dataclass(frozen=True)
-class HeadGeometry:
-    """What the transforms need to know of an encoder."""
-
-    num_heads: int
-    head_size: int
-
-
-@dataclass(frozen=True)
-class Transform:
-    """A step towards the canonical layout.
-
-    Attributes:
-        plan: shape before -> shape after; raises LayoutError where it cannot.
-        apply: the tensor and its planned shape -> the transformed tensor;
-            raises LayoutError where it would lose something.
-        invert: the transformed tensor and the shape before -> the tensor; None
-            where the transform cannot be undone.
-    """
-
-    plan: Callable[[Shape, HeadGeometry], Shape]
-    apply: Callable[[torch.Tensor, Shape], torch.Tensor]
-    invert: Callable[[torch.Tensor, Shape], torch.Tensor] | None = None
+from mmparity.trace.batched import BATCHED
+from mmparity.trace.transform import HeadGeometry as HeadGeometry
+from mmparity.trace.transform import LayoutError as LayoutError
+from mmparity.trace.transform import Shape, Transform, view
 
 
 @dataclass(frozen=True)
@@ -89,10 +63,6 @@ def invert(tensor: torch.Tensor, steps: tuple[Step, ...], shape: Shape) -> torch
         tensor = undo(tensor, wanted)
         assert tuple(tensor.shape) == wanted, (step, tensor.shape)
     return tensor
-
-
-def _reshape(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
-    return tensor.reshape(shape)
 
 
 def _plan_squeeze(dim: int) -> Callable[[Shape, HeadGeometry], Shape]:
@@ -256,17 +226,13 @@ def _swap(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     return tensor.transpose(0, 1)
 
 
-def _view(plan: Callable[[Shape, HeadGeometry], Shape]) -> Transform:
-    return Transform(plan, _reshape, _reshape)
-
-
 TRANSFORMS: dict[str, Transform] = {
-    "squeeze.0": _view(_plan_squeeze(0)),
-    "squeeze.1": _view(_plan_squeeze(1)),
-    "squeeze.2": _view(_plan_squeeze(2)),
-    "split_heads": _view(_plan_split(1)),
-    "split_qkv": _view(_plan_split(3)),
-    "one_of_qkv": _view(_plan_one_of_qkv),
+    "squeeze.0": view(_plan_squeeze(0)),
+    "squeeze.1": view(_plan_squeeze(1)),
+    "squeeze.2": view(_plan_squeeze(2)),
+    "split_heads": view(_plan_split(1)),
+    "split_qkv": view(_plan_split(3)),
+    "one_of_qkv": view(_plan_one_of_qkv),
     "unpad_tail": Transform(_plan_unpad, _unpad_tail, _pad_tail),
     "unpad_halves": Transform(_plan_unpad, _unpad_halves, _pad_halves),
     "cos": Transform(_plan_same, lambda x, _: x.cos()),
@@ -276,11 +242,14 @@ TRANSFORMS: dict[str, Transform] = {
     "offsets_to_lengths": Transform(_plan_diff, _diff, _offsets),
     "lengths_to_offsets": Transform(_plan_offsets, _offsets, _diff),
     "longest": Transform(_plan_longest, _longest),
-    "scalar": _view(_plan_scalar),
+    "scalar": view(_plan_scalar),
     "tokens_first": Transform(_plan_tokens_first, _swap, _swap),
     "length": Transform(_plan_length, _length),
+    **BATCHED,
 }
-ALWAYS = frozenset({"tokens_first", "length", "longest", "cos", "sin"})
+ALWAYS = frozenset(
+    {"tokens_first", "length", "longest", "cos", "sin", "heads_last", "channels_last"}
+)
 """Transforms that may change a tensor and not its shape."""
 COMPUTED = frozenset({"length", "offsets_to_lengths", "lengths_to_offsets", "longest"})
 """Transforms that make integers of what an implementation has instead."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmparity.errors import MmparityError
+from mmparity.workload.towers import TOWERS, Tower
 
 Grid = tuple[int, int, int]
 
@@ -112,7 +113,34 @@ CASES = {
 }
 
 
+TOWER_CASE = "tower"
+_FILES = ("china.jpg", "flower.jpg")
+
+
+def tower_case(tower: Tower) -> Case:
+    """The case of a described tower: photographs on its grids, or noise for sound."""
+    media: tuple[Photograph | Noise, ...] = tuple(
+        Photograph(_FILES[i % 2], h, w, left=40 + 90 * i, top=60 + 30 * i)
+        if tower.shape.channels == len("RGB")
+        else Noise((t, h, w), i)
+        for i, (t, h, w) in enumerate(tower.grids)
+    )
+    sizes = ", ".join("x".join(map(str, grid)) for grid in tower.grids)
+    return Case(TOWER_CASE, f"what the tower is made for, grids {sizes}", media)
+
+
+def cases_of(model: str | None) -> dict[str, Case]:
+    """The cases that a model can run; a described tower has one of its own."""
+    tower = TOWERS.get(model or "")
+    return CASES if tower is None else {TOWER_CASE: tower_case(tower)}
+
+
 DEFAULT_CASES = tuple(case for case in CASES.values() if not case.quantized)
+
+
+def default_cases(model: str | None) -> tuple[Case, ...]:
+    """Those that run where none is named."""
+    return tuple(case for case in cases_of(model).values() if not case.quantized)
 
 
 def is_clips(grids: Sequence[Sequence[int]]) -> bool:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmparity.errors import MmparityError
-from mmparity.workload import quantized
+from mmparity.workload import quantized, tower_weights
 from mmparity.workload.checkpoint_files import open_file, stored_tensors
 from mmparity.workload.models import family_of
 from mmparity.workload.quantized import Quantized
 from mmparity.workload.tower_config import read_vision_config as read_vision_config
 from mmparity.workload.tower_config import with_depth as with_depth
+from mmparity.workload.towers import tower_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -33,6 +34,9 @@ _WHOLE_MODEL = ("model.", "lm_head.", "visual.", "thinker.")
 
 def expected_shapes(config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
     """Parameter names and shapes as transformers' own encoder has them."""
+    tower = tower_of(config)
+    if tower is not None:
+        return tower_weights.expected_shapes(tower)
     with torch.device("meta"):
         encoder = tower_class(config)(config)
     return {name: tuple(p.shape) for name, p in encoder.named_parameters()}

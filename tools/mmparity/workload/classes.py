@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from mmparity.workload.implementation import Classes
 from mmparity.workload.models import FAMILIES
+from mmparity.workload.towers import TOWERS
 
 _MODELS = "vllm.model_executor.models"
 VLLM = {
@@ -34,6 +35,13 @@ VLLM = {
         "Qwen3VLMoeForConditionalGeneration",
     ),
 }
+_TOWERS = {
+    tower.name: Classes(f"{_MODELS}.{module}", name, name)
+    for tower in TOWERS.values()
+    for module, _, name in (tower.module.partition(":"),)
+}
+SERIES = VLLM | _TOWERS
+"""What vLLM 0.12.0 has, released and patched."""
 _ASCEND = "vllm_ascend.models"
 PADDED = {
     "qwen2_vl": Classes(
@@ -75,4 +83,5 @@ WITHOUT_PADDING = {
 ORACLE = {
     name: Classes(f"transformers.models.{family.modeling}", family.tower, family.model)
     for name, family in FAMILIES.items()
+    if family.tower
 }

@@ -92,7 +92,7 @@ def _tower_weights(name: str, index: Path) -> dict[str, str]:
     listed = raw.get("weight_map") if isinstance(raw, dict) else None
     if not isinstance(listed, dict):
         raise MmparityError(f"the {INDEX} of {name} has no weight_map.")
-    starts = tuple({one for family in FAMILIES.values() for one in family.prefixes})
+    starts = tuple({one for fam in FAMILIES.values() for one in fam.prefixes if one})
     shards = {file for tensor, file in listed.items() if tensor.startswith(starts)}
     if not shards:
         raise MmparityError(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmparity.errors import MmparityError
 from mmparity.project import known
-from mmparity.workload.classes import ORACLE, PADDED, VLLM, WITHOUT_PADDING
+from mmparity.workload.classes import ORACLE, PADDED, SERIES, VLLM, WITHOUT_PADDING
 from mmparity.workload.implementation import FLOAT32_NOTE as FLOAT32_NOTE
 from mmparity.workload.implementation import TODAY
 from mmparity.workload.implementation import Classes as Classes
@@ -90,7 +90,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="vllm-0.12.0",
             title="vLLM 0.12.0's encoder as released",
             hook_maps="vllm_0_12",
-            classes=VLLM,
+            classes=SERIES,
             trees={"vllm": "vllm-0.12.0"},
             after="ascend-0.11.0",
         ),
@@ -98,7 +98,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="unified",
             title="vLLM 0.12.0 with this series, native operators",
             hook_maps="unified",
-            classes=VLLM,
+            classes=SERIES,
             trees={"vllm": _PATCHED_TREES["vllm"]},
             after="vllm-0.12.0",
         ),
@@ -106,7 +106,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             name="unified-ascend",
             title="vLLM and vllm-ascend with both series, Ascend operators",
             hook_maps="unified",
-            classes=VLLM,
+            classes=SERIES,
             trees=_PATCHED_TREES,
             ascend=True,
             after="ascend-0.12.0rc1",

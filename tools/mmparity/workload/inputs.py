@@ -7,11 +7,8 @@ in preprocessing can never look like a difference between encoders.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
-import math
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -34,8 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 METADATA_KEY = "mmparity"
-TEMPORAL = 2
-PICTURE_WIDTH = 256
+MERGE, TEMPORAL = 2, 2
 MADE_BY = ("numpy", "pillow", "scikit-learn", "torch", "torchvision", "transformers")
 """The packages that decide what the pixels of a photograph become."""
 
@@ -49,6 +45,7 @@ class Geometry:
     temporal_patch_size: int = 2
     family: str = "qwen2_5_vl"
     """Whose processors make the pixels."""
+    channels: int = 3
 
     @classmethod
     def of(cls, config: Any) -> Geometry:
@@ -58,7 +55,13 @@ class Geometry:
             config.spatial_merge_size,
             config.temporal_patch_size,
             family_of(config).name,
+            getattr(config, "channels", 3),
         )
+
+    @property
+    def numbers(self) -> int:
+        """Pixels of one patch, in all its frames and channels."""
+        return self.channels * self.temporal_patch_size * self.patch_size**2
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,9 @@ class Inputs:
     description: str
     recipe: str = ""
     """A digest of all that decided the pixels."""
+    merge_size: int = MERGE
+    temporal_patch_size: int = TEMPORAL
+    channels: int = 3
 
 
 def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) -> Path:
@@ -93,7 +99,8 @@ def write_inputs(case: Case, directory: Path, geometry: Geometry | None = None) 
             pixels, grid = _processed(item, geometry)
         parts.append(pixels)
         grids.append(grid)
-    save_inputs(file, torch.cat(parts), tuple(grids), case.description, recipe)
+    pixels = torch.cat(parts)
+    save_inputs(file, pixels, tuple(grids), case.description, recipe, geometry)
     return file
 
 
@@ -103,14 +110,19 @@ def save_inputs(
     grids: tuple[Grid, ...],
     description: str,
     recipe: str = "",
+    geometry: Geometry | None = None,
 ) -> None:
     """Writes pixels, [patches, pixels of one], as ``read_inputs`` reads them."""
+    geometry = geometry or Geometry()
     pixel_values = pixels.float().contiguous()
     metadata = {
         "grid_thw": grids,
         "pixels_digest": pixels_digest(pixel_values),
         "description": description,
         "recipe": recipe,
+        "merge_size": geometry.merge_size,
+        "temporal_patch_size": geometry.temporal_patch_size,
+        "channels": geometry.channels,
     }
     partial, said = partial_of(file), {METADATA_KEY: json.dumps(metadata)}
     with writing(file):
@@ -146,6 +158,13 @@ def read_inputs(file: Path) -> Inputs:
         grids = tuple((int(t), int(h), int(w)) for t, h, w in metadata["grid_thw"])
         digest, description = metadata["pixels_digest"], str(metadata["description"])
         recipe = str(metadata.get("recipe", ""))
+        cells = [
+            int(metadata.get(name, default))
+            for name, default in (
+                *(("merge_size", MERGE), ("temporal_patch_size", TEMPORAL)),
+                ("channels", 3),
+            )
+        ]
     except (OSError, SafetensorError, *_NO_METADATA) as error:
         raise MmparityError(
             f"{file} does not hold inputs: {first_line(error)}"
@@ -166,35 +185,7 @@ def read_inputs(file: Path) -> Inputs:
         )
     if digest != pixels_digest(pixel_values):
         raise MmparityError(f"{file} was changed: its digest does not fit its pixels.")
-    return Inputs(pixel_values, grids, digest, description, recipe)
-
-
-def pictures(file: Path) -> tuple[str, ...]:
-    """The images of an input file as data URIs: what the encoder got, made visible.
-
-    One JPEG file for each entry of grid_thw, the frames of a clip side by side; each
-    is scaled to its own range and is at most ``PICTURE_WIDTH`` pixels wide.
-    """
-    from PIL import Image
-
-    inputs = read_inputs(file)
-    found, start = [], 0
-    for t, h, w in inputs.grid_thw:
-        patches = inputs.pixel_values[start : start + t * h * w]
-        start += t * h * w
-        size = math.isqrt(patches.shape[1] // (3 * TEMPORAL))
-        cells = patches.view(t, h // 2, w // 2, 2, 2, 3, TEMPORAL, size, size)
-        frames = cells[:, :, :, :, :, :, 0].permute(1, 3, 6, 0, 2, 4, 7, 5)
-        shown = frames.reshape(h * size, t * w * size, 3)
-        low, high = shown.min(), shown.max()
-        scaled = (shown - low) / (high - low).clamp(min=1e-9) * 255
-        image = Image.fromarray(scaled.byte().numpy())
-        image.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
-        stream = io.BytesIO()
-        image.save(stream, "JPEG", quality=50)
-        data = base64.b64encode(stream.getvalue()).decode()
-        found.append(f"data:image/jpeg;base64,{data}")
-    return tuple(found)
+    return Inputs(pixel_values, grids, digest, description, recipe, *cells)
 
 
 def pixels_digest(pixel_values: torch.Tensor) -> str:
@@ -221,9 +212,8 @@ def check_fits(case: Case, geometry: Geometry) -> None:
 
 def _noise(noise: Noise, geometry: Geometry) -> tuple[torch.Tensor, Grid]:
     generator = torch.Generator().manual_seed(noise.seed)
-    width = 3 * geometry.temporal_patch_size * geometry.patch_size**2
     rows = noise.grid[0] * noise.grid[1] * noise.grid[2]
-    return torch.randn(rows, width, generator=generator), noise.grid
+    return torch.randn(rows, geometry.numbers, generator=generator), noise.grid
 
 
 def _processed(photo: Photograph, geometry: Geometry) -> tuple[torch.Tensor, Grid]:

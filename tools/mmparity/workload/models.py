@@ -11,13 +11,14 @@ written down from the released config.json without a copy at hand to compare.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from mmparity.errors import MmparityError
 from mmparity.project import known
+from mmparity.workload.towers import TOWERS, recipe_of
 
-Architecture = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
-"""What decides the hook points of a tower."""
+Architecture = str
+"""What decides the hook points of a tower: of Qwen-VL's three, or a tower's name."""
 ConfigValues = dict[str, Any]
 """Of a model, or of a part of it, as transformers' configuration class takes them."""
 
@@ -264,6 +265,15 @@ MODELS = {
         ),
     )
 }
+FAMILIES |= {
+    name: Family(
+        *(name, name, *tower.oracle.partition(":")[::2], "", tower.model_type),
+        path=(),
+        prefixes=("",),
+    )
+    for name, tower in TOWERS.items()
+}
+MODELS |= {n: Model(n, n, recipe_of(t), "made up, small") for n, t in TOWERS.items()}
 
 
 def get(name: str) -> Model:

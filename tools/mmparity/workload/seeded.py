@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -34,9 +34,7 @@ from mmparity.workload.quantized import (
 )
 from mmparity.workload.spectra import Tower, values
 from mmparity.workload.tower_config import with_depth
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+from mmparity.workload.towers import TOWERS, TowerConfig
 
 VLLM_PREFIX = "visual."
 RECIPE = 2
@@ -122,6 +120,8 @@ def seeded_checkpoint(
     digest = hashlib.sha256(
         json.dumps([RECIPE, recipe, depth, seed], sort_keys=True).encode()
     )
+    if given.family in TOWERS:
+        depth = None
     blocks = depth or given.vision_config["depth"]
     kind = f"-{W8A8.lower()}" if quantized else ""
     if prefix and prefix != _prefix(model, quantized):
@@ -136,16 +136,18 @@ def _prefix(model: str, quantized: bool) -> str:
     return VLLM_PREFIX if quantized else FAMILIES[models.get(model).family].prefixes[0]
 
 
-def vision_config(model: str) -> PretrainedConfig:
+def vision_config(model: str) -> Any:
     """The vision configuration of a model, at its full depth."""
     return _vision_part(model_config(model, None), model)
 
 
-def model_config(model: str, depth: int | None) -> PretrainedConfig:
+def model_config(model: str, depth: int | None) -> Any:
     """The whole model's configuration, its vision part cut to ``depth``."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     given = models.get(model)
+    if given.family in TOWERS:
+        return TowerConfig(TOWERS[given.family])
     parts: ConfigValues = {"vision_config": given.vision_config}
     if given.text_config:
         parts["text_config"] = given.text_config
@@ -160,7 +162,7 @@ def model_config(model: str, depth: int | None) -> PretrainedConfig:
     return config
 
 
-def _vision_part(config: PretrainedConfig, model: str) -> PretrainedConfig:
+def _vision_part(config: Any, model: str) -> Any:
     for name in FAMILIES[models.get(model).family].path:
         config = getattr(config, name)
     return config
@@ -180,13 +182,13 @@ def _is_written(directory: Path, recipe: Mapping[str, object]) -> bool:
 
 def _write_files(
     directory: Path,
-    config: PretrainedConfig,
-    vision: PretrainedConfig,
+    config: Any,
+    vision: Any,
     seed: int,
     prefix: str,
 ) -> None:
     """config.json and shards of eight blocks, written as they are drawn."""
-    shapes, tower = expected_shapes(vision), Tower.of(vision, seed)
+    shapes, draw = expected_shapes(vision), _values_of(vision, seed)
     shards: dict[int, list[str]] = {}
     for name in shapes:
         block = int(name.split(".")[1]) if name.startswith("blocks.") else -1
@@ -196,7 +198,7 @@ def _write_files(
     with ThreadPoolExecutor(max_workers=2) as pool:
         for number, names in enumerate(shards.values(), start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
-            drawn = pool.map(lambda name: values(name, shapes[name], tower), names)
+            drawn = pool.map(lambda name: draw(name, shapes[name]), names)
             tensors = {prefix + n: t for n, t in zip(names, drawn, strict=True)}
             save_file(tensors, directory / file, metadata={"format": "pt"})
             index.update(dict.fromkeys(tensors, file))
@@ -204,6 +206,16 @@ def _write_files(
     (directory / "model.safetensors.index.json").write_text(
         json.dumps(content, indent=1)
     )
+
+
+def _values_of(
+    vision: Any, seed: int
+) -> Callable[[str, tuple[int, ...]], torch.Tensor]:
+    """What makes a tensor of its name and shape."""
+    if isinstance(vision, TowerConfig):
+        return lambda name, shape: seeded_values(name, shape, seed)
+    tower = Tower.of(vision, seed)
+    return lambda name, shape: values(name, shape, tower)
 
 
 def _quantize_files(directory: Path, prefix: str) -> None:

@@ -17,6 +17,7 @@ from mmparity.errors import MmparityError
 from mmparity.stored_json import read_json
 from mmparity.workload import models
 from mmparity.workload.models import FAMILIES, Architecture, ConfigValues, Family
+from mmparity.workload.towers import TOWERS, TowerConfig, tower_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -49,7 +50,7 @@ ACTIVATIONS: dict[Architecture, tuple[str, ...]] = {
 """Those that transformers' tower and vLLM's have both."""
 
 
-def read_vision_config(directory: Path) -> PretrainedConfig:
+def read_vision_config(directory: Path) -> Any:
     """The vision tower's configuration: inside the whole model's, or by itself.
 
     Raises MmparityError where a field cannot be right, or where the tower is
@@ -63,6 +64,9 @@ def read_vision_config(directory: Path) -> PretrainedConfig:
         )
     raw = read_json(file)
     raw = raw if isinstance(raw, dict) else {}
+    for tower in TOWERS.values():
+        if raw.get("model_type") == tower.model_type:
+            return TowerConfig(tower)
     family = _family(raw, file)
     part = _vision_part(raw, family, file)
     for name in _QUANTIZATION:
@@ -71,12 +75,14 @@ def read_vision_config(directory: Path) -> PretrainedConfig:
     return _checked(part, family, file)
 
 
-def with_depth(config: PretrainedConfig, depth: int | None) -> PretrainedConfig:
+def with_depth(config: Any, depth: int | None) -> Any:
     """A copy cut to ``depth`` blocks that keeps one of each kind of block.
 
     That is a block with window attention, one with full attention, and one after
-    which deepstack takes its features.
+    which deepstack takes its features. Described towers are short and stay as they are.
     """
+    if tower_of(config) is not None:
+        return config
     config = copy.deepcopy(config)
     if depth is None or depth == config.depth:
         return config
@@ -100,11 +106,12 @@ def with_depth(config: PretrainedConfig, depth: int | None) -> PretrainedConfig:
 
 def _family(raw: ConfigValues, file: Path) -> Family:
     model_type = raw.get("model_type", "")
-    for family in FAMILIES.values():
+    families = {name: one for name, one in FAMILIES.items() if name not in TOWERS}
+    for family in families.values():
         named = (family.name, f"{family.name}_thinker", *family.vision_types)
         if model_type in named:
             return family
-    known = sorted(FAMILIES)
+    known = sorted(families)
     raise MmparityError(f"{file}: model_type is {_shown(model_type)}; known: {known}")
 
 

@@ -82,3 +82,10 @@ def test_old_order_is_kept_and_new_ones_follow_their_predecessor(
     for before, name in pairwise(new_names):
         if name not in old_names and before not in old_names:
             assert order.index(before) < order.index(name)
+
+
+def test_an_oracle_may_declare_what_it_lacks_in_every_block() -> None:
+    names = ["blocks.0.norm", "blocks.1.norm"]
+    side, oracle = trace(names, []), trace(names[:1], [("blocks.{i}.norm", True)])
+    pairs = align(side, side, oracle).pairs
+    assert [pair.oracle_absent for pair in pairs] == ["because", "because"]

@@ -15,7 +15,7 @@ import torch
 
 from mmparity.compare.token_maps import MOST_ROWS, token_maps
 from mmparity.workload.cases import Case, Noise, Photograph
-from mmparity.workload.inputs import pictures, write_inputs
+from mmparity.workload.pictures import pictures, write_inputs
 
 GRID = (1, 4, 8)
 PATCHES = 32

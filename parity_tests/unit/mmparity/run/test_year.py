@@ -70,5 +70,7 @@ def test_an_installed_vllm_takes_part_where_its_python_is_named() -> None:
 def test_two_models_and_unknown_names_are_refused() -> None:
     with pytest.raises(MmparityError, match="one --model"):
         make(models=("qwen2-vl-7b", "qwen3-vl-8b"))
+    with pytest.raises(MmparityError, match="has no encoder for siglip"):
+        make(models=("siglip",))
     with pytest.raises(MmparityError, match="unknown implementation"):
         make("vllm-0.12")

@@ -15,7 +15,7 @@ from mmparity.types.comparison import Coverage
 from mmparity.types.trace import Side
 
 Place = tuple[Side, str]
-RESHAPES = ("squeeze", "tokens_first", "split_heads")
+RESHAPES = ("squeeze", "tokens", "split_heads", "heads", "channels_last")
 """Transforms that move values and neither split, join, pad nor repeat them."""
 
 

@@ -43,7 +43,7 @@ KINDS = {
 }
 NOT_JOINED = "no series leads from old to new, so no patch could declare it"
 """Why the structure of a pair is not judged."""
-_BLOCK = re.compile(r"\bblocks\.(\d+)(?=\.|$)")
+_BLOCK = re.compile(r"\b(blocks|layers?|resblocks)\.(\d+)(?=\.|$)")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Intention:
         patch: its slug, or ``upstream`` for what vLLM changed between releases.
         why: in one sentence.
         parts: some of PARTS.
-        paths: patterns of paths, ``blocks.{i}`` for every block.
+        paths: patterns of paths, ``blocks.{i}`` (or its list's name) for every block.
         old: pattern of the text in old; empty where it has none.
         new: that in new.
         pairs: patterns of ``OLD:NEW`` implementations.
@@ -247,9 +247,9 @@ def _merged(part: str, changes: Iterator[_Change]) -> list[StructuralDifference]
     found: dict[_Change, list[int]] = {}
     for change in changes:
         number = _BLOCK.search(change.path)
-        path = _BLOCK.sub("blocks.{i}", change.path, count=1)
+        path = _BLOCK.sub(r"\1.{i}", change.path, count=1)
         key = _Change(change.kind, path, change.old, change.new)
-        found.setdefault(key, []).extend([int(number[1])] if number else [])
+        found.setdefault(key, []).extend([int(number[2])] if number else [])
     return sorted(
         (
             StructuralDifference(

@@ -19,6 +19,7 @@ from mmparity.capture.graft import Graft
 from mmparity.capture.images import observed
 from mmparity.capture.recorder import capturing
 from mmparity.capture.worker import DTYPES
+from mmparity.encoders import tower_modules
 from mmparity.trace.writer import TraceWriter
 from mmparity.types.trace import TraceMeta
 from mmparity.workload import checkpoint
@@ -38,7 +39,7 @@ def built(trial: Trial, runtime: encoders.Runtime) -> encoders.Encoder:
     encoder = runtime.build(config, DTYPES[trial.dtype], others, quantized)
     if not quantized:
         model: Any = encoder.model
-        model.load_weights(weights)
+        tower_modules.load(model, weights)
     return encoder
 
 

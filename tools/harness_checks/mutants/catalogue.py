@@ -26,6 +26,7 @@ SETS: dict[str, tuple[tuple[Kind, str], ...]] = {
     "catalogue": (
         ("bug", "bugs.toml"),
         ("bug", "families.toml"),
+        ("bug", "towers.toml"),
         ("rewrite", "rewrites.toml"),
     ),
     "history": (("bug", "history.toml"),),
@@ -137,7 +138,7 @@ def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     for of, files in SETS.items():
         for kind, name in files:
             mutants += _read(of, kind, folder / name)
-    mutants += list(map(_on_trained, mutants))
+    mutants += list(_on_trained(mutants))
     mutants += _several(mutants, folder / "several.toml")
     names = [mutant.name for mutant in mutants]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -146,13 +147,16 @@ def read_catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     return tuple(mutants)
 
 
-def _on_trained(mutant: Mutant) -> Mutant:
-    """The same edit on weights with trained spectra."""
-    from harness_checks.mutants.workload import get as get_workload
+def _on_trained(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
+    """The same edits on weights with trained spectra, where the workload has such."""
+    from harness_checks.mutants.workload import WORKLOADS
 
-    twin = get_workload(mutant.workload).twin
-    name = f"{mutant.name}-on-trained"
-    return replace(mutant, name=name, workload=twin, twin_of=mutant.name, quick=False)
+    for mutant in mutants:
+        twin = WORKLOADS[mutant.workload].twin
+        if twin in WORKLOADS:
+            name = f"{mutant.name}-on-trained"
+            changed = replace(mutant, name=name, workload=twin, twin_of=mutant.name)
+            yield replace(changed, quick=False)
 
 
 def _read(of: str, kind: Kind, file: Path) -> Iterator[Mutant]:

@@ -64,7 +64,8 @@ def run_mutants(
     for mutant in mutants:
         load = get_workload(mutant.workload).data
         wanted.setdefault(old_of(mutant.on, load), set()).add((load, mutant.dtype))
-        wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
+        if get_workload(load).family in get(ORACLE).classes:
+            wanted.setdefault(ORACLE, set()).add((load, ORACLE_DTYPE))
     outcomes: dict[str, TrialOutcome] = {}
     with ExitStack() as stack:
         servers = [stack.enter_context(_server(job, work, forks)) for job in jobs]

@@ -21,7 +21,9 @@ from mmparity.run.noise import noise_between
 from mmparity.run.plan import ORACLE, ORACLE_DTYPE
 from mmparity.trace.reader import TraceReader
 from mmparity.types.comparison import CaseComparison, Expected
+from mmparity.workload.implementations import get
 from mmparity.workload.pairs import expected_of
+from mmparity.workload.towers import TOWERS
 
 UNCHANGED = "unchanged"
 """One trial of a server, and how its captures are judged."""
@@ -88,12 +90,14 @@ class Trial:
         """What the pair is held to; ranks are compared with one process."""
         if self.rewrites or self.workload.ranks > 1:
             return "floor"
-        return expected_of(self.job.olds[self.workload.data], self.job.implementation)
+        old, new = self.job.olds[self.workload.data], self.job.implementation
+        return expected_of(old, new, model=self.workload.family)
 
     @property
     def standard(self) -> Standard:
         """As in a run; noise is measured where bits may differ, on one process."""
-        if self.expected == "identical" or self.workload.ranks > 1:
+        load = self.workload
+        if self.expected == "identical" or load.ranks > 1 or load.family in TOWERS:
             return Standard(self.expected)
         references, data = Path(self.job.references), self.workload.data
         folder = references / self.job.olds[data] / data
@@ -111,6 +115,12 @@ class Trial:
         folder = Path(self.job.references) / implementation / self.workload.data
         return TraceReader(folder / f"{case}-{dtype}")
 
+    def oracle(self, case: str) -> TraceReader | None:
+        """The oracle's trace of a case; None where it has no such encoder."""
+        if self.workload.family not in get(ORACLE).classes:
+            return None
+        return self.reference(ORACLE, case, ORACLE_DTYPE)
+
     def old(self, case: str) -> TraceReader:
         """What a case is compared with."""
         return self.reference(self.job.olds[self.workload.data], case, self.dtype)
@@ -125,7 +135,7 @@ class Trial:
         identical, standard = True, self.standard
         for case, error in captured:
             old = self.old(case)
-            oracle = self.reference("hf", case, "float64")
+            oracle = self.oracle(case)
             new = TraceReader(self.folder(case))
             found = self._compared(old, new, oracle, standard)
             if error is not None:
@@ -140,11 +150,12 @@ class Trial:
         self,
         old: TraceReader,
         new: TraceReader,
-        oracle: TraceReader,
+        oracle: TraceReader | None,
         standard: Standard,
     ) -> TrialOutcome:
         if not self.workload.data_parallel:
             return self._diverged(compare_traces(old, new, oracle, standard=standard))
+        assert oracle is not None
         here, there, exact = (trace.record(RESULT) for trace in (old, new, oracle))
         pair = Pair(RESULT, here, there, exact)
         stored, quantization = old.record(RESULT).dtype, old.meta.quantization

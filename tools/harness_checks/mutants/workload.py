@@ -19,11 +19,12 @@ from safetensors.torch import save_file
 
 from mmparity.project import known
 from mmparity.workload import spectra
-from mmparity.workload.cases import Case, Noise
+from mmparity.workload.cases import Case, Noise, tower_case
 from mmparity.workload.checkpoint import expected_shapes
 from mmparity.workload.inputs import Geometry, write_inputs
 from mmparity.workload.models import FAMILIES, ConfigValues
 from mmparity.workload.quantized import DESCRIPTION, FLOAT, W8A8, is_quantized, quantize
+from mmparity.workload.towers import TOWERS, TowerConfig
 
 _WIDTHS = {
     "depth": 3,
@@ -142,7 +143,9 @@ def _on_trained(load: Workload) -> Workload:
     return replace(load, name=load.twin, base=base, trained=True)
 
 
-WORKLOADS = {load.name: load for load in (*_NORMAL, *map(_on_trained, _NORMAL))}
+_OF_TOWERS = tuple(Workload(name, {}, name) for name in TOWERS)
+_ALL = (*_NORMAL, *map(_on_trained, _NORMAL), *_OF_TOWERS)
+WORKLOADS = {load.name: load for load in _ALL}
 
 
 def get(name: str) -> Workload:
@@ -153,13 +156,12 @@ def get(name: str) -> Workload:
 def write_checkpoint(directory: Path, workload: Workload) -> Path:
     """Seeded weights; biases and norms are away from 0 and 1."""
     config = _vision_part(_config(workload), workload)
-    shapes, tower = expected_shapes(config), spectra.Tower.of(config)
-    tensors = {
-        name: spectra.values(name, shape, tower)
-        if workload.trained
-        else _values(name, shape)
-        for name, shape in shapes.items()
-    }
+    shapes = expected_shapes(config)
+    if workload.trained:
+        tower = spectra.Tower.of(config)
+        tensors = {n: spectra.values(n, shape, tower) for n, shape in shapes.items()}
+    else:
+        tensors = {name: _values(name, shape) for name, shape in shapes.items()}
     return write_tensors(directory, workload, tensors)
 
 
@@ -178,7 +180,8 @@ def write_tensors(
             if chosen:
                 tensors |= quantize(layer, tensors[name], tensors[f"{layer}.bias"])
         (directory / DESCRIPTION).write_text(json.dumps(description))
-    stored = {f"visual.{name}": tensor for name, tensor in tensors.items()}
+    prefix = "" if workload.family in TOWERS else "visual."
+    stored = {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
     save_file(stored, directory / "model.safetensors", {"format": "pt"})
     return directory
 
@@ -186,7 +189,10 @@ def write_tensors(
 def write_cases(directory: Path, workload: Workload) -> dict[str, Path]:
     """The pixels of each case."""
     geometry = geometry_of(workload)
-    return {case.name: write_inputs(case, directory, geometry) for case in CASES}
+    cases: tuple[Case, ...] = CASES
+    if workload.family in TOWERS:
+        cases = (tower_case(TOWERS[workload.family]),)
+    return {case.name: write_inputs(case, directory, geometry) for case in cases}
 
 
 def geometry_of(workload: Workload) -> Geometry:
@@ -197,6 +203,8 @@ def geometry_of(workload: Workload) -> Geometry:
 def _config(workload: Workload) -> Any:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    if workload.family in TOWERS:
+        return TowerConfig(TOWERS[workload.family])
     parts: ConfigValues = workload.vision
     for name in reversed(FAMILIES[workload.family].path):
         parts = {name: parts}

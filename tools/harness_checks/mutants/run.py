@@ -125,7 +125,12 @@ def _jobs(mutants: Sequence[Mutant], work: Path, data: _Data) -> list[ServerJob]
     return [
         ServerJob(
             implementation=name,
-            olds={load: old_of(name, load) for load in data.inputs},
+            olds={
+                load: old_of(name, load)
+                for load in {
+                    get_workload(m.workload).data for m in mutants if m.on == name
+                }
+            },
             trees=data.trees[name],
             checkpoints={load: str(folder) for load, folder in data.weights.items()},
             inputs={

@@ -15,7 +15,8 @@ import torch
 
 from mmparity.compare.token_maps import MOST_ROWS, token_maps
 from mmparity.workload.cases import Case, Noise, Photograph
-from mmparity.workload.pictures import pictures, write_inputs
+from mmparity.workload.inputs import write_inputs
+from mmparity.workload.pictures import pictures
 
 GRID = (1, 4, 8)
 PATCHES = 32
@@ -24,7 +25,7 @@ WINDOWS = torch.tensor([2, 3, 6, 7, 0, 1, 4, 5])
 
 
 class Trace(dict[str, torch.Tensor]):
-    meta = SimpleNamespace(grid_thw=(GRID,))
+    meta = SimpleNamespace(grid_thw=(GRID,), hyper_parameters={})
     measured = ()
 
     def read(self, name: str) -> torch.Tensor:

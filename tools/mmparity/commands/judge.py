@@ -32,12 +32,15 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     """
     from mmparity.compare.result import read_result
     from mmparity.compare.result_diff import difference, lines
+    from mmparity.compare.since import kept_of, since
 
-    found = difference(read_result(first), read_result(second))
+    results = read_result(first), read_result(second)
+    found = difference(*results)
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
-        for line in lines(found):
+        became = since(kept_of(results[0]), results[1])
+        for line in lines(found, became.changed if became else ()):
             click.echo(line)
     sys.exit(1 if found else 0)
 

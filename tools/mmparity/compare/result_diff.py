@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 from mmparity.stored_json import printable
 from mmparity.types.comparison import ComparisonResult
+from mmparity.types.evidence import CaseSince
 
 SHOWN = 40
 Item = TypeVar("Item")
@@ -33,18 +34,35 @@ def difference(first: ComparisonResult, second: ComparisonResult) -> Differences
     return dict(json.loads(found.to_json())) if found else {}
 
 
-def lines(found: Differences) -> Iterator[str]:
-    """The differences, one per line, the first so many."""
+def lines(found: Differences, changed: Sequence[CaseSince] = ()) -> Iterator[str]:
+    """The differences, one per line, the first so many.
+
+    Of cases in which a verdict changed, what became of their rows says it all.
+    """
     if not found:
         yield "the same"
-    said = [
-        printable(_line(kind, path, change))
+    places = [
+        (path, printable(_line(kind, path, change)))
         for kind, items in sorted(found.items())
         for path, change in sorted(items.items())
     ]
+    told = {f"root['cases'][{case.case!r}]" for case in changed}
+    told |= {"root['first_divergence']", "root['summary']", "root['verdict']"}
+    said = [_verdicts(case) for case in changed]
+    said += [
+        line for path, line in places if not changed or not path.startswith(tuple(told))
+    ]
     yield from said[:SHOWN]
-    if len(said) > SHOWN:
-        yield f"and {len(said) - SHOWN:,} more differences: --json has all"
+    more = len(changed) + len(places) - min(len(said), SHOWN)
+    if more > 0:
+        yield f"and {more:,} more differences: --json has all"
+
+
+def _verdicts(case: CaseSince) -> str:
+    parts = [f"{case.broken:,} rows pass no more"] if case.broken else []
+    parts += [f"{case.mended:,} rows pass now"] if case.mended else []
+    rows = f"; {', '.join(parts)}, first {case.first}" if parts else ""
+    return printable(f"{case.case}: {case.then} -> {case.now}{rows}")
 
 
 def _line(kind: str, path: str, change: Any) -> str:

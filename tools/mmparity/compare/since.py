@@ -28,9 +28,13 @@ class LastRun:
 def last_run(directory: Path) -> LastRun | None:
     """The run whose result is in a folder; None where there is none to be read."""
     try:
-        result = read_result(directory)
+        return kept_of(read_result(directory))
     except MmparityError:
         return None
+
+
+def kept_of(result: ComparisonResult) -> LastRun:
+    """What is kept of a result."""
     cases = {case.id: (case.verdict, _rows(case)) for case in result.cases}
     return LastRun(result.provenance.created, result.verdict, cases)
 

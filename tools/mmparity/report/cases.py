@@ -14,6 +14,8 @@ from mmparity.types.comparison import CaseComparison
 from mmparity.types.row import LayerComparison
 from mmparity.types.verdict import Verdict
 
+EXPECTED = {"identical": "the same bits", "floor": "no more than noise"}
+"""What a pair is held to, in words."""
 FAILING_LIMIT = 60
 """Failing rows of one case that every format shows in full."""
 
@@ -28,6 +30,7 @@ class CaseView:
     dtype: str
     old: str
     new: str
+    expected: str
     oracle: str
     verdict: Verdict
     reason: str
@@ -64,7 +67,8 @@ class CellView:
 class MatrixView:
     """Cases by pairs; a cell is None where that case did not run."""
 
-    pairs: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    """Each pair, and what is expected of it with how many cases keep that."""
     lines: tuple[tuple[str, str, tuple[CellView | None, ...]], ...]
 
 
@@ -83,6 +87,7 @@ def case_view(case: CaseComparison, number: int) -> CaseView:
         dtype=labels.clean(case.dtype, 40),
         old=labels.clean(case.old, 80),
         new=labels.clean(case.new, 80),
+        expected=EXPECTED[case.expected],
         oracle=labels.clean(case.oracle or "none", 80),
         verdict=case.verdict,
         reason=labels.clean(case.reason, 600),
@@ -117,6 +122,7 @@ def _case_counts(case: CaseComparison, failed: int) -> str:
 def matrix(cases: Sequence[CaseView]) -> MatrixView:
     """Every case and dtype a line, every pair a column."""
     pairs = tuple(dict.fromkeys(f"{c.old} → {c.new}" for c in cases))
+    of_pair = [[c for c in cases if f"{c.old} → {c.new}" == pair] for pair in pairs]
     cells = {
         (c.name, c.dtype, f"{c.old} → {c.new}"): CellView(
             c.anchor, c.verdict, c.counts, c.worst
@@ -125,12 +131,18 @@ def matrix(cases: Sequence[CaseView]) -> MatrixView:
     }
     lines = dict.fromkeys((c.name, c.dtype) for c in cases)
     return MatrixView(
-        pairs,
+        tuple(zip(pairs, map(_kept, of_pair), strict=True)),
         tuple(
             (name, dtype, tuple(cells.get((name, dtype, pair)) for pair in pairs))
             for name, dtype in lines
         ),
     )
+
+
+def _kept(cases: Sequence[CaseView]) -> str:
+    expected = " or ".join(sorted({case.expected for case in cases}))
+    kept = sum(case.verdict == "pass" for case in cases)
+    return f"expected: {expected}; kept in {kept} of {labels.count(len(cases), 'case')}"
 
 
 def _spark(layers: Sequence[LayerComparison]) -> str:

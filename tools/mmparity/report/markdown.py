@@ -167,7 +167,7 @@ def _divergence(d: DivergenceView) -> Iterator[str]:
 
 def _matrix(view: ReportView) -> Section:
     pairs = view.matrix.pairs
-    head = "### Cases\n\n| case | dtype | " + " | ".join(cell(p) for p in pairs)
+    head = "### Cases\n\n| case | dtype | " + " | ".join(cell(p) for p, _ in pairs)
     head += " |\n|---|---|" + "---|" * len(pairs)
     lines = []
     for name, dtype, cells in view.matrix.lines:
@@ -179,8 +179,10 @@ def _matrix(view: ReportView) -> Section:
             for c in cells
         )
         lines.append(f"| {cell(name)} | {cell(dtype)} | {' | '.join(texts)} |")
+    held = "".join(f"{cell(p)}: {text}.\n" for p, text in pairs)
     tail = (
-        "\nmax: the largest normalized L2 error of new against old in the case.\n"
+        f"\n{held}\nmax: the largest normalized L2 error of new against old in the "
+        "case.\n"
         if lines
         else "No case ran.\n"
     )

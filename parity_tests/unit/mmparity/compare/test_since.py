@@ -11,7 +11,8 @@ import pytest
 
 from mmparity.compare.case import compare_traces
 from mmparity.compare.result import FILE_NAME, build_result, write_result
-from mmparity.compare.since import last_run, since
+from mmparity.compare.result_diff import difference, lines
+from mmparity.compare.since import kept_of, last_run, since
 from mmparity.report import render, terminal_summary
 from mmparity.types.comparison import ComparisonResult
 from mmparity.types.evidence import Since
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from conftest import Sides
 
 POINT = "blocks.1.attn.context"
+
+
+def test_two_results_differ_by_what_became_of_their_rows(
+    passing: ComparisonResult, failing: ComparisonResult
+) -> None:
+    became = since(kept_of(passing), failing)
+    assert became is not None
+    first, *rest = lines(difference(passing, failing), became.changed)
+    broken = sum(row.verdict != "pass" for row in failing.cases[0].layers)
+    said = f"{failing.cases[0].id}: pass -> fail; {broken} rows pass no more"
+    assert first == f"{said}, first {POINT}"
+    (more,) = rest
+    assert more.endswith("more differences: --json has all")
 
 
 @pytest.fixture

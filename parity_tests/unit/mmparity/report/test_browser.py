@@ -40,6 +40,18 @@ def test_first_screen_holds_verdict_divergence_and_chart(
     assert max(bottoms) <= browser.run("return innerHeight")
 
 
+def test_old_and_new_code_stand_side_by_side(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    sides = """return [...document.querySelectorAll(".beside > div")].map((one) =>
+        [one.innerText.slice(0, 3), one.getBoundingClientRect().top,
+        one.querySelector("pre").checkVisibility()])"""
+    (old, top, shown), (new, beside, also) = browser.run(sides)
+    assert (old, new, shown, also) == ("old", "new", True, True)
+    assert top == beside
+    link = "document.querySelector('.finding a[href=\"#code\"]')"
+    assert browser.run(f"return {link}.innerText") == "pkg/old.py:40"
+
+
 def test_no_console_message_and_no_request(browser: Browser, page: Path) -> None:
     browser.log("performance")
     browser.open(page, FIRST)

@@ -24,6 +24,7 @@ from mmparity.run.plan import Options
 from mmparity.run.planning import make_capture_plan, make_plans
 from mmparity.workload.implementations import get
 from mmparity.workload.models import MODELS
+from mmparity.workload.towers import TOWERS
 
 pytestmark = pytest.mark.usefixtures("source_trees")
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -180,7 +181,10 @@ def test_a_quantized_checkpoint_is_refused_where_it_cannot_run(
     assert oracle.dtypes_of("hf") == ("float64",)
 
 
-@pytest.mark.parametrize("model", [n for n, m in MODELS.items() if not m.trained])
+OF_THE_FAMILY = [n for n, m in MODELS.items() if not m.trained and n not in TOWERS]
+
+
+@pytest.mark.parametrize("model", OF_THE_FAMILY)
 def test_ranks_that_a_model_cannot_share_are_known(model: str) -> None:
     """The widths of these models that 8 does not divide; 1, 2 and 4 divide all."""
     for ranks in (1, 2, 4, 8):
@@ -191,6 +195,12 @@ def test_ranks_that_a_model_cannot_share_are_known(model: str) -> None:
                 make_capture_plan(options, "unified", {"unified": get("unified")})
         else:
             make_capture_plan(options, "unified", {"unified": get("unified")})
+
+
+def test_a_tower_beside_the_family_is_run_on_one_rank_only() -> None:
+    options = Options(Path("out"), models=("siglip",), tp=2)
+    with pytest.raises(MmparityError, match="siglip is run on one rank only"):
+        make_capture_plan(options, "unified", {"unified": get("unified")})
 
 
 def test_ranks_that_take_images_each_have_all_of_the_weights() -> None:

@@ -86,7 +86,7 @@ def result_section(result: dict[str, Any]) -> str:
     rows = summary["total"] - summary["unmatched"]
     head = (
         f"`{provenance['command']}` on {machine['cpus']} CPU cores "
-        f"({machine['processor']}), {provenance['seconds'] / 60:.0f} minutes: "
+        f"({machine['processor']}): "
         f"**{result['verdict']}**, {summary['passed']:,} of {rows:,} rows within "
         f"tolerance, {summary['unmatched']:,} hook points of one side alone, with a "
         f"reason; cases {', '.join(names)}."

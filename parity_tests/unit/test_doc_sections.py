@@ -27,7 +27,6 @@ RESULT = {
     "summary": {"passed": 2, "failed": 1, "unmatched": 4, "total": 7},
     "provenance": {
         "command": "mmparity run",
-        "seconds": 372.0,
         "machine": {"cpus": 2, "processor": "A CPU"},
     },
     "cases": [
@@ -42,7 +41,6 @@ def test_result_has_one_row_for_each_pair_with_its_worst_case() -> None:
     rows = [line for line in section.splitlines() if line.startswith("| a ")]
     assert rows == ["| a | b | float32 | 2 of 3 | 5.0e-01 | 5.0e-01 | 5.0e-01 | fail |"]
     assert "**fail**, 2 of 3 rows within tolerance, 4 hook points of" in section
-    assert "6 minutes" in section
 
 
 def test_error_outranks_pass() -> None:

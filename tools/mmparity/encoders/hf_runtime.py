@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -99,10 +99,7 @@ class HfRuntime:
         run = tower_modules.forward_of(tower, model, self.device, dtype, way)
 
         def exact(pixels: torch.Tensor, grid: torch.Tensor) -> None:
-            with ExitStack() as stack:
-                if dtype == torch.float64:
-                    stack.enter_context(_MakeFloat64())
-                    stack.enter_context(_float64_by_default())
+            with _exactly(dtype, _MakeFloat64()):
                 run(pixels, grid)
 
         hook_map = hook_map_of(self.implementation, config)
@@ -175,6 +172,16 @@ def _float64_by_default() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+@contextmanager
+def _exactly(dtype: torch.dtype, casts: _KeepFloat64) -> Iterator[None]:
+    """In float64, what a tower casts or makes on the way is float64, too."""
+    if dtype != torch.float64:
+        yield
+        return
+    with casts, _float64_by_default():
+        yield
+
+
 @dataclass(frozen=True)
 class _Visual:
     """The tower, as transformers' model around it calls it."""
@@ -217,10 +224,7 @@ class _ModelAround:
         model = self.model
         features = model.get_video_features if clips else model.get_image_features
         pixels = pixel_values.to(self.device, self.dtype)
-        with ExitStack() as stack:
-            if self.dtype == torch.float64:
-                stack.enter_context(_KeepFloat64())
-                stack.enter_context(_float64_by_default())
+        with _exactly(self.dtype, _KeepFloat64()):
             found = features(pixels, grid_thw.to(self.device))
         found = getattr(found, "pooler_output", found)  # of transformers 5
         deepstack: list[torch.Tensor] = []

@@ -16,7 +16,7 @@ from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import run_worker
 from mmparity.errors import MmparityError
 from mmparity.processes import Starter
-from mmparity.run.plan import ORACLE_DTYPE, Plan
+from mmparity.run.plan import Plan
 from mmparity.run.workers import RunState, Watcher
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.cases import Case
@@ -62,11 +62,10 @@ class GraftTarget:
         from mmparity.compare.grafted import with_grafted
         from mmparity.trace.reader import TraceReader
 
-        oracle = None
-        for name in self.plan.oracle:
-            oracle = TraceReader(self.plan.trace_dir(name, self.case, ORACLE_DTYPE))
+        oracle = self.plan.oracle_trace(self.case)
         old, grafted = TraceReader(self.old), TraceReader(self.out)
-        return with_grafted(self.judged, old, grafted, oracle)
+        exact = TraceReader(oracle) if oracle else None
+        return with_grafted(self.judged, old, grafted, exact)
 
 
 def graft_again(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from mmparity.errors import MmparityError
 from mmparity.run.noise import noise_of_run
-from mmparity.run.plan import ORACLE_DTYPE, Plan
+from mmparity.run.plan import Plan
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.row import Noise
 from mmparity.workload.cases import Case
@@ -31,13 +31,11 @@ def compare_case(
         if dtype not in noise:
             noise[dtype] = noise_of_run(plan, pair, dtype)
         here, there = (TraceReader(plan.trace_dir(n, case, dtype)) for n in pair)
-        oracle = None
-        for name in plan.oracle:
-            oracle = TraceReader(plan.trace_dir(name, case, ORACLE_DTYPE))
+        oracle = plan.oracle_trace(case)
         return compare_traces(
             here,
             there,
-            oracle,
+            TraceReader(oracle) if oracle else None,
             description=case.description,
             repeat=plan.repeat(old, new, case, dtype),
             standard=Standard(plan.expected_of(old, new), noise[dtype]),

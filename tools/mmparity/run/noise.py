@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmparity.capture.job import OTHER_KERNELS, CaptureJob
 from mmparity.errors import MmparityError
-from mmparity.run.plan import ORACLE_DTYPE, Plan
+from mmparity.run.plan import Plan
 from mmparity.types.row import Noise
 from mmparity.workload.cases import Case
 
@@ -58,9 +58,8 @@ def noise_of_run(plan: Plan, pair: tuple[str, str], dtype: str) -> dict[str, Noi
     if plan.expected_of(*pair) == "identical" or not measures(plan, old):
         return {}
     folder = plan.trace_dir(old, smallest(plan), dtype)
-    oracles = [plan.trace_dir(n, smallest(plan), ORACLE_DTYPE) for n in plan.oracle]
     try:
-        return noise_between(folder, *oracles)
+        return noise_between(folder, plan.oracle_trace(smallest(plan)))
     except MmparityError:
         return {}
 

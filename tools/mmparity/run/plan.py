@@ -111,6 +111,10 @@ class Plan:
         """The oracle's name; none where transformers has no such encoder."""
         return (ORACLE,) if ORACLE in self.trees else ()
 
+    def oracle_trace(self, case: Case) -> Path | None:
+        """Where the oracle's trace of a case is; None where there is no oracle."""
+        return self.trace_dir(ORACLE, case, ORACLE_DTYPE) if self.oracle else None
+
     def expected_of(self, old: str, new: str) -> Expected:
         """What a pair is held to."""
         known = expected_of(old, new, self.options.device, self.model)

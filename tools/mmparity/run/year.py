@@ -47,7 +47,8 @@ def make_year(
     if len(models) > 1:
         raise MmparityError("year takes one --model at a time.")
     model = models[0]
-    firsts = [n for n in (FIRST, *STANDS_IN_FOR) if _has(n, implementations, model)]
+    candidates = (FIRST, *STANDS_IN_FOR)
+    firsts = [n for n in candidates if has_encoder(implementations[n], model)]
     if not firsts:
         raise MmparityError(f"year: {FIRST} has no encoder for {model}.")
     first = firsts[0]
@@ -81,12 +82,6 @@ def _pairs(
         for pair in dict.fromkeys([(first, name), (implementations[name].after, name)])
         if pair[0] in (first, *names)
     )
-
-
-def _has(
-    name: str, implementations: dict[str, Implementation], model: str | None
-) -> bool:
-    return has_encoder(implementations[name], model)
 
 
 def _why_not(item: Implementation, options: Options, model: str | None) -> str:

@@ -135,12 +135,12 @@ def cases_of(model: str | None) -> dict[str, Case]:
     return CASES if tower is None else {TOWER_CASE: tower_case(tower)}
 
 
-DEFAULT_CASES = tuple(case for case in CASES.values() if not case.quantized)
-
-
 def default_cases(model: str | None) -> tuple[Case, ...]:
     """Those that run where none is named."""
     return tuple(case for case in cases_of(model).values() if not case.quantized)
+
+
+DEFAULT_CASES = default_cases(None)
 
 
 def is_clips(grids: Sequence[Sequence[int]]) -> bool:

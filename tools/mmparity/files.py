@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,21 +17,28 @@ from filelock import FileLock
 from mmparity.errors import MmparityError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+OTHER_OUT = "another folder with --out"
+"""What the user can name instead, where the caller says nothing else."""
 
 
-def cannot_write(place: Path, error: Exception) -> MmparityError:
-    """What is said of a write that failed: where, why, and what room is left there."""
+def cannot_write(
+    place: Path, error: Exception, instead: str = OTHER_OUT
+) -> MmparityError:
+    """What is said of a write that failed: where, why, and what room is left there.
+
+    ``instead`` is what to name in its place, with the option that names it.
+    """
     number, why = getattr(error, "errno", None), getattr(error, "strerror", None)
     if number is None:  # what wraps an error of the system still quotes its number
         found = re.search(r"\(os error (\d+)\)", str(error))
         number = int(found[1]) if found else None
     text = f"{place} cannot be written to: {why or str(error).splitlines()[0]}. "
     if number not in NO_ROOM:
-        return MmparityError(f"{text}Name another folder with --out.")
+        return MmparityError(f"{text}Name {instead}.")
     free = free_bytes(place)
     return MmparityError(
-        f"{text}{free:,} bytes are free there. Make room, or give --out on another "
-        "disk."
+        f"{text}{free:,} bytes are free there. Make room, or name {instead}, on "
+        "another disk."
     )
 
 
@@ -40,14 +49,14 @@ def free_bytes(place: Path) -> int:
 
 
 @contextlib.contextmanager
-def writing(place: Path) -> Iterator[None]:
+def writing(place: Path, instead: str = OTHER_OUT) -> Iterator[None]:
     """Raises MmparityError where a write into ``place`` fails."""
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise cannot_write(place, error) from error
+        raise cannot_write(place, error, instead) from error
 
 
 def partial_of(file: Path) -> Path:
@@ -61,16 +70,65 @@ def write_text(file: Path, text: str) -> Path:
     Raises MmparityError where it cannot be written.
     """
     file = Path(file)
-    partial = partial_of(file)
-    with writing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-            partial.replace(file)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    write_together({file: text})
     return file
+
+
+def write_together(texts: Mapping[Path, str], instead: str = OTHER_OUT) -> None:
+    """Writes files that belong together: none is replaced before all are written.
+
+    Raises MmparityError where one cannot be written.
+    """
+    partials: dict[Path, Path] = {}
+    try:
+        for file, text in texts.items():
+            with writing(file, instead):
+                _refuse_folder(file, texts)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                partials[file] = partial_of(file)
+                partials[file].write_text(text, encoding="utf-8", newline="\n")
+        for file, partial in partials.items():
+            with writing(file, instead):
+                partial.replace(file)
+    finally:
+        for partial in partials.values():
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def check_writable(files: Iterable[Path], instead: str = OTHER_OUT) -> None:
+    """Raises MmparityError where `write_together` could not write; leaves nothing."""
+    files = list(files)
+    for file in files:
+        for path in (file, partial_of(file)):
+            with writing(path, instead):
+                _refuse_folder(path, files)
+        folder = file.parent
+        with (
+            writing(folder, instead),
+            _there_meanwhile(folder),
+            tempfile.TemporaryFile(dir=folder),
+        ):
+            pass
+
+
+def _refuse_folder(file: Path, files: Iterable[Path]) -> None:
+    """Raises where a folder is, or one of the files needs one, in a file's place."""
+    if file.is_dir() or any(file in other.parents for other in files):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+@contextlib.contextmanager
+def _there_meanwhile(folder: Path) -> Iterator[None]:
+    """Makes a folder and those it is in; those that were not there go again."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for place in new:
+            with contextlib.suppress(OSError):
+                place.rmdir()
 
 
 def make_folder(

@@ -18,7 +18,7 @@ import torch
 
 from mmparity import files
 from mmparity.errors import MmparityError
-from mmparity.files import make_folder, write_text
+from mmparity.files import make_folder, write_text, write_together
 from mmparity.trace.writer import TraceWriter
 from mmparity.workload.cases import Case, Noise
 from mmparity.workload.inputs import write_inputs
@@ -106,6 +106,18 @@ def test_text_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
         write_text(file, "half \ud800")
     assert file.read_bytes() == "old \N{GREEK SMALL LETTER ALPHA}\n".encode()
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_of_files_that_belong_together_none_is_replaced_before_all_are_written(
+    tmp_path: Path,
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_together({first: "old", second: "old"})
+    said = r"second cannot be written to: .* or name another pair, on another disk\."
+    with no_room_after(50_000), pytest.raises(MmparityError, match=said):
+        write_together({first: "new", second: "x" * 100_000}, "another pair")
+    assert [file.read_text() for file in (first, second)] == ["old", "old"]
+    assert sorted(tmp_path.iterdir()) == [first, second]
 
 
 @contextmanager

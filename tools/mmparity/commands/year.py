@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmparity.errors import MmparityError
-from mmparity.files import write_text
+from mmparity.files import OTHER_OUT, check_writable, write_together
 from mmparity.locks import held
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from mmparity.types.comparison import ComparisonResult
 
 PATH = click.Path(path_type=Path)
-CHART = "a-year.svg"
+PAGE, CHART = "a-year.md", "images/a-year.svg"
+OTHER_PAGE = "another file with --page"
+"""What can be named instead of a page that cannot be written."""
 
 
 @click.command(epilog="Exit codes: 0 the page is written, 2 bad input or interrupted.")
@@ -63,6 +65,9 @@ def year(
     from mmparity.workload.implementations import IMPLEMENTATIONS
 
     options = Options(cases=(case,), graft="none", costs=COSTS_DTYPE, **given)
+    target = page_file or options.out / PAGE
+    instead = OTHER_PAGE if page_file else OTHER_OUT
+    check_writable([target, target.parent / CHART], instead)
     made = make_year(options, IMPLEMENTATIONS, only)
     plans = (made.plan,)
     shown = ProgressDisplay(steps_of(plans), told=plan_lines(plans))
@@ -79,23 +84,22 @@ def year(
     found = releases(result, made.first, after)
     if all(item.failed for item in found):
         raise MmparityError(f"nothing could run: {found[0].failed}")
-    target = page_file or options.out / "a-year.md"
-    _write(target, result, found, made.left_out)
+    write_together(_texts(target, result, found, made.left_out), instead)
     for item in found:
         for dtype, text in item.findings.items():
             click.echo(f"{item.name}, {dtype}, against {item.before}: {text}")
     click.echo(f"Page: {target}")
 
 
-def _write(
+def _texts(
     target: Path,
     result: ComparisonResult,
     found: Sequence[Release],
     left_out: Mapping[str, str],
-) -> None:
+) -> dict[Path, str]:
     """The page, and its chart in the folder of images beside it."""
     from mmparity.report.year_chart import chart
     from mmparity.report.year_page import page
 
-    write_text(target.parent / "images" / CHART, chart(found))
-    write_text(target, page(result, found, left_out, f"images/{CHART}"))
+    text = page(result, found, left_out, CHART)
+    return {target: text, target.parent / CHART: chart(found)}

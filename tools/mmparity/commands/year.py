@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmparity import provenance
 from mmparity.errors import MmparityError
 from mmparity.files import OTHER_OUT, check_writable, write_together
 from mmparity.locks import held
@@ -77,18 +79,26 @@ def year(
         stack.enter_context(held(options.out))
         result = execute(plans, stack.enter_context(shown), starter)
     if INTERRUPTED in result.provenance.errors:
-        raise MmparityError(
-            f"interrupted: {options.out} has what was compared; no page."
-        )
+        raise MmparityError(_without_page(options.out, "interrupted"))
     after = {name: item.after for name, item in IMPLEMENTATIONS.items()}
     found = releases(result, made.first, after)
     if all(item.failed for item in found):
-        raise MmparityError(f"nothing could run: {found[0].failed}")
+        why = f"nothing could run: {found[0].failed}"
+        raise MmparityError(_without_page(options.out, why))
     write_together(_texts(target, result, found, made.left_out), instead)
     for item in found:
         for dtype, text in item.findings.items():
             click.echo(f"{item.name}, {dtype}, against {item.before}: {text}")
     click.echo(f"Page: {target}")
+
+
+def _without_page(out: Path, why: str) -> str:
+    """Why a run ends without a page, what it leaves, and what makes the page."""
+    return (
+        f"{why.rstrip('.')}. There is no page. `mmparity report {quote(str(out))}` "
+        "shows how far the run came. A page needs a whole run, and none of its "
+        f"captures are kept: `{provenance.command()}` begins anew."
+    )
 
 
 def _texts(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace as Some
@@ -33,6 +34,11 @@ def during(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
         monkeypatch.setattr(execution, "execute", lambda *_: work())
 
     return replace_by
+
+
+def done_with(*errors: str) -> object:
+    """As much of a result as is asked before it is read."""
+    return Some(provenance=Some(errors=errors))
 
 
 def year(*words: str) -> Result:
@@ -88,11 +94,10 @@ def test_a_page_that_is_taken_during_the_run_leaves_the_chart_as_it_was(
 ) -> None:
     def taken() -> object:
         (folder / "page.md").mkdir()
-        return Some(provenance=Some(errors=()))
+        return done_with()
 
     during(taken)
-    found = (reading.Release("vllm-0.12.0"),)
-    monkeypatch.setattr(reading, "releases", lambda *_: found)
+    monkeypatch.setattr(reading, "releases", lambda *_: (reading.Release("a"),))
     monkeypatch.setattr(year_page, "page", lambda *_: "page")
     monkeypatch.setattr(year_chart, "chart", lambda *_: "new")
     chart = folder / "images" / "a-year.svg"
@@ -104,3 +109,31 @@ def test_a_page_that_is_taken_during_the_run_leaves_the_chart_as_it_was(
     assert done.stderr.endswith("another file with --page.\n")
     assert chart.read_text() == "old"
     assert list(chart.parent.iterdir()) == [chart]
+
+
+@pytest.mark.parametrize(
+    ("errors", "why"),
+    [
+        ((execution.INTERRUPTED,), "interrupted"),
+        ((), "nothing could run: its tree is broken"),
+    ],
+    ids=["interrupted", "broken"],
+)
+def test_a_run_that_ends_without_a_page_says_what_is_left_and_what_makes_one(
+    folder: Path,
+    during: Callable[[Callable[[], object]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    errors: tuple[str, ...],
+    why: str,
+) -> None:
+    during(lambda: done_with(*errors))
+    lost = reading.Release("a", failed="its tree is broken.")
+    monkeypatch.setattr(reading, "releases", lambda *_: (lost,))
+    monkeypatch.setattr(sys, "argv", ["bin/mmparity", "year", "--page", "a page"])
+    done = year()
+    assert done.exit_code == 2
+    assert done.stderr.endswith(
+        f"mmparity: {why}. There is no page. `mmparity report out` shows how far the "
+        "run came. A page needs a whole run, and none of its captures are kept: "
+        "`mmparity year --page 'a page'` begins anew.\n"
+    )

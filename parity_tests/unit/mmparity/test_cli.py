@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -21,12 +19,7 @@ from click.testing import CliRunner, Result
 
 from mmparity import __main__
 from mmparity.cli import main
-from mmparity.commands.grouped import GROUPS
-from mmparity.commands.run import run
 from mmparity.compare.result_diff import lines
-from mmparity.encoders.devices import DTYPES
-from mmparity.workload.cases import CASES
-from mmparity.workload.models import MODELS
 
 if TYPE_CHECKING:
     from conftest import Sides
@@ -237,27 +230,6 @@ def test_unwritable_folder_is_one_message(sides: Sides) -> None:
     result = invoke("compare", old, new, "--out", sides.root / "out")
     assert result.exit_code == 2
     assert "out cannot be written to: File exists. Name another" in result.stderr
-
-
-@pytest.mark.parametrize("command", ["run", "watch", "capture"])
-def test_help_has_its_options_in_groups_and_names_the_choices(command: str) -> None:
-    text = invoke(command, "--help").stdout
-    heads = [line for line in text.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)]
-    assert heads == ["What:", "Where:", "How much:", "Output:", "Other:"]
-    assert text.split("Other:")[1].split("\n\n")[0].split() == [
-        *("--help", "Show", "this", "message", "and", "exit.")
-    ]
-    unbroken = re.sub(r"-\n +", "-", text)
-    for names in (CASES, MODELS, DTYPES):
-        assert all(name in unbroken for name in names)
-
-
-def test_every_example_of_the_help_is_a_command_that_parses() -> None:
-    text = " ".join(invoke("run", "--help").stdout.split())
-    for example in GROUPS.values():
-        assert f"Example: {example}" in text
-        words = shlex.split(example)[2:]
-        run.make_context("run", words, resilient_parsing=False)
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,13 @@ def main(as_json: bool = False) -> int:
     return 0 if devices else 1
 
 
-@click.command()
+@click.command(epilog="Exit codes: 0 the default run can run, 1 it cannot.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def doctor(as_json: bool) -> None:
-    """Say what this machine can run, and what is missing."""
+    """Say what this machine can run, and what is missing.
+
+    \b
+      mmparity doctor
+      mmparity doctor --json
+    """
     sys.exit(main(as_json))

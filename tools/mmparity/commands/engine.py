@@ -10,6 +10,10 @@ from typing import Any
 
 import click
 
+from mmparity.commands.options import DEFAULT_OUT, TREE
+from mmparity.engine.offline.checkpoints import SERVED
+from mmparity.engine.offline.scenarios import SCENARIOS
+from mmparity.engine.offline.sides import SIDES
 from mmparity.locks import held
 from mmparity.types.verdict import EXIT_CODES
 
@@ -24,9 +28,25 @@ Exit codes: 0 the same, 1 differences, 2 bad input or could not run."""
 
 
 @click.command(epilog=EPILOG)
-@click.option("--side", "sides", multiple=True, help="Side; repeat for more.")
-@click.option("--model", "models", multiple=True, help="Served model; repeatable.")
-@click.option("--scenario", "scenarios", multiple=True, help="Scenario; repeatable.")
+@click.option(
+    "--side",
+    "sides",
+    multiple=True,
+    help="Whose engine is run, two at least: "
+    f"{', '.join(SIDES)}. Repeat for more. Default: all.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help=f"Which is served: {', '.join(SERVED)}. Repeat for more. Default: all.",
+)
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    help=f"What is asked: {', '.join(SCENARIOS)}. Repeat for more. Default: all.",
+)
 @click.option(
     "--requests",
     type=click.IntRange(min=0),
@@ -46,8 +66,14 @@ Exit codes: 0 the same, 1 differences, 2 bad input or could not run."""
     default=0,
     help="Requests to `vllm serve` of vllm-0.12.0 and unified, too. Default: 0, none.",
 )
-@click.option("--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR, another tree.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/parity"))
+@click.option("--tree", "trees", **TREE)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_OUT,
+    show_default=True,
+    help="Folder of the result.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print engine.json.")
 def engine(as_json: bool, served: int, **given: Any) -> None:
     """Compare vLLM's real engine, old and new, on this machine's CPU.

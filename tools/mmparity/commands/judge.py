@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmparity.commands.options import TREE
 from mmparity.errors import MmparityError
 from mmparity.locks import held
 from mmparity.types.verdict import EXIT_CODES
@@ -28,7 +29,12 @@ PATH = click.Path(path_type=Path)
 def diff(first: Path, second: Path, as_json: bool) -> None:
     """Say how two results differ: verdicts, rows, metrics, tolerances.
 
-    When, where and how fast they were made is left out.
+    When, where and how fast they were made is left out. FIRST and SECOND are folders
+    of results, or their files:
+
+    \b
+      mmparity diff build/before build/parity
+      mmparity diff before.json build/parity/comparison.json --json
     """
     from mmparity.compare.result import read_result
     from mmparity.compare.result_diff import difference, lines
@@ -53,7 +59,12 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
 def rejudge(
     directory: Path, tolerances: Path | None, floors_file: Path | None, out: Path
 ) -> None:
-    """Judge the saved metrics of a result again, without a run."""
+    """Judge the saved metrics of a result again, without a run.
+
+    \b
+      mmparity rejudge build/parity --floors floors.json --out build/by-floors
+      mmparity rejudge build/parity --tolerances stricter.toml --out build/stricter
+    """
     from mmparity.compare.floors import read_floors
     from mmparity.compare.rejudge import read_rules
     from mmparity.compare.rejudge import rejudge as judge
@@ -84,7 +95,7 @@ def rejudge(
 @click.option("--depth", type=click.IntRange(min=2), help="Cut to N blocks.")
 @click.option("--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu")
 @click.option("--checkpoint", type=PATH, help="Default: seeded weights.")
-@click.option("--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR.")
+@click.option("--tree", "trees", **TREE)
 @click.option("--out", type=PATH, required=True, help="The JSON file to write.")
 @click.option(
     "--work", type=PATH, default=Path("build/floors"), help="Default: build/floors."
@@ -101,7 +112,8 @@ def floors(
     With --measure an implementation is captured under 1 and more threads, by its own
     and by other kernels, and each case alone and packed behind another image:
 
-    mmparity floors --measure vllm-0.12.0 --depth 4 --out floors.json
+    \b
+      mmparity floors --measure vllm-0.12.0 --depth 4 --out floors.json
 
     Without it, from RESULTS that compare an implementation with itself.
     """

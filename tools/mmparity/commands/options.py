@@ -19,7 +19,18 @@ from mmparity.workload.models import DEFAULT_MODEL, MODELS
 from mmparity.workload.pairs import TODAY_MODELS
 
 DEFAULT_OUT = Path("build/parity")
-
+TREE: dict[str, Any] = {
+    "multiple": True,
+    "metavar": "IMPL:SOURCE=DIR",
+    "help": "Run IMPL from another tree; SOURCE is vllm or vllm-ascend.",
+}
+"""What ``--tree`` is, of every command that has it."""
+PYTHON: dict[str, Any] = {
+    "multiple": True,
+    "metavar": "IMPL=PYTHON",
+    "help": "Run IMPL with this interpreter's packages.",
+}
+"""``--python`` likewise."""
 
 _PATH = click.Path(path_type=Path)
 _NAMES = ", ".join(IMPLEMENTATIONS)
@@ -74,14 +85,7 @@ _WHERE: list[Callable[..., Any]] = [
         default="cpu",
         help="Default: cpu, with Ascend's operators emulated.",
     ),
-    option(
-        "where",
-        "--tree",
-        "trees",
-        multiple=True,
-        metavar="IMPL:SOURCE=DIR",
-        help="Run IMPL from another tree; SOURCE is vllm or vllm-ascend.",
-    ),
+    option("where", "--tree", "trees", **TREE),
     option(
         "where",
         "--tp",
@@ -98,14 +102,7 @@ _WHERE: list[Callable[..., Any]] = [
         help="What is spread over the ranks: weights (the default), or images.",
     ),
     option("where", "--threads", type=click.IntRange(1, 4096), help="CPU threads."),
-    option(
-        "where",
-        "--python",
-        "pythons",
-        multiple=True,
-        metavar="IMPL=PYTHON",
-        help="Run IMPL with this interpreter's packages.",
-    ),
+    option("where", "--python", "pythons", **PYTHON),
 ]
 """Where and in how many processes."""
 _HOW_MUCH: list[Callable[..., Any]] = [

@@ -27,7 +27,15 @@ FORMATS = ("html", "markdown", "junit", "text")
 )
 @click.option("--open", "show", is_flag=True, help="Show the page in a browser.")
 def report(directory: Path, formats: str, show: bool) -> None:
-    """Render a comparison.json again; exits with its verdict."""
+    """Render a comparison.json again; exits with its verdict.
+
+    DIRECTORY is the folder of a result, or its file:
+
+    \b
+      mmparity report
+      mmparity report build/fast --format text
+      mmparity report build/fast/comparison.json --format html --open
+    """
     from mmparity.compare.result import read_result
     from mmparity.project import known
     from mmparity.report import FILES, terminal_summary, write_reports

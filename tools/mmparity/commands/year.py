@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmparity import provenance
+from mmparity.commands.options import PYTHON, TREE
+from mmparity.encoders.devices import DTYPES
 from mmparity.errors import MmparityError
 from mmparity.files import OTHER_OUT, check_writable, write_together
 from mmparity.locks import held
+from mmparity.run.plan import DEFAULT_DTYPES
+from mmparity.workload.cases import CASES
+from mmparity.workload.implementations import IMPLEMENTATIONS
+from mmparity.workload.models import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from mmparity.report.year import Release
@@ -22,24 +28,52 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 PAGE, CHART = "a-year.md", "images/a-year.svg"
+NAMES = [name for name, item in IMPLEMENTATIONS.items() if not item.oracle]
 OTHER_PAGE = "another file with --page"
 """What can be named instead of a page that cannot be written."""
 
 
 @click.command(epilog="Exit codes: 0 the page is written, 2 bad input or interrupted.")
-@click.option("--model", "models", multiple=True, help="Default: qwen2.5-vl-7b.")
-@click.option("--impl", "only", multiple=True, help="Only this one; repeat for more.")
-@click.option("--case", default="image", show_default=True)
-@click.option("--dtype", "dtypes", multiple=True, help="Default: both.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    help=f"Whose vision tower; `mmparity list models`. Default: {DEFAULT_MODEL}.",
+)
+@click.option(
+    "--impl",
+    "only",
+    multiple=True,
+    help=f"Only this one beside the first; repeat for more: {', '.join(NAMES)}. "
+    "Default: all that are there.",
+)
+@click.option(
+    "--case", default="image", show_default=True, help=f"One of {', '.join(CASES)}."
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    help=f"Repeat for more: {', '.join(DTYPES)}. Default: {', '.join(DEFAULT_DTYPES)}.",
+)
 @click.option(
     "--depth", type=click.IntRange(min=2), default=3, show_default=True, help="Blocks."
 )
 @click.option("--threads", type=click.IntRange(1, 4096), help="CPU threads.")
-@click.option("--tree", "trees", multiple=True, help="IMPL:SOURCE=DIR.")
-@click.option("--python", "pythons", multiple=True, help="IMPL=PYTHON.")
-@click.option("--out", type=PATH, default=Path("build/year"), show_default=True)
+@click.option("--tree", "trees", **TREE)
+@click.option("--python", "pythons", **PYTHON)
 @click.option(
-    "--page", "page_file", type=PATH, help="Default: a-year.md in the folder of --out."
+    "--out",
+    type=PATH,
+    default=Path("build/year"),
+    show_default=True,
+    help="Folder of the result.",
+)
+@click.option(
+    "--page",
+    "page_file",
+    type=PATH,
+    help=f"File of the page. Default: {PAGE} in the folder of --out.",
 )
 @click.pass_obj
 def year(
@@ -57,6 +91,7 @@ def year(
 
     \b
       mmparity year --impl vllm-0.12.0 --impl unified --out build/year
+      mmparity year --python installed=../env/bin/python --page build/page.md
     """
     from mmparity.capture.worker_process import warm_workers
     from mmparity.report.year import releases
@@ -64,7 +99,6 @@ def year(
     from mmparity.run.plan import Options
     from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
     from mmparity.run.year import COSTS_DTYPE, make_year
-    from mmparity.workload.implementations import IMPLEMENTATIONS
 
     options = Options(cases=(case,), graft="none", costs=COSTS_DTYPE, **given)
     target = page_file or options.out / PAGE

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Another environment beside ``.venv``: ``.venv-<name>`` from its own locks.
 
-The implementations of today's releases run in ``today``. Its torch is a CPU build where
-an index or a folder that uv or pip is told of has one; elsewhere it is the usual build
-of the same release, which brings CUDA's libraries.
+``base`` is ``.venv`` itself. The implementations of today's releases run in ``today``.
+Its torch is a CPU build where an index or a folder that uv or pip is told of has one;
+elsewhere it is the usual build of the same release, which brings CUDA's libraries.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from setup_command import SetupError, forget_environment, status_of
-from setup_venv import ROOT, choose_python, find_uv, remove_venv, run
+from setup_venv import ROOT, choose_python, find_uv, remove_venv, run, setup
 
 ENVIRONMENTS = ("today",)
+"""Those beside ``.venv``, of which each has locks of its own."""
 GIGABYTES = {"cpu": 3, "torch": 9}
 """What is installed with each build of torch, rounded up."""
 OLDEST = (3, 11)
@@ -128,12 +131,9 @@ def build_environment(uv: str, name: str, asked: str | None) -> str:
     return build
 
 
-def install(name: str, asked: str | None) -> None:
+def set_up_beside(name: str, asked: str | None) -> None:
     """Makes ``.venv-<name>`` unless it is already what it would become."""
     started = time.monotonic()
-    if name not in ENVIRONMENTS:
-        allowed = ", ".join(ENVIRONMENTS)
-        raise SetupError(f"no environment {name!r}; allowed: {allowed}")
     if is_current(name):
         print(f".venv-{name} is up to date.")
         return
@@ -143,10 +143,28 @@ def install(name: str, asked: str | None) -> None:
     print(f".venv-{name} is ready, {time.monotonic() - started:.0f} s.")
 
 
+MAKERS: dict[str, Callable[[str | None], None]] = {
+    "base": partial(setup, None),
+    **{name: partial(set_up_beside, name) for name in ENVIRONMENTS},
+}
+"""Name -> what makes it, of the Python that is asked for."""
+
+
+def install(name: str, asked: str | None) -> None:
+    """Makes an environment unless it is already what it would become."""
+    if name not in MAKERS:
+        raise SetupError(
+            f"there is no environment {name!r}; allowed: {', '.join(MAKERS)}. "
+            "`make setup` makes base, which is .venv; `make setup ENV=today` makes "
+            "today beside it."
+        )
+    MAKERS[name](asked)
+
+
 def main() -> int:
     """Parse the arguments; 0 done, 2 could not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", metavar="NAME", help=", ".join(ENVIRONMENTS))
+    parser.add_argument("name", metavar="NAME", help=", ".join(MAKERS))
     parser.add_argument("--python", help="version or path (default: 3.11, else 3.12)")
     args = parser.parse_args()
     forget_environment()

@@ -4,9 +4,12 @@
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import setup_environment
+import setup_venv
+from mmparity.commands.run import run
 from setup_venv import SetupError
 
 
@@ -95,6 +98,28 @@ def test_a_python_that_vllm_does_not_run_on_is_refused(asked: str) -> None:
         setup_environment.choose_python("false", asked, setup_environment.OLDEST)
 
 
-def test_only_known_environments(commands: list[list[str]]) -> None:
-    with pytest.raises(SetupError, match="allowed: today"):
+def test_what_may_be_set_up_is_what_a_run_takes() -> None:
+    (given,) = (item for item in run.params if item.name == "environment")
+    assert isinstance(given.type, click.Choice)
+    assert list(setup_environment.MAKERS) == list(given.type.choices)
+
+
+def test_what_is_beside_the_projects_own_has_locks_of_its_own() -> None:
+    for name in setup_environment.ENVIRONMENTS:
+        locks = setup_environment.lock_files(name, "cpu")
+        assert all(file.is_file() for file in locks)
+
+
+def test_base_is_the_projects_own_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(setup_venv, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(setup_venv, "is_current", lambda stamp: stamp["python"] == "x")
+    setup_environment.install("base", "x")
+    assert capsys.readouterr().out == ".venv is up to date (cpu).\n"
+
+
+def test_an_unknown_environment_is_answered_with_the_commands_that_make_one() -> None:
+    said = "allowed: base, today. `make setup` makes base.* `make setup ENV=today` make"
+    with pytest.raises(SetupError, match=said):
         setup_environment.install("tomorrow", None)

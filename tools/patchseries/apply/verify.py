@@ -3,23 +3,22 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from patchseries.apply.apply import choose_series, classify_target
+from patchseries.apply.edited import held, step_of
 from patchseries.apply.interpreter import imported_folders
 from patchseries.errors import PatchseriesError
-from patchseries.git import Git, Snapshot
+from patchseries.git import Snapshot
 from patchseries.pins.sources import read_sources
 from patchseries.project import Project
 from patchseries.scratch import scratch
 from patchseries.series.folder import series_names
-from patchseries.series.patch import FileChange, Patch, file_sections
+from patchseries.series.patch import Patch, file_sections
 from patchseries.series.series import Series
 from patchseries.tree.target import PackageTarget
 
-_TELLING = re.compile(rb"\w{3}.{5}")
 WHOLE, PART, ABSENT = "whole", "in part", "not there"
 
 
@@ -78,53 +77,52 @@ def _look(project: Project, name: str | None, folder: Path) -> Verified:
     series = choose_series(project, target, name, None)
     with scratch(project.objects(series.name)) as git:
         result = classify_target(project, git, target, series)
-        current = target.snapshot(series.paths)
-        rows = []
-        for patch, verdict in zip(series.patches, result.verdicts, strict=True):
-            if verdict.outcome in ("applied", "upstreamed"):
-                rows.append(Carried(patch.slug, WHOLE))
-            else:
-                rows.append(_carried(git, target, series, patch, current))
+        there = _there(target, series, target.snapshot(series.paths))
+    rows = []
+    for number, patch in enumerate(series.patches, 1):
+        if result.verdicts[number - 1].outcome in ("applied", "upstreamed"):
+            rows.append(Carried(patch.slug, WHOLE))
+        else:
+            rows.append(_carried(patch, number, there))
     return Verified(series.name, folder, tuple(rows))
 
 
 def _carried(
-    git: Git,
-    target: PackageTarget,
-    series: Series,
-    patch: Patch,
-    current: Snapshot,
+    patch: Patch, number: int, there: dict[str, dict[int, bool | None]]
 ) -> Carried:
-    """What of a patch is there, by files where these are known, else by lines."""
-    chains, sections = series.chains(), file_sections(patch)
-    number = series.patches.index(patch) + 1
-    has: list[str] = []
-    lacks: list[str] = []
-    for change in patch.changes:
-        states = [
-            n for n, state in chains[change.path] if state == current[change.path]
-        ]
+    """What of a patch is there, by those of its files that tell something of it."""
+    told = {change.path: there[change.path][number] for change in patch.changes}
+    lacks = [path for path, is_there in told.items() if is_there is False]
+    if True not in told.values():
+        return Carried(patch.slug, ABSENT)
+    if lacks:
+        return Carried(patch.slug, PART, f"not in {_some(lacks)}")
+    return Carried(patch.slug, WHOLE, "by its lines: its files were edited")
+
+
+def _there(
+    target: PackageTarget, series: Series, current: Snapshot
+) -> dict[str, dict[int, bool | None]]:
+    """Per path, whether each patch's part is there: by content, else by its lines."""
+    sections = [file_sections(patch) for patch in series.patches]
+    found: dict[str, dict[int, bool | None]] = {}
+    for path, chain in series.chains().items():
+        numbers = [number for number, _ in chain[1:]]
+        states = [number for number, state in chain if state == current[path]]
         if states:
-            there = max(states) >= number
+            told: list[bool | None] = [number <= max(states) for number in numbers]
+        elif (file := target.root / path).is_file():
+            told = held(
+                file.read_bytes(),
+                [
+                    step_of(sections[n - 1][path], deletes=state is None)
+                    for n, state in chain[1:]
+                ],
+            )
         else:
-            there = _has_lines(target, change, sections[change.path])
-        (has if there else lacks).append(change.path)
-    if not lacks:
-        return Carried(patch.slug, WHOLE, "by its lines: its files were edited")
-    share = PART if has else ABSENT
-    return Carried(patch.slug, share, f"not in {_some(lacks)}" if has else "")
-
-
-def _has_lines(target: PackageTarget, change: FileChange, lines: list[bytes]) -> bool:
-    """Whether an edited file holds every telling line that a patch adds to it."""
-    full = target.root / change.path
-    if change.new is None or not full.is_file():
-        return change.new is None and not full.exists()
-    there = {line.strip() for line in full.read_bytes().splitlines()}
-    old = {line[1:].strip() for line in lines if line[:1] == b"-"}
-    new = {line[1:].strip() for line in lines if line[:1] == b"+"} - old
-    telling = [line for line in new if _TELLING.search(line)]
-    return bool(telling) and all(line in there for line in telling)
+            told = [False] * len(numbers)
+        found[path] = dict(zip(numbers, told, strict=True))
+    return found
 
 
 def _some(paths: list[str]) -> str:

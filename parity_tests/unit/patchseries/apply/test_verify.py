@@ -101,3 +101,64 @@ def test_what_could_not_be_looked_at_ends_with_2(site, verify, tmp_path, what):
     done = verify(python)
     assert done.exit_code == 2
     assert ("no-package" if what == "no package" else "no-python") in done.output
+
+
+REWRITING = {
+    "rotates": {"pkg/a.py": {10: "first_form = rotate(q)\n"}},
+    "rotates-later": {"pkg/a.py": {10: "second_form = rotate(q, k)\n"}},
+    "takes-out": {"pkg/gone.py": {0: ""}},
+    "for-a-while": {
+        "pkg/a.py": {35: "import rotate_for_a_while\n"},
+        "pkg/b.py": {0: "from pkg import rotate\n"},
+    },
+    "no-longer": {"pkg/a.py": {35: ""}, "pkg/other.py": {3: "rotate_once = True\n"}},
+}
+
+
+def _comment(folder):
+    for path in folder.rglob("*.py"):
+        with path.open("a") as file:
+            file.write("# x\n")
+
+
+def _shares(done):
+    rows = [x.split() for x in done.output.splitlines() if x[:2] == "  "]
+    return {row[0]: " ".join(row[1:3]) for row in rows if row[0] in REWRITING}
+
+
+@pytest.fixture
+def rewriting(site, series):
+    """A series whose later patches rewrite lines of the earlier ones."""
+    values = {s: {"Depends-on": "rotates"} for s in REWRITING if s != "rotates"}
+    series(REWRITING, values)
+    return site / "pkg"
+
+
+def test_a_whole_series_in_edited_files_is_whole(toy, rewriting, verify):
+    toy.apply(rewriting)
+    _comment(rewriting)
+    done = verify()
+    assert done.exit_code == 0, done.output
+    assert done.output.count("by its lines: its files were edited") == len(REWRITING)
+
+
+def test_nothing_of_a_series_in_edited_files_is_nothing(rewriting, verify):
+    _comment(rewriting)
+    done = verify()
+    assert done.exit_code == 1
+    assert set(_shares(done).values()) == {"not there"}, done.output
+
+
+def test_a_patch_taken_out_by_hand_is_the_one_that_is_missed(toy, rewriting, verify):
+    toy.apply(rewriting)
+    _comment(rewriting)
+    text = (rewriting / "a.py").read_text()
+    earlier = text.replace("second_form = rotate(q, k)", "first_form = rotate(q)")
+    (rewriting / "a.py").write_text(earlier)
+    missed = [slug for slug, share in _shares(verify()).items() if "not" in share]
+    assert missed == ["rotates-later"]
+
+    neither = text.replace("second_form = rotate(q, k)", "line 10")
+    (rewriting / "a.py").write_text(neither)
+    missed = [slug for slug, share in _shares(verify()).items() if "not" in share]
+    assert missed == ["rotates", "rotates-later"]

@@ -5,18 +5,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from patchseries.apply.derive import origins
-from patchseries.commands.options import progress, say, series_option
+from patchseries.commands.options import fetched_series, progress, say, series_option
 from patchseries.errors import PatchseriesError
+from patchseries.pins.fetch import require_pristine
 from patchseries.pins.releases import release_tree
 from patchseries.pins.sources import read_sources
 from patchseries.project import Project
-from patchseries.rebase.forecast import APPLIES, LANDED, forecast, summary
+from patchseries.rebase.forecast import APPLIES, LANDED, Fate, forecast, summary
 from patchseries.series.folder import series_names
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One series to be judged on what the user named.
+
+    Attributes:
+        version: of a release; empty where `release` is a folder.
+    """
+
+    series: str
+    release: str
+    version: str = ""
 
 
 @click.command("forecast")
@@ -38,23 +53,53 @@ def forecast_command(
     0 everything applies or has landed, 1 something is left to do, 2 could not look.
     """
     left = False
-    for release in releases:
-        for series, tree in _trees(project, release, name):
-            found = forecast(project, series, tree, None if text_only else progress)
-            say(f"{series} on {release}: {summary(found)}")
-            width = max(len(fate.slug) for fate in found)
-            for fate in found:
-                say(f"  {fate.slug:{width}}  {fate.word:9}  {fate.reason}".rstrip())
-                for text in () if brief else fate.details:
-                    say(f"      {text}")
-            left |= any(fate.word not in (APPLIES, LANDED) for fate in found)
+    for asked in _all_asked(project, releases, name):
+        tree = _tree(project, asked)
+        found = forecast(project, asked.series, tree, None if text_only else progress)
+        say(f"{asked.series} on {asked.release}: {summary(found)}")
+        for line in _lines(found, brief):
+            say(line)
+        left |= any(fate.word not in (APPLIES, LANDED) for fate in found)
     sys.exit(1 if left else 0)
 
 
-def _trees(
-    project: Project, release: str, name: str | None
-) -> Iterator[tuple[str, Path]]:
-    """Each series that is meant, with the tree that it is judged on."""
+def _lines(found: list[Fate], brief: bool) -> Iterator[str]:
+    width = max(len(fate.slug) for fate in found)
+    for fate in found:
+        yield f"  {fate.slug:{width}}  {fate.word:9}  {fate.reason}".rstrip()
+        yield from () if brief else (f"      {text}" for text in fate.details)
+
+
+def _tree(project: Project, asked: _Asked) -> Path:
+    if not asked.version:
+        return Path(asked.release)
+    name = read_sources(project.pins)[asked.series].name
+    return release_tree(project, name, asked.version)[0]
+
+
+def _all_asked(
+    project: Project, releases: tuple[str, ...], name: str | None
+) -> list[_Asked]:
+    """What is to be judged: known, and possible, before a release is downloaded."""
+    sources = read_sources(project.pins)
+    found = [one for release in releases for one in _asked(project, release, name)]
+    names = list(dict.fromkeys(one.series for one in found))
+    there = names if name else fetched_series(project, names)
+    for one in there:
+        require_pristine(project, sources[one])
+    for release in releases:
+        meant = [one.series for one in found if one.release == release]
+        if not set(meant) & set(there):
+            raise PatchseriesError(
+                "not-fetched",
+                f"no tree is fetched whose series could be judged on {release}",
+                f"patchseries fetch {meant[0]}",
+            )
+    return [one for one in found if one.series in there]
+
+
+def _asked(project: Project, release: str, name: str | None) -> list[_Asked]:
+    """Each series that is meant by one of the user's words."""
     sources = read_sources(project.pins)
     merged = origins(project)
     names = [name] if name else [n for n in series_names(project) if n not in merged]
@@ -64,8 +109,7 @@ def _trees(
     if folder.is_dir():
         found = [one for one in names if (folder / sources[one].package).is_dir()]
         if found or name:
-            yield from ((one, folder) for one in found or names)
-            return
+            return [_Asked(one, release) for one in found or names]
         raise PatchseriesError("foreign-directory", f"{release} is for no series")
     meant = [
         (one, release.removeprefix(f"{sources[one].name}-"))
@@ -81,5 +125,4 @@ def _trees(
             f"{release!r} is neither a folder nor a release of a series",
             "NAME-VERSION as vllm-0.33.0, or a version with --series",
         )
-    for one, version in meant:
-        yield one, release_tree(project, sources[one].name, version)[0]
+    return [_Asked(one, release, version) for one, version in meant]

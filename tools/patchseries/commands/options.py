@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -38,20 +39,23 @@ def meant_series(project: Project, name: str | None) -> list[str]:
     Raises:
         PatchseriesError: there is none.
     """
-    sources = read_sources(project.pins)
-    names = [name] if name else []
-    for one in () if name else series_names(project):
-        if (
-            one in sources
-            and sources[one].optional
-            and not project.pristine(one).exists()
-        ):
-            progress(f"{one}: left out (`patchseries fetch {one}` adds it)")
-        else:
-            names.append(one)
+    names = [name] if name else fetched_series(project, series_names(project))
     if not names:
         raise PatchseriesError("no-series", f"{project.patches} holds no series")
     return names
+
+
+def fetched_series(project: Project, names: Iterable[str]) -> list[str]:
+    """Those whose tree is everybody's or was fetched; says how to add the others."""
+    sources = read_sources(project.pins)
+    found = []
+    for one in names:
+        optional = one in sources and sources[one].optional
+        if optional and not project.pristine(one).exists():
+            progress(f"{one}: left out (`patchseries fetch {one}` adds it)")
+        else:
+            found.append(one)
+    return found
 
 
 def find_targets(

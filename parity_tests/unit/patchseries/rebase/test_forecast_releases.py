@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`forecast RELEASE`: which series are judged on it, and what is found out first."""
+
+import hashlib
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from patchseries.cli import main
+from patchseries.project import cache_folder
+
+OPTIONAL = """
+[[source]]
+name = "toy"
+version = "2.0"
+kind = "sdist"
+purpose = "another toy"
+optional = true
+package = "pkg"
+[[source.archive]]
+file = "toy-2.0.tar.gz"
+sha256 = "{}"
+tree = "{}"
+"""
+
+
+@pytest.fixture
+def run(toy, pins, tools):
+    """`forecast`, with a release toy-3.0 and a second series whose tree is optional."""
+    pins(OPTIONAL.format(hashlib.sha256(b"").hexdigest(), "0" * 40))
+    shutil.copytree(toy.folder, toy.project.patches / "toy-2.0")
+    tools.sdist(toy.index / "toy-3.0.tar.gz", tools.files, top="toy-3.0")
+
+    def call(*args):
+        root = str(toy.project.root)
+        return CliRunner().invoke(
+            main, ["--project", root, "forecast", "--text-only", *args]
+        )
+
+    return call
+
+
+def test_a_series_whose_optional_tree_was_not_fetched_is_left_out(run):
+    done = run("toy-3.0")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("toy-1.0 on toy-3.0: 3 applies\n")
+    assert "toy-2.0: left out (`patchseries fetch toy-2.0` adds it)" in done.stderr
+
+
+def test_nothing_is_downloaded_where_no_series_remains(toy, run):
+    done = run("toy-3.0", "toy-1.0")
+    assert done.exit_code == 2 and not done.stdout
+    assert "not-fetched" in done.stderr and "toy-1.0" in done.stderr
+    assert done.stderr.endswith("-> patchseries fetch toy-2.0\n")
+    assert not (cache_folder() / "releases").exists()
+
+
+def test_nothing_is_downloaded_for_a_series_that_cannot_be_judged(toy, run):
+    shutil.rmtree(toy.pristine)
+    done = run("toy-3.0")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("-> patchseries fetch toy-1.0\n")
+    assert not (cache_folder() / "releases").exists()

@@ -26,6 +26,7 @@ from unearth.fetchers.sync import PyPIClient
 
 from patchseries.errors import PatchseriesError
 from patchseries.pins.sources import Archive, Source
+from patchseries.pins.versions import closest, in_order
 
 _INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 _EXTRA = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
@@ -160,20 +161,23 @@ def find_sdist(name: str, version: str) -> tuple[str, str]:
                 packages = list(finder.find_all_packages(name))
             except (httpx2.HTTPError, OSError, ValueError):
                 continue
+            packages = [one for one in packages if not one.link.is_wheel]
             known |= {package.version or "" for package in packages}
             for package in packages:
                 link = package.link
-                if package.version != version or link.is_wheel:
+                if package.version != version:
                     continue
                 if sha256 := (link.hash_option or {}).get("sha256", [""])[0]:
                     return link.filename, sha256
                 if link.is_file:
                     content = link.file_path.read_bytes()
                     return link.filename, hashlib.sha256(content).hexdigest()
-    shown = ", ".join(sorted(known)[-8:]) or "none"
+    shown = ", ".join(in_order(known)[-8:]) or "none"
+    near = closest(version, known - {version})
     raise PatchseriesError(
         "not-found",
-        f"no index offers the source of {name} {version} with a hash; found: {shown}",
+        f"no index offers the source of {name} {version} with a hash; found: {shown}"
+        + (f". Closest: {near}" if near else ""),
         "check the version and the network, or give the folder of a checkout",
     )
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import click
 
 from patchseries.apply.derive import origins
-from patchseries.commands.options import fetched_series, progress, say, series_option
+from patchseries.commands.options import (
+    fetched_series,
+    progress,
+    progress_of,
+    say,
+    series_option,
+)
 from patchseries.errors import PatchseriesError
 from patchseries.pins.fetch import require_pristine
 from patchseries.pins.releases import release_tree
@@ -54,9 +60,9 @@ def forecast_command(
     """
     left = False
     for asked in _all_asked(project, releases, name):
-        tree = _tree(project, asked)
-        found = forecast(project, asked.series, tree, None if text_only else progress)
-        say(f"{asked.series} on {asked.release}: {summary(found)}")
+        tree, what = _tree(project, asked), f"{asked.series} on {asked.release}"
+        found = forecast(project, asked.series, tree, not text_only, progress_of(what))
+        say(f"{what}: {summary(found)}")
         for line in _lines(found, brief):
             say(line)
         left |= any(fate.word not in (APPLIES, LANDED) for fate in found)
@@ -74,7 +80,7 @@ def _tree(project: Project, asked: _Asked) -> Path:
     if not asked.version:
         return Path(asked.release)
     name = read_sources(project.pins)[asked.series].name
-    return release_tree(project, name, asked.version)[0]
+    return release_tree(project, name, asked.version, progress)[0]
 
 
 def _all_asked(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
@@ -31,6 +31,11 @@ def say(text: str) -> None:
 def progress(text: str) -> None:
     """What a long command is at, beside its answer."""
     click.echo(text, err=True)
+
+
+def progress_of(what: str) -> Callable[[str], None]:
+    """The same for one of the things that a command goes through."""
+    return lambda text: progress(f"{what}: {text}")
 
 
 def meant_series(project: Project, name: str | None) -> list[str]:

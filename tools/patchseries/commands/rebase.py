@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from patchseries.commands.options import progress, say, series_option
+from patchseries.commands.options import progress, progress_of, say, series_option
 from patchseries.errors import PatchseriesError
 from patchseries.pins.releases import release_tree
 from patchseries.pins.sources import read_sources, select
@@ -42,9 +42,10 @@ def rebase(
     if folder.is_dir():
         version = folder.resolve().name
     else:
-        folder, pin = release_tree(project, source.name, to)
+        folder, pin = release_tree(project, source.name, to, progress)
     series = f"{source.name}-{version}"
-    proposal = propose(project, names[0], folder, diff, None if text_only else progress)
+    tell = progress_of(f"{names[0]} on {to}")
+    proposal = propose(project, names[0], folder, diff, not text_only, tell)
     for line in _lines(proposal):
         say(line)
     if proposal.whole:

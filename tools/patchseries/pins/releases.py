@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from patchseries.files import whole_folder, write_whole
@@ -14,8 +15,13 @@ from patchseries.pins.unpack import unpack_sdist
 from patchseries.project import Project, cache_folder
 
 
-def release_tree(project: Project, name: str, version: str) -> tuple[Path, str]:
+def release_tree(
+    project: Project, name: str, version: str, say: Callable[[str], None]
+) -> tuple[Path, str]:
     """The source tree of a release, downloaded when it is not there yet.
+
+    Args:
+        say: told of a download before it begins.
 
     Returns:
         The tree, and the pin to be added to sources.toml, empty when it has one.
@@ -23,12 +29,13 @@ def release_tree(project: Project, name: str, version: str) -> tuple[Path, str]:
     pinned = read_sources(project.pins).get(f"{name}-{version}")
     if pinned:
         if not project.pristine(pinned.tree_name).exists():
-            fetch(project, pinned, repair=False, say=lambda text: None)
+            say(f"{pinned.tree_name}: downloading it")
+            fetch(project, pinned, repair=False, say=say)
         return require_pristine(project, pinned), ""
     tree = cache_folder() / "releases" / f"{name}-{version}"
     tree.parent.mkdir(parents=True, exist_ok=True)
     with locked(tree.parent, patience_s=1800):
-        archive = _kept(tree) or _make(name, version, tree)
+        archive = _kept(tree) or _make(name, version, tree, say)
     return tree, _pin(name, version, archive)
 
 
@@ -41,7 +48,7 @@ def _kept(tree: Path) -> Archive | None:
     return None if differences(tree, archive) else archive
 
 
-def _make(name: str, version: str, tree: Path) -> Archive:
+def _make(name: str, version: str, tree: Path, say: Callable[[str], None]) -> Archive:
     from patchseries.pins.download import (
         download,  # needs the HTTP stack, others do not
     )
@@ -49,6 +56,7 @@ def _make(name: str, version: str, tree: Path) -> Archive:
 
     file, sha256 = find_sdist(name, version)
     source = Source(name, version, "sdist", "", ())
+    say(f"{source.tree_name}: downloading it")
     path = download(source, Archive(file, sha256, ""))
     with whole_folder(tree) as partial:
         unpack_sdist(path, partial)

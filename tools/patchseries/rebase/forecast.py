@@ -11,7 +11,7 @@ from patchseries.project import Project
 from patchseries.proof.results import FAILED, PASSED
 from patchseries.rebase.proven import proven, unproven
 from patchseries.rebase.rebase import CLAIMED, PARTLY, UPSTREAM, Moved, analyse
-from patchseries.rebase.trial import Say
+from patchseries.rebase.trial import Say, silent
 from patchseries.scratch import scratch
 from patchseries.tree.places import open_target
 
@@ -38,19 +38,20 @@ class Fate:
 
 
 def forecast(
-    project: Project, name: str, tree: Path, say: Say | None = None
+    project: Project, name: str, tree: Path, tests: bool = False, say: Say = silent
 ) -> list[Fate]:
     """Judge each patch of a series on the tree at `tree`; neither is changed.
 
     Args:
-        say: told of each patch whose tests are run; without it, none is.
+        tests: run those of each patch that merges.
+        say: told how far it is.
     """
     target = open_target(tree)
     with scratch(*target.objects, project.objects(name)) as git:
-        found = analyse(project, git, name, target)
+        found = analyse(project, git, name, target, say)
         moved = (
             proven(project, git, found, say)
-            if say
+            if tests
             else unproven(found, "its tests were not run")
         )
     return [_fate(one) for one in moved]

@@ -14,7 +14,7 @@ from patchseries.git import Git
 from patchseries.project import Project
 from patchseries.rebase.proven import proven, unproven
 from patchseries.rebase.rebase import Analysis, Moved, analyse
-from patchseries.rebase.trial import Say
+from patchseries.rebase.trial import Say, silent
 from patchseries.scratch import scratch
 from patchseries.series.export import commits_after, export
 from patchseries.series.folder import read_lines
@@ -56,19 +56,21 @@ def propose(
     name: str,
     tree: Path,
     full: bool = False,
-    say: Say | None = None,
+    tests: bool = False,
+    say: Say = silent,
 ) -> Proposal:
     """Propose a series for the tree at `tree`.
 
     Args:
         full: range-diff with the differences, not only its summary.
-        say: told of each patch whose tests are run; without it, none is.
+        tests: run those of each patch that is carried over.
+        say: told how far it is.
     """
     target = open_target(tree)
     with scratch(*target.objects, project.objects(name)) as git:
-        found = analyse(project, git, name, target)
+        found = analyse(project, git, name, target, say)
         moved = unproven(found, "its tests were not run")
-        if say:
+        if tests:
             moved = proven(project, git, found, say)
         whole = not isinstance(target, PackageTarget)
         proposal = Proposal(name, moved, whole=whole)

@@ -29,7 +29,7 @@ from patchseries.rebase.conflicts import explain
 from patchseries.rebase.elsewhere import Elsewhere
 from patchseries.rebase.landed import Landed, Part, look, read_parts
 from patchseries.rebase.renamed import Renames
-from patchseries.rebase.trial import Proof
+from patchseries.rebase.trial import Proof, Say
 from patchseries.series.export import patch_id
 from patchseries.series.folder import read_series
 from patchseries.series.patch import Patch
@@ -107,11 +107,14 @@ class Analysis:
     moved: tuple[Moved, ...]
 
 
-def analyse(project: Project, git: Git, name: str, target: Target) -> Analysis:
+def analyse(
+    project: Project, git: Git, name: str, target: Target, say: Say
+) -> Analysis:
     """Find out what becomes of each patch of a series on another tree, as text.
 
     Args:
         git: a scratch repository that reads the objects of both trees.
+        say: told how far it is.
     """
     source = read_sources(project.pins).get(name)
     series = in_scope(read_series(project, name), target)
@@ -135,7 +138,7 @@ def analyse(project: Project, git: Git, name: str, target: Target) -> Analysis:
         )
     parts = read_parts(project, name)
     mover = _Mover(git, pristine, own, Elsewhere(target), parts)
-    verdicts, moved = mover.move(start)
+    verdicts, moved = mover.move(start, say)
     return Analysis(source, series, target, own, start, tuple(verdicts), tuple(moved))
 
 
@@ -160,14 +163,14 @@ class _Mover:
         self._taken = _taken_upstream(there.target, own.series)
         self._failed: set[str] = set()
 
-    def move(self, start: Snapshot) -> tuple[list[PatchVerdict], list[Moved]]:
+    def move(self, start: Snapshot, say: Say) -> tuple[list[PatchVerdict], list[Moved]]:
         """What becomes of each patch; `start` gets the files found elsewhere."""
         current, own = dict(start), dict(self._own.before)
         verdicts, moved = [], []
-        for patch, mine in zip(
-            self._own.series.patches, self._own.verdicts, strict=True
-        ):
-            own |= mine.after or {}
+        patches = self._own.series.patches
+        for number, patch in enumerate(patches, 1):
+            say(f"patch {number} of {len(patches)}")
+            own |= self._own.verdicts[number - 1].after or {}
             known = set(current)
             there = self._renames.follow(patch, current)
             start |= {path: current[path] for path in set(current) - known}

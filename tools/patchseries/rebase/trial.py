@@ -24,6 +24,10 @@ from patchseries.tree.target import GitTarget, PackageTarget, Target
 Say = Callable[[str], None]
 
 
+def silent(text: str) -> None:
+    """Nobody is told how far it is."""
+
+
 @dataclass(frozen=True)
 class Proof:
     """What a patch's tests say of it on another tree.

@@ -62,3 +62,12 @@ def test_nothing_is_downloaded_for_a_series_that_cannot_be_judged(toy, run):
     assert done.exit_code == 2
     assert done.stderr.endswith("-> patchseries fetch toy-1.0\n")
     assert not (cache_folder() / "releases").exists()
+
+
+def test_without_tests_it_says_how_far_it_is_too(run):
+    """On standard error: the answer is what it was."""
+    done = run("toy-3.0")
+    for line in ["toy-3.0: downloading it", "toy-1.0 on toy-3.0: patch 2 of 3"]:
+        assert line in done.stderr.splitlines() and line not in done.stdout
+    assert "text only: its tests were not run" in done.stdout
+    assert "its tests on" not in done.stderr

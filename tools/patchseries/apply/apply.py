@@ -223,18 +223,7 @@ def choose_series(
                 f"{name} touches nothing of {target.place}",
             )
         return series
-    best, best_share = None, 0.0
-    for candidate in series_names(project):
-        series = in_scope(read_series(project, candidate), target)
-        found = target.snapshot(series.paths)
-        chains = series.chains()
-        expected = [p for p, chain in chains.items() if chain[0][1] is not None]
-        share = sum(found[p] is not None for p in expected) / max(1, len(expected))
-        share += sum(
-            any(found[p] == state for _, state in chains[p]) for p in expected
-        ) / max(1, len(expected))
-        if share > best_share:
-            best, best_share = series, share
+    best = nearest_series(project, target)
     if best is None:
         known = ", ".join(series_names(project)) or "none"
         raise PatchseriesError(
@@ -243,6 +232,24 @@ def choose_series(
             "give the top of a vLLM or vllm-ascend source tree",
         )
     require_package(best, target)
+    return best
+
+
+def nearest_series(project: Project, target: Target) -> Series | None:
+    """The series whose files are most those of the target."""
+    best, best_share = None, 0.0
+    for candidate in series_names(project):
+        series = in_scope(read_series(project, candidate), target)
+        found = target.snapshot(series.paths)
+        chains = series.chains()
+        expected = [p for p, chain in chains.items() if chain[0][1] is not None]
+        there = sum(found[p] is not None for p in expected)
+        if not there:  # the file that a patch deletes is absent anywhere
+            continue
+        known = sum(any(found[p] == s for _, s in chains[p]) for p in expected)
+        share = (there + known) / len(expected)
+        if share > best_share:
+            best, best_share = series, share
     return best
 
 

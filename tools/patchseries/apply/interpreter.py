@@ -10,6 +10,7 @@ from pathlib import Path
 
 from patchseries.errors import PatchseriesError
 from patchseries.scratch import scratch_folder
+from patchseries.tree.ways_out import quoted
 
 _PATIENCE_S = 120
 
@@ -54,6 +55,8 @@ def imported_folders(python: Path, packages: Sequence[str]) -> dict[str, Path | 
 
 
 def _answers(python: Path, packages: Sequence[str]) -> list[dict[str, str | None]]:
+    if python.is_dir():
+        raise _refused(python, "is a folder and no interpreter")
     with scratch_folder() as folder:
         script = folder / "where_from.py"
         script.write_text(_ASK)
@@ -78,8 +81,8 @@ def _answers(python: Path, packages: Sequence[str]) -> list[dict[str, str | None
 
 
 def _refused(python: Path, why: str) -> PatchseriesError:
-    return PatchseriesError(
-        "no-python",
-        f"{python} {why}",
-        "give the interpreter that runs vLLM, as its venv's bin/python",
-    )
+    inner = python / "bin/python"
+    advice = "give the interpreter that runs vLLM, as its venv's bin/python"
+    if inner.is_file():
+        advice = f"patchseries verify {quoted(inner)}"
+    return PatchseriesError("no-python", f"{python} {why}", advice)

@@ -6,12 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchseries.apply.apply import choose_series, classify_target
+from patchseries.apply.apply import choose_series, classify_target, nearest_series
 from patchseries.apply.edited import held, step_of
 from patchseries.apply.interpreter import imported_folders
 from patchseries.errors import PatchseriesError
 from patchseries.git import Snapshot
-from patchseries.pins.sources import read_sources
+from patchseries.pins.of_series import sources_of_series
 from patchseries.project import Project
 from patchseries.scratch import scratch
 from patchseries.series.folder import series_names
@@ -54,13 +54,11 @@ def verify(project: Project, python: Path, name: str | None = None) -> list[Veri
     Raises:
         PatchseriesError: it could not be asked, or imports no package of a series.
     """
-    names = [name] if name else series_names(project)
-    sources = read_sources(project.pins)
-    if missing := [one for one in names if one not in sources]:
-        raise PatchseriesError("unknown-source", f"{missing[0]} is no pinned tree")
-    packages = sorted({sources[one].package for one in names} - {""})
+    sources = sources_of_series(project, name)
+    packages = sorted({source.package for source in sources.values()} - {""})
     folders = imported_folders(python, packages)
-    found = [_look(project, name, f) for p in packages if (f := folders[p])]
+    targets = [PackageTarget(f) for one in packages if (f := folders[one])]
+    found = [_look(project, _series(project, python, t, name), t) for t in targets]
     if not found:
         wanted = ", ".join(packages) or "no package"
         raise PatchseriesError(
@@ -71,10 +69,25 @@ def verify(project: Project, python: Path, name: str | None = None) -> list[Veri
     return found
 
 
-def _look(project: Project, name: str | None, folder: Path) -> Verified:
+def _series(
+    project: Project, python: Path, target: PackageTarget, name: str | None
+) -> Series:
     """The series `name`, else the one whose files are most those of the package."""
-    target = PackageTarget(folder)
-    series = choose_series(project, target, name, None)
+    if name:
+        return choose_series(project, target, name, None)
+    if series := nearest_series(project, target):
+        return series
+    known = ", ".join(series_names(project)) or "none"
+    raise PatchseriesError(
+        "no-package",
+        f"{python} imports {target.package} from {target.place}, which has none of"
+        f" the files of any series ({known})",
+        "give the interpreter of an environment with one of these releases",
+    )
+
+
+def _look(project: Project, series: Series, target: PackageTarget) -> Verified:
+    """What of a series is in a package."""
     with scratch(project.objects(series.name)) as git:
         result = classify_target(project, git, target, series)
         there = _there(target, series, target.snapshot(series.paths))
@@ -84,7 +97,7 @@ def _look(project: Project, name: str | None, folder: Path) -> Verified:
             rows.append(Carried(patch.slug, WHOLE))
         else:
             rows.append(_carried(patch, number, there))
-    return Verified(series.name, folder, tuple(rows))
+    return Verified(series.name, target.place, tuple(rows))
 
 
 def _carried(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from patchseries.apply.derive import origins
 from patchseries.commands.options import (
     fetched_series,
     progress,
@@ -20,11 +19,11 @@ from patchseries.commands.options import (
 )
 from patchseries.errors import PatchseriesError
 from patchseries.pins.fetch import require_pristine
+from patchseries.pins.of_series import sources_of_series
 from patchseries.pins.releases import release_tree
 from patchseries.pins.sources import read_sources
 from patchseries.project import Project
 from patchseries.rebase.forecast import APPLIES, LANDED, Fate, forecast, summary
-from patchseries.series.folder import series_names
 
 
 @dataclass(frozen=True)
@@ -106,17 +105,19 @@ def _all_asked(
 
 def _asked(project: Project, release: str, name: str | None) -> list[_Asked]:
     """Each series that is meant by one of the user's words."""
-    sources = read_sources(project.pins)
-    merged = origins(project)
-    names = [name] if name else [n for n in series_names(project) if n not in merged]
-    if missing := [one for one in names if one not in sources]:
-        raise PatchseriesError("unknown-source", f"{missing[0]} is no pinned tree")
+    sources = sources_of_series(project, name)
+    names = [one for one in sources if name or not sources[one].derived_from]
     folder = Path(release)
     if folder.is_dir():
         found = [one for one in names if (folder / sources[one].package).is_dir()]
         if found or name:
             return [_Asked(one, release) for one in found or names]
-        raise PatchseriesError("foreign-directory", f"{release} is for no series")
+        packages = ", ".join(sorted({sources[one].package for one in names} - {""}))
+        raise PatchseriesError(
+            "foreign-directory",
+            f"{release} holds no package of a series ({packages or 'none'})",
+            "give the top of a source tree, a release as vllm-0.33.0, or --series NAME",
+        )
     meant = [
         (one, release.removeprefix(f"{sources[one].name}-"))
         for one in names

@@ -12,7 +12,7 @@ from patchseries.apply.apply import ensure_patched
 from patchseries.errors import PatchseriesError
 from patchseries.pins.sources import read_sources
 from patchseries.project import Project
-from patchseries.series.folder import series_names
+from patchseries.series.folder import require_series, series_names
 
 onto_option = click.option(
     "--onto",
@@ -44,7 +44,10 @@ def meant_series(project: Project, name: str | None) -> list[str]:
     Raises:
         PatchseriesError: there is none.
     """
-    names = [name] if name else fetched_series(project, series_names(project))
+    if name:
+        require_series(project, name)
+        return [name]
+    names = fetched_series(project, series_names(project))
     if not names:
         raise PatchseriesError("no-series", f"{project.patches} holds no series")
     return names

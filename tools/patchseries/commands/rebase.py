@@ -10,11 +10,10 @@ import click
 
 from patchseries.commands.options import progress, progress_of, say, series_option
 from patchseries.errors import PatchseriesError
+from patchseries.pins.of_series import sources_of_series
 from patchseries.pins.releases import release_tree
-from patchseries.pins.sources import read_sources, select
 from patchseries.project import Project
 from patchseries.rebase.proposal import Proposal, propose, write_proposal
-from patchseries.series.folder import series_names
 
 
 @click.command()
@@ -33,19 +32,19 @@ def rebase(
     text_only: bool,
 ) -> None:
     """Propose a series for another release or checkout, in a new folder."""
-    names = [name] if name else series_names(project)
-    if len(names) != 1:
-        shown = ", ".join(names) or "none"
+    sources = sources_of_series(project, name)
+    if len(sources) != 1:
+        shown = ", ".join(sources) or "none"
         raise PatchseriesError("which-series", f"say --series; there are: {shown}")
-    source = select(read_sources(project.pins), names)[0]
+    ((own, source),) = sources.items()
     folder, pin, version = Path(to), "", to
     if folder.is_dir():
         version = folder.resolve().name
     else:
         folder, pin = release_tree(project, source.name, to, progress)
     series = f"{source.name}-{version}"
-    tell = progress_of(f"{names[0]} on {to}")
-    proposal = propose(project, names[0], folder, diff, not text_only, tell)
+    tell = progress_of(f"{own} on {to}")
+    proposal = propose(project, own, folder, diff, not text_only, tell)
     for line in _lines(proposal):
         say(line)
     if proposal.whole:

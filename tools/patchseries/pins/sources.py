@@ -195,7 +195,9 @@ def select(
         if not hits:
             known = ", ".join(sources)
             raise PatchseriesError(
-                "unknown-source", f"{name!r} is not pinned; pinned: {known}"
+                "unknown-source",
+                f"{name!r} is not pinned; pinned: {known}",
+                "give one of these, or a name without its version for all of its pins",
             )
         chosen |= hits
     return list(chosen.values())

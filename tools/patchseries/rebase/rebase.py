@@ -21,7 +21,8 @@ from patchseries.apply.package import in_scope
 from patchseries.errors import PatchseriesError
 from patchseries.git import Git, Snapshot, State
 from patchseries.pins.fetch import require_pristine
-from patchseries.pins.sources import Source, read_sources
+from patchseries.pins.of_series import sources_of_series
+from patchseries.pins.sources import Source
 from patchseries.project import Project
 from patchseries.proof.independence import needed_by_text
 from patchseries.proof.results import FAILED, PASSED
@@ -116,11 +117,9 @@ def analyse(
         git: a scratch repository that reads the objects of both trees.
         say: told how far it is.
     """
-    source = read_sources(project.pins).get(name)
+    source = sources_of_series(project, name)[name]
     series = in_scope(read_series(project, name), target)
     require_package(series, target)
-    if source is None:
-        raise PatchseriesError("unknown-source", f"{name} is no pinned tree")
     pristine = Git(require_pristine(project, source))
     own = classify(git, series, pristine.states("HEAD", series.paths))
     if series.patches and own.state != "not-applied":

@@ -20,6 +20,20 @@ def series_names(project: Project) -> list[str]:
     return in_order(path.parent.name for path in project.patches.glob("*/series"))
 
 
+def require_series(project: Project, name: str) -> None:
+    """Refuse what is no series, with those that are."""
+    known = series_names(project)
+    if name not in known:
+        raise PatchseriesError(
+            "no-series",
+            f"{name!r} is no series of {project.patches}; there are:"
+            f" {', '.join(known) or 'none'}",
+            f"give one of these, as `--series {known[0]}`"
+            if known
+            else "`patchseries refresh --onto <checkout> --series NAME` makes one",
+        )
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of trees, the newest releases first, each release's in the alphabet."""
     return sorted(sorted(names), key=_release, reverse=True)

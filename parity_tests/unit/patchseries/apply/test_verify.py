@@ -89,6 +89,26 @@ def test_workers_that_import_another_package_are_seen(site, verify, tmp_path):
     assert "two-packages" in done.output and str(other / "pkg") in done.output
 
 
+def test_a_package_without_the_files_of_a_series_is_named(site, verify):
+    for path in (site / "pkg").glob("*.py"):
+        path.unlink()
+    (site / "pkg/stub.py").touch()
+    done = verify()
+    assert done.exit_code == 2 and "no-package" in done.output
+    assert f"{sys.executable} imports pkg from {site / 'pkg'}, which" in done.output
+    assert "source tree" not in done.output and "-> give the interp" in done.output
+
+
+def test_a_folder_is_told_from_its_interpreter(site, verify, tmp_path):
+    done = verify(tmp_path)
+    assert done.exit_code == 2
+    assert f"{tmp_path} is a folder" in done.output and "bin/python" in done.output
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    done = verify(tmp_path)
+    assert done.output.endswith(f"-> patchseries verify {tmp_path}/bin/python\n")
+
+
 @pytest.mark.parametrize("what", ["missing", "no Python", "no package"])
 def test_what_could_not_be_looked_at_ends_with_2(site, verify, tmp_path, what):
     python = tmp_path / "python"

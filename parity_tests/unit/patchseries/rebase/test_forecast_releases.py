@@ -3,6 +3,7 @@
 
 import hashlib
 import shutil
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -71,3 +72,31 @@ def test_without_tests_it_says_how_far_it_is_too(run):
         assert line in done.stderr.splitlines() and line not in done.stdout
     assert "text only: its tests were not run" in done.stdout
     assert "its tests on" not in done.stderr
+
+
+def test_a_folder_that_no_series_is_for(toy, run, tmp_path):
+    text = toy.project.pins.read_text()
+    text = text.replace('purpose = "toy"', 'purpose = "toy"\npackage = "pkg"')
+    toy.project.pins.write_text(text)
+    done = run(str(tmp_path))
+    assert done.exit_code == 2 and "foreign-directory" in done.stderr
+    assert f"{tmp_path} holds no package of a series (pkg)" in done.stderr
+    assert "-> give the top of a source tree" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("forecast", "toy-3.0"),
+        ("verify", sys.executable),
+        ("rebase", "--to", "3.0"),
+        ("apply",),
+        ("check",),
+    ],
+)
+def test_a_name_that_is_no_series_is_answered_with_those_that_are(toy, args):
+    words = ["--project", str(toy.project.root), *args, "--series", "nope"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2, done.output
+    assert "'nope' is no series" in done.stderr and "there are: toy-1.0" in done.stderr
+    assert done.stderr.endswith("-> give one of these, as `--series toy-1.0`\n")

@@ -25,7 +25,12 @@ def apply(
     three_way: bool,
     signoff: bool,
 ) -> None:
-    """Apply a series to a tree, or one to each of several: all of it, or nothing."""
+    """Apply a series to a tree, or one to each of several: all of it, or nothing.
+
+    \b
+      patchseries apply
+      patchseries apply --onto vllm_src/patched/vllm-0.12.0
+    """
     targets = find_targets(project, onto, name, make=True)
     for line in apply_all(project, targets, Options(three_way, signoff)):
         say(line)

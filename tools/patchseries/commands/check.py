@@ -34,6 +34,10 @@ def check(
 
     Results of upstream's gates and of the tests are kept until what they are about
     changes.
+
+    \b
+      patchseries check --fast
+      patchseries check --series vllm-0.12.0
     """
     names = meant_series(project, name)
     findings = [finding for one in names for finding in check_one(project, one)]

@@ -22,6 +22,10 @@ def fetch(
     """Download, verify and unpack the pinned trees.
 
     Without NAMES: those that are not optional; sources.toml says which are.
+
+    \b
+      patchseries fetch
+      patchseries fetch vllm-0.33.0 vllm-0.30.0 vllm-ascend-0.30.0rc2
     """
     for source in select(read_sources(project.pins), list(names), optional):
         fetch_one(project, source, repair, say)

@@ -56,6 +56,10 @@ def forecast_command(
 
     A RELEASE is NAME-VERSION, as vllm-0.33.0, or a version with --series. Exit status:
     0 everything applies or has landed, 1 something is left to do, 2 could not look.
+
+    \b
+      patchseries forecast vllm-0.13.0
+      patchseries forecast --text-only --brief vllm-0.13.0 vllm-ascend-0.13.0
     """
     left = False
     for asked in _all_asked(project, releases, name):

@@ -23,7 +23,11 @@ from patchseries.proof.prbody import pr_body as body_of
 )
 @click.pass_obj
 def pr_body(project: Project, slug: str, draft: bool, run: Path | None) -> None:
-    """Print the text of the pull request for one patch, with its last results."""
+    """Print the text of the pull request for one patch, with its last results.
+
+    \b
+      patchseries pr-body --draft apply-rotary-emb
+    """
     series, patch = find_patch(project, slug)
     run = run or project.root / "build/parity"
     results = [] if draft else evidence(project, series.name, patch.slug, run)

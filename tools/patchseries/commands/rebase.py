@@ -31,7 +31,11 @@ def rebase(
     diff: bool,
     text_only: bool,
 ) -> None:
-    """Propose a series for another release or checkout, in a new folder."""
+    """Propose a series for another release or checkout, in a new folder.
+
+    \b
+      patchseries rebase --series vllm-0.12.0 --to 0.13.0 --text-only
+    """
     sources = sources_of_series(project, name)
     if len(sources) != 1:
         shown = ", ".join(sources) or "none"

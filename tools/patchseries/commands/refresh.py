@@ -29,6 +29,10 @@ def refresh(
     """Write edited commits back as patch files.
 
     Refuses where the tree comes from an older series than the one in patches/.
+
+    \b
+      patchseries refresh
+      patchseries refresh --series vllm-0.12.0
     """
     require_known(project, drop)
     for path, series in find_targets(project, onto, name):

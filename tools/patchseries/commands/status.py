@@ -22,7 +22,12 @@ from patchseries.project import Project
 def status(
     project: Project, onto: tuple[Path, ...], name: str | None, as_json: bool
 ) -> None:
-    """Show what is applied, what would apply, and why not."""
+    """Show what is applied, what would apply, and why not.
+
+    \b
+      patchseries status
+      patchseries status --series vllm-0.12.0 --json
+    """
     found = [status_of(project, p, s) for p, s in find_targets(project, onto, name)]
     if as_json:
         say(json.dumps([asdict(one) for one in found], indent=1))

@@ -17,6 +17,10 @@ from patchseries.project import Project
 @series_option
 @click.pass_obj
 def unapply(project: Project, onto: tuple[Path, ...], name: str | None) -> None:
-    """Take a series out: back to the exact tree from before."""
+    """Take a series out: back to the exact tree from before.
+
+    \b
+      patchseries unapply --series vllm-0.12.0
+    """
     for line in unapply_all(project, find_targets(project, onto, name)):
         say(line)

@@ -15,7 +15,11 @@ from patchseries.proof.upstream import compare_upstream
 @click.command("test-upstream")
 @click.pass_obj
 def test_upstream(project: Project) -> None:
-    """Run upstream's own tests on both trees: they must give the same results."""
+    """Run upstream's own tests on both trees: they must give the same results.
+
+    \b
+      patchseries test-upstream
+    """
     bad = 0
     for name in meant_series(project, None):
         for file in compare_upstream(project, name, progress):

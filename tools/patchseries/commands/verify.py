@@ -27,6 +27,9 @@ def verify_python(
 
     PYTHON is asked in a process of its own and in a worker that it spawns. Exit
     status: 0 all of them, 1 not or in part, 2 it could not be looked at.
+
+    \b
+      PYTHONPATH=vllm_src/patched/vllm-0.12.0 patchseries verify .venv/bin/python
     """
     found = verify(project, python, name)
     if as_json:

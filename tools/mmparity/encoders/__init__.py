@@ -7,7 +7,7 @@ own ``sys.path``. Importing this package needs no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -154,7 +154,7 @@ def hook_map(
         native_attention=float32 and implementation.ascend,
     )
     found: HookMap = module.hook_map(subject)
-    return found
+    return replace(found, no_given=implementation.no_given.get(family.name, ""))
 
 
 def _module(name: str) -> Any:

@@ -57,4 +57,4 @@ def hook_map(subject: TowerKind) -> HookMap:
     attention = vllm_0_12.flash_attention_unpad(
         f"{BLOCK}.attn", "unpad_halves", lengths, stands_in=subject.native_attention
     )
-    return subject.released(modules, *before, attention)
+    return subject.hook_map(modules, *before, attention)

@@ -8,7 +8,7 @@ carries them out. No torch.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mmparity.workload.models import Architecture
 
@@ -124,10 +124,6 @@ class HookMap:
         return re.match(rf"({lists})\.(\d+)(?=[./]|$)", path)
 
 
-OMNI_GIVEN = "released Omni hands given embeddings on unsplit, or raises an error"
-"""The series' embeddings-without-tower splits them."""
-
-
 @dataclass(frozen=True)
 class TowerKind:
     """What a name map depends on.
@@ -151,8 +147,3 @@ class TowerKind:
     def hook_map(self, modules: Modules, *operators: OperatorTap) -> HookMap:
         """The name map of these modules and operators."""
         return HookMap(modules, operators, self.architecture, self.deepstack)
-
-    def released(self, modules: Modules, *operators: OperatorTap) -> HookMap:
-        """The same without the series."""
-        reason = OMNI_GIVEN if self.family == "qwen2_5_omni" else ""
-        return replace(self.hook_map(modules, *operators), no_given=reason)

@@ -185,4 +185,4 @@ def hook_map(subject: TowerKind) -> HookMap:
             f"{BLOCK}.attn", "unpad_tail", stands_in=subject.native_attention
         )
     before = BEFORE_BLOCKS[subject.architecture]
-    return subject.released(MODULES[subject.architecture], *before, attention)
+    return subject.hook_map(MODULES[subject.architecture], *before, attention)

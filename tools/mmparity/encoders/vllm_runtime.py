@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ class VllmRuntime:
         self.device = torch.device(device)
         if implementation.installed:
             self.platform = installed.take_platform(device)
-            self.implementation = replace(implementation, ascend=device == "npu")
+            self.implementation = installed.as_found(implementation, device)
         else:
             self.platform = platform.install(device, ascend=implementation.ascend)
         self._stack = ExitStack()

@@ -11,6 +11,12 @@ TODAY = "today"
 FLOAT32_NOTE = "no float32 on a device: native attention stands in"
 """Of the NPU's attention operator, where an implementation calls it in float32."""
 
+OMNI_UNSPLIT = {
+    "qwen2_5_omni": "Omni before vLLM 0.33 hands given embeddings on unsplit, or raises"
+}
+"""Of a tree that does not split them: vLLM does from 0.33.0 on, and the patch
+embeddings-without-tower makes it."""
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -49,6 +55,8 @@ class Implementation:
         torch_npu: the release whose schemas the emulated operators have.
         optional: it needs more than `make setup` and `make sources` bring.
         installed: its packages are those that its Python imports, not pinned trees.
+        no_given: family -> why the model around its tower takes no embeddings in place
+            of pixels; no entry where it does.
         after: the implementation that it came after, of the same line of releases, or
             that a series makes it from.
     """
@@ -67,6 +75,7 @@ class Implementation:
     torch_npu: str = "2.9.0"
     optional: bool = False
     installed: bool = False
+    no_given: dict[str, str] = field(default_factory=dict)
     after: str = ""
 
     @property

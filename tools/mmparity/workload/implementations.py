@@ -16,7 +16,7 @@ from mmparity.errors import MmparityError
 from mmparity.project import known
 from mmparity.workload.classes import ORACLE, PADDED, SERIES, VLLM, WITHOUT_PADDING
 from mmparity.workload.implementation import FLOAT32_NOTE as FLOAT32_NOTE
-from mmparity.workload.implementation import TODAY
+from mmparity.workload.implementation import OMNI_UNSPLIT, TODAY
 from mmparity.workload.implementation import Classes as Classes
 from mmparity.workload.implementation import Implementation as Implementation
 from mmparity.workload.models import MODELS
@@ -35,7 +35,11 @@ _PATCHED_TREES = {
 
 
 def _of_today(
-    name: str, title: str, trees: dict[str, str], after: str
+    name: str,
+    title: str,
+    trees: dict[str, str],
+    after: str,
+    no_given: dict[str, str] = OMNI_UNSPLIT,
 ) -> Implementation:
     """One of vLLM 0.30.0 or later; with a tree of vllm-ascend, on its operators."""
     ascend = "vllm-ascend" in trees
@@ -50,6 +54,7 @@ def _of_today(
         environment=TODAY,
         torch_npu="2.10.0.post4",
         optional=True,
+        no_given=no_given,
         after=after,
     )
 
@@ -65,6 +70,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             trees=_OLD_TREES,
             ascend=True,
             float32_attention=True,
+            no_given=OMNI_UNSPLIT,
         ),
         Implementation(
             name="ascend-0.11.0-nopad",
@@ -74,6 +80,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             trees=_OLD_TREES,
             ascend=True,
             float32_attention=True,
+            no_given=OMNI_UNSPLIT,
             after="ascend-0.11.0",
         ),
         Implementation(
@@ -84,6 +91,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             trees={"vllm": "vllm-0.12.0", "vllm-ascend": "vllm-ascend-0.12.0rc1"},
             ascend=True,
             float32_attention=True,
+            no_given=OMNI_UNSPLIT,
             after="ascend-0.11.0",
         ),
         Implementation(
@@ -92,6 +100,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             hook_maps="vllm_0_12",
             classes=SERIES,
             trees={"vllm": "vllm-0.12.0"},
+            no_given=OMNI_UNSPLIT,
             after="ascend-0.11.0",
         ),
         Implementation(
@@ -128,6 +137,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             classes=VLLM,
             trees={"vllm": "vllm-0.13.0"},
             optional=True,
+            no_given=OMNI_UNSPLIT,
             after="vllm-0.12.0",
         ),
         Implementation(
@@ -140,6 +150,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             float32_attention=True,
             torch_npu="2.8.0.post2",
             optional=True,
+            no_given=OMNI_UNSPLIT,
             after="ascend-0.12.0rc1",
         ),
         _of_today(
@@ -153,6 +164,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             "vLLM 0.33.0's encoder as released",
             {"vllm": "vllm-0.33.0"},
             after="vllm-0.30.0",
+            no_given={},
         ),
         _of_today(
             "ascend-0.30.0rc2",
@@ -171,6 +183,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
             "vLLM 0.33.0 with today's series, native operators",
             {"vllm": "patched/vllm-0.33.0"},
             after="vllm-0.33.0",
+            no_given={},
         ),
         _of_today(
             "unified-ascend-0.30.0rc2",

@@ -45,7 +45,11 @@ from mmparity.workload.pairs import (
     choose_pairs,
     has_encoder,
 )
-from mmparity.workload.pythons import check_pythons_used, find_pythons
+from mmparity.workload.pythons import (
+    check_pythons_run,
+    check_pythons_used,
+    find_pythons,
+)
 from mmparity.workload.towers import TOWERS
 from mmparity.workload.trained_file import why_missing
 from mmparity.workload.trees import check_trees_used
@@ -206,6 +210,7 @@ def plan_of(
             f"--ray: {', '.join(pythons)} need a Python that its nodes may not have. "
             "Leave --ray out."
         )
+    check_pythons_run(pythons, implementations)
     return replace(plan, pythons=pythons)
 
 

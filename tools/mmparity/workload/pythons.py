@@ -3,20 +3,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmparity.errors import MmparityError
+from mmparity.processes import TOOLS
 from mmparity.project import ROOT, environment_python, known
 from mmparity.workload.implementation import BASE
 from mmparity.workload.trees import check_used
 
 if TYPE_CHECKING:
     from mmparity.workload.implementations import Implementation
+
+OF_A_WORKER = (
+    *("torch", "transformers", "safetensors", "numpy"),
+    *("psutil", "blake3", "filelock", "pydantic"),
+)
+"""What a worker imports, whatever it captures; vLLM itself comes beside it."""
+_PATIENCE_S = 60
+_ASK = """\
+import importlib.util, json, sys
+found = [(name, importlib.util.find_spec(name)) for name in sys.argv[1:]]
+print(json.dumps([name for name, spec in found if not (spec and spec.origin)]))
+"""
+"""Nothing is imported: that is the worker's part, and takes long."""
 
 
 def find_pythons(
@@ -69,6 +85,53 @@ def check_pythons_used(
     """Refuses a ``--python`` that nothing would run, and one of two for one side."""
     given = ((text, parse_python(text, implementations)[:1]) for text in options)
     check_used("--python", given, names)
+
+
+def check_pythons_run(
+    pythons: Mapping[str, str], implementations: Mapping[str, Implementation]
+) -> None:
+    """Refuses the Python of an implementation that cannot run a worker of it."""
+    for name, python in pythons.items():
+        own = ("vllm",) if implementations[name].installed else ()
+        if lacks := _lacking(python, (*own, *OF_A_WORKER)):
+            raise MmparityError(
+                f"{name}: {python} has no {', '.join(lacks)}: give the Python that "
+                f"runs vLLM, or install {'them' if len(lacks) > 1 else 'it'} there."
+            )
+
+
+@cache
+def _lacking(python: str, packages: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the packages that a Python does not find, as a worker would be run."""
+    path = os.pathsep.join(filter(None, (str(TOOLS), os.environ.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(
+            [python, "-c", _ASK, *packages],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+            stdin=subprocess.DEVNULL,
+            cwd=TOOLS,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    except subprocess.TimeoutExpired:
+        raise _refused(python, f"did not answer in {_PATIENCE_S} s") from None
+    except OSError as error:
+        raise _refused(python, f"does not start: {error.strerror}") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise _refused(python, f"ended with {done.returncode}: {last}")
+    try:
+        return tuple(map(str, json.loads(done.stdout.splitlines()[-1])))
+    except (IndexError, ValueError, TypeError):
+        raise _refused(python, "is no Python that answers") from None
+
+
+def _refused(python: str, why: str) -> MmparityError:
+    return MmparityError(
+        f"{python} {why}. Give the Python that runs vLLM, as its venv's bin/python."
+    )
 
 
 def ready(environment: str) -> Path:

@@ -33,11 +33,12 @@ from mmparity.encoders import (
     tower_modules,
     vllm_setup,
 )
+from mmparity.encoders.import_errors import importing
 from mmparity.encoders.npu_emulation import compiled
 from mmparity.encoders.vllm_model import ModelAround
 from mmparity.encoders.without_cuda import import_torchvision
 from mmparity.errors import MmparityError
-from mmparity.project import remedy, user_cache
+from mmparity.project import user_cache
 from mmparity.workload import models
 from mmparity.workload.implementations import Implementation
 from mmparity.workload.quantized import Quantized
@@ -91,11 +92,12 @@ class VllmRuntime:
         quantized: Quantized | None = None,
     ) -> Encoder:
         """Builds the tower as vLLM's model loader does."""
-        self._prepare(config, dtype)
-        described = tower_of(config)
-        if described is not None:
-            return self._build_described(described, config, dtype, weights)
-        return self._build_known(config, dtype, weights, quantized)
+        with importing(self.implementation, self.trees):
+            self._prepare(config, dtype)
+            described = tower_of(config)
+            if described is not None:
+                return self._build_described(described, config, dtype, weights)
+            return self._build_known(config, dtype, weights, quantized)
 
     def _build_known(
         self, config: Any, dtype: torch.dtype, weights: Weights, quantized: Any
@@ -193,11 +195,8 @@ class VllmRuntime:
     def _classes(self, family: str) -> tuple[Any, Any]:
         """The tower, and the model around it."""
         given = self.implementation.classes[family]
-        try:
-            module = import_module(given.module)
-            return getattr(module, given.tower), getattr(module, given.model)
-        except (ImportError, AttributeError) as error:
-            raise _not_in_trees(self.implementation, self.trees, error) from error
+        module = import_module(given.module)
+        return getattr(module, given.tower), getattr(module, given.model)
 
     def _forward_of(
         self, model: ModelAround, dtype: torch.dtype
@@ -214,6 +213,13 @@ def start(
     implementation: Implementation, trees: dict[str, str], device: str, ranks: Ranks
 ) -> VllmRuntime:
     """Imports vLLM from ``trees``; once per process."""
+    with importing(implementation, trees):
+        return _started(implementation, trees, device, ranks)
+
+
+def _started(
+    implementation: Implementation, trees: dict[str, str], device: str, ranks: Ranks
+) -> VllmRuntime:
     import_torchvision()
     import transformers.modeling_utils  # noqa: F401  it looks for a real torch_npu
 
@@ -227,26 +233,7 @@ def start(
             compiled.install(Path(trees["vllm-ascend"]))
         platform.stand_in(device)
         ascend.provide_build_info(Path(trees["vllm-ascend"]), device)
-    try:
-        return VllmRuntime(implementation, trees, device, ranks)
-    except ImportError as error:
-        raise _not_in_trees(implementation, trees, error) from error
-
-
-def _not_in_trees(
-    implementation: Implementation, trees: dict[str, str], error: Exception
-) -> MmparityError:
-    if implementation.installed:
-        return MmparityError(
-            f"{implementation.name}: {sys.executable} imports a vLLM without what is "
-            f"looked for: {error}. Releases from 0.11 to 0.33 have it."
-        )
-    places = " and ".join(trees[source] for source in implementation.trees)
-    return MmparityError(
-        f"{implementation.name} cannot be imported from {places}: {error}. It is made "
-        f"of {' and '.join(implementation.trees.values())} and of the packages that "
-        f"`{remedy('make setup')}` installs."
-    )
+    return VllmRuntime(implementation, trees, device, ranks)
 
 
 def _keep_trees_clean() -> None:

@@ -152,3 +152,9 @@ def tail_of(log: Path, lines: int = TAIL_LINES) -> str:
     """The end of a log, as messages quote it."""
     tail = log.read_text(errors="replace").splitlines()[-lines:]
     return "\n".join(f"  | {line}" for line in tail)
+
+
+def end_of(log: Path) -> str:
+    """The same with the log's name before it, or that there is nothing in it."""
+    tail = tail_of(log)
+    return f"The last lines of {log}:\n{tail}" if tail else f"Its log is empty: {log}"

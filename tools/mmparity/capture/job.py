@@ -28,7 +28,7 @@ EventName = Literal[
     "done",
     "error",
 ]
-"""``reused`` and ``noted`` come of the parent itself: from the cache, not a worker."""
+"""``reused`` and ``noted`` come of the parent itself, not of a worker."""
 ErrorKind = Literal["input", "internal"]
 
 GO = "go\n"

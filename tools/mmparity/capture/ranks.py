@@ -22,7 +22,7 @@ from mmparity.capture.gather import gather_traces
 from mmparity.capture.job import CaptureJob, Event, Job
 from mmparity.capture.worker_process import WORKER
 from mmparity.errors import MmparityError
-from mmparity.processes import Process, Starter, tail_of
+from mmparity.processes import Process, Starter, end_of
 
 LATE_SECONDS = 3.0
 """So long are the other ranks heard after one failed: it may be their victim."""
@@ -170,4 +170,4 @@ def _message(failed: list[_Rank], hung: list[_Rank], silence: float, count: int)
             text = f"rank {rank.number} of {count} was ended by {name}"
         else:
             text = f"rank {rank.number} of {count} ended with exit status {status}"
-    return f"{text}. Its log ends:\n{tail_of(rank.log)}"
+    return f"{text}.\n{end_of(rank.log)}"

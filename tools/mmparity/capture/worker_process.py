@@ -8,22 +8,29 @@ with the parent, and its standard error goes to a log file as it comes.
 from __future__ import annotations
 
 import contextlib
+import queue
+import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from mmparity.capture.job import GO, Event, Job
 from mmparity.errors import MmparityError
 from mmparity.fork_server import ForkServer, fork_server, forks_of_this
-from mmparity.processes import Command, Starter, tail_of
+from mmparity.processes import Command, Starter, end_of
+from mmparity.workload.implementations import UNPINNED
 
 WORKER = Command((sys.executable, "-m", "mmparity.capture.worker"))
 """Starts a worker that imports everything itself."""
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait leave their core to the worker that imports meanwhile."""
+SILENCE_SECONDS = 30.0
+"""After so long without an event it is said where the worker's log is."""
 
 
 def worker_of(python: str) -> Command:
@@ -50,7 +57,7 @@ class Worker:
         starter: Starter = WORKER,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.implementation, self.log = job.implementation, log
+        self.job, self.log = job, log
         job.write(job_file)
         arguments = [str(job_file.resolve())]
         starter = worker_of(job.python) if job.python else starter
@@ -63,21 +70,54 @@ class Worker:
         self.process.end()
 
     def finish(self, on_event: Callable[[Event], None]) -> None:
-        """Hands each event on; returns only if all of the job was done."""
+        """Hands each event on; returns only if all of the job was done.
+
+        Long silences are told as events too, of the kind ``noted``.
+        """
         process = self.process
         assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended; its log says why
             process.stdin.write(GO)
             process.stdin.flush()
         last: Event | None = None
-        for line in process.stdout:
-            event = Event.from_line(line)
+        for event, silence in _said(process.stdout):
             if event is not None:
                 last = event
                 on_event(event)
+            else:
+                after = f" after {last.event!r}" if last else ""
+                text = f"nothing heard for {silence:.0f} s{after}; its log: {self.log}"
+                on_event(Event("noted", message=text))
         status = process.wait()
         if status != 0 or last is None or last.event != "done":
-            raise WorkerFailed(_failure(self.implementation, status, last, self.log))
+            raise WorkerFailed(_failure(self.job, status, last, self.log))
+
+
+def _said(answers: IO[str]) -> Iterator[tuple[Event | None, float]]:
+    """Each event of a worker until it ends; None and the seconds in long silences."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        with contextlib.suppress(ValueError):  # it was closed meanwhile
+            for line in answers:
+                lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    silence = 0.0
+    while True:
+        try:
+            line = lines.get(timeout=SILENCE_SECONDS)
+        except queue.Empty:
+            silence += SILENCE_SECONDS
+            yield None, silence
+            continue
+        if line is None:
+            return
+        event = Event.from_line(line)
+        if event is not None:
+            silence = 0.0
+            yield event, silence
 
 
 def may_fork(device: str) -> bool:
@@ -132,7 +172,8 @@ def run_worker(
         worker.finish(on_event)
 
 
-def _failure(name: str, status: int, last: Event | None, log: Path) -> str:
+def _failure(job: Job, status: int, last: Event | None, log: Path) -> str:
+    name = job.implementation
     if last is not None and last.event == "error":
         text = f"{name} could not run: {last.message}"
         if last.kind == "input":
@@ -144,4 +185,6 @@ def _failure(name: str, status: int, last: Event | None, log: Path) -> str:
     else:
         step = f"after {last.event!r}" if last else "before it said anything"
         text = f"{name} ended {step} with exit status {status}"
-    return f"{text}\nThe last lines of {log}:\n{tail_of(log)}"
+    if name in UNPINNED and (last is None or last.event == "loading"):
+        text += f": try `{shlex.quote(job.python)} -c 'import vllm'`"
+    return f"{text}\n{end_of(log)}"

@@ -81,7 +81,8 @@ def graft_again(
         return
 
     def on_event(event: Event) -> None:
-        if event.event in ("loading", "capturing"):  # the others count as steps
+        # The others count as steps.
+        if event.event in ("loading", "capturing", "noted"):
             watcher.event(f"{job.implementation}, fed with old's tensors:", event)
 
     try:

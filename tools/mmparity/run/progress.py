@@ -77,7 +77,7 @@ class ProgressDisplay:
         if event.event == "reused":
             self._step(f"{implementation}: {what} reused, captured {event.message}")
         if event.event == "noted":
-            self._line(f"{implementation}: {event.message}")
+            self._line(f"{implementation.rstrip(':')}: {event.message}")
 
     def compared(self, case: CaseComparison, seconds: float) -> None:
         """One line per judged case."""

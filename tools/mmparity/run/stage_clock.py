@@ -35,8 +35,15 @@ class StageClock:
         """A lap for a worker; for the oracle's, whatever it did, it is ``oracle``."""
         self.lap("oracle" if implementation == ORACLE else stage)
 
+    def answered(self, implementation: str, event: Event) -> None:
+        """A lap for a worker that has said something itself."""
+        if event.event != "noted":
+            self.waited(implementation, stage_of(event))
+
     def noted(self, implementation: str, event: Event) -> None:
         """Counts what a worker did by its own clock."""
+        if event.event == "noted":  # by the parent: no step of the worker has ended
+            return
         spent = self._workers.setdefault(implementation, defaultdict(float))
         before, self._said[implementation] = self._said.get(implementation), event.at
         if event.event == "imported":

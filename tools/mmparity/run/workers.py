@@ -20,7 +20,7 @@ from mmparity.processes import Starter
 from mmparity.run.noise import twins
 from mmparity.run.plan import ORACLE
 from mmparity.run.prepare import Subject
-from mmparity.run.stage_clock import StageClock, stage_of
+from mmparity.run.stage_clock import StageClock
 from mmparity.types.comparison import CaseComparison
 from mmparity.workload.models import DEFAULT_MODEL
 
@@ -166,7 +166,7 @@ class LocalCrew:
         started = time.monotonic()
 
         def on_event(event: Event) -> None:
-            state.clock.waited(implementation, stage_of(event))
+            state.clock.answered(implementation, event)
             state.heard(implementation, event)
             watcher.event(implementation, event)
 

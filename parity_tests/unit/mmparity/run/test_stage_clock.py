@@ -26,7 +26,8 @@ def test_what_is_waited_for_adds_up_and_the_oracle_is_a_stage_of_its_own() -> No
         (3.0, lambda: clock.waited("hf", "build")),
         (4.0, lambda: clock.waited("hf", "capture")),
         (5.0, lambda: clock.waited("unified", "import")),
-        (6.0, lambda: clock.waited("unified", "capture")),
+        (5.5, lambda: clock.answered("unified", Event("noted"))),  # of the next step
+        (0.5, lambda: clock.answered("unified", Event("captured"))),
         (7.0, lambda: clock.lap("compare")),
         (8.0, lambda: clock.waited("unified", "capture")),
     ):
@@ -47,6 +48,7 @@ def test_a_worker_counts_what_it_did_and_not_that_it_waited_for_its_turn() -> No
         Event("loading", at=10.0),
         Event("imported", seconds=12.5, at=60.0),
         Event("loading", dtype="float32", at=61.0),
+        Event("noted", message="said by the parent, which has no such clock"),
         Event("loaded", dtype="float32", at=64.0),
         Event("capturing", "image", "float32", at=65.0),
         Event("captured", "image", "float32", at=72.0),

@@ -183,6 +183,35 @@ def test_help_and_lists_need_no_torch() -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--case nope", "unknown case 'nope'"),
+        ("--old nope", "unknown implementation 'nope'"),
+        ("--fast --depth 3", "say other depths"),
+    ],
+)
+def test_options_are_refused_before_what_takes_seconds_is_imported(
+    words: str, said: str, tmp_path: Path
+) -> None:
+    script = (
+        "import sys\n"
+        "from mmparity.cli import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "print([name for name in ('torch', 'numba') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", script, "run", *words.split()]
+    tools = str(Path(main.callback.__code__.co_filename).parents[1])
+    done = subprocess.run(
+        [*command, "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": tools},
+    )
+    assert said in done.stderr
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_our_own_mistake_exits_2_and_never_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

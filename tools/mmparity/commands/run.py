@@ -72,16 +72,17 @@ def _run(
     as_json: bool,
 ) -> None:
     from mmparity.compare.floors import read_floors
-    from mmparity.compare.rejudge import rejudge
-    from mmparity.run.execute import execute, with_pages
     from mmparity.run.planning import make_plans
-    from mmparity.run.prepare import trace_sizes
-    from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
-    from mmparity.run.workers import CrewMaker, LocalCrew
     from mmparity.workload.implementations import IMPLEMENTATIONS
 
     floors = read_floors(floors_file) if floors_file else None
     plans = make_plans(options, IMPLEMENTATIONS)
+    # What takes seconds to import is not waited for where options are refused.
+    from mmparity.run.execute import execute, with_pages
+    from mmparity.run.prepare import trace_sizes
+    from mmparity.run.progress import ProgressDisplay, plan_lines, steps_of
+    from mmparity.run.workers import CrewMaker, LocalCrew
+
     trace_sizes(plans)  # a full disk is told before the plan is
     crew: CrewMaker = LocalCrew
     if options.ray is not None:
@@ -92,6 +93,8 @@ def _run(
         with ProgressDisplay(steps_of(plans), told=plan_lines(plans)) as display:
             result = execute(plans, display, starter, crew=crew)
         if floors is not None:
+            from mmparity.compare.rejudge import rejudge
+
             result = rejudge(result, floors=floors)
         result, page = with_pages(result, options.out)
     shown(result, page, as_json)

@@ -18,6 +18,7 @@ from mmparity.errors import MmparityError
 from mmparity.stored_json import first_line, read_json
 
 INDEX = "model.safetensors.index.json"
+DESCRIPTION = "quant_model_description.json"
 _FILE = re.compile(r"[^/\\\0]+\.safetensors")
 
 

@@ -17,9 +17,8 @@ from mmparity.errors import MmparityError
 from mmparity.files import make_folder
 from mmparity.project import ROOT
 from mmparity.stored_json import first_line, read_json
-from mmparity.workload.checkpoint_files import INDEX
+from mmparity.workload.checkpoint_files import DESCRIPTION, INDEX
 from mmparity.workload.models import FAMILIES
-from mmparity.workload.quantized import DESCRIPTION
 
 Fetch = Callable[[str], "Path | None"]
 """Name of a file -> where it is now; None where the hub has none of that name."""

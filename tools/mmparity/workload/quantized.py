@@ -16,8 +16,8 @@ import torch
 
 from mmparity.errors import MmparityError
 from mmparity.stored_json import read_json
+from mmparity.workload.checkpoint_files import DESCRIPTION as DESCRIPTION
 
-DESCRIPTION = "quant_model_description.json"
 W8A8, FLOAT = "W8A8", "FLOAT"
 LAYERS = ("attn.qkv", "attn.q", "attn.k", "attn.v", "attn.proj", "mlp")
 """What is quantised of a block; the merger and the patches stay as they are."""

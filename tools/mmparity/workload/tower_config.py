@@ -59,8 +59,8 @@ def read_vision_config(directory: Path) -> Any:
     file = Path(directory) / CONFIG
     if not file.is_file():
         raise MmparityError(
-            f"{file} is not there: a checkpoint folder as Hugging Face lays it out "
-            "(config.json and *.safetensors) is needed."
+            f"{file.absolute()} is not there: a checkpoint folder as Hugging "
+            "Face lays it out (config.json and *.safetensors) is needed."
         )
     raw = read_json(file)
     raw = raw if isinstance(raw, dict) else {}
@@ -111,8 +111,11 @@ def _family(raw: ConfigValues, file: Path) -> Family:
         named = (family.name, f"{family.name}_thinker", *family.vision_types)
         if model_type in named:
             return family
-    known = sorted(families)
-    raise MmparityError(f"{file}: model_type is {_shown(model_type)}; known: {known}")
+    raise MmparityError(
+        f"{file}: model_type is {_shown(model_type)}; known: "
+        f"{', '.join(sorted(families))}. Give a checkpoint of one of these, or add the "
+        "family (docs/adding-an-encoder.md)."
+    )
 
 
 def _vision_part(raw: ConfigValues, family: Family, file: Path) -> ConfigValues:

@@ -212,3 +212,21 @@ def test_whatever_a_field_is_it_is_read_or_refused(
         assert "\n" not in str(error) and len(str(error)) < 600
     else:
         assert 1 <= config.depth <= 1024
+
+
+def test_an_unknown_family_is_told_with_the_known_ones_and_a_next_step(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    with pytest.raises(MmparityError) as caught:
+        read_vision_config(tmp_path)
+    assert "is 'llava'; known: qwen2_5_omni, qwen2_5_vl, qwen2_vl" in str(caught.value)
+    assert "docs/adding-an-encoder.md" in str(caught.value)
+
+
+def test_a_folder_without_a_configuration_is_named_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MmparityError, match=f"{tmp_path}/config.json is not there"):
+        read_vision_config(Path())

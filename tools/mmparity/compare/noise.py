@@ -12,14 +12,19 @@ from mmparity.trace.hook_points import pattern_of
 from mmparity.types.comparison import CaseComparison
 from mmparity.types.row import Metrics, Noise
 
+BLOCK = "blocks.{i}"
+"""Where a block ends."""
+
 
 def noise_of(case: CaseComparison) -> dict[str, Noise]:
     """Hook point -> the most that it, or its like in an earlier block, differs by.
 
     ``case`` compares a side with itself. Noise only grows with the blocks; where it
-    happens to be small in one of them, that says nothing of the next input. Empty where
-    every bit is the same: the side's attention is a kernel of its own, and what its
-    noise is was not measured.
+    happens to be small in one of them, that says nothing of the next input. What comes
+    behind the blocks has no like: how much its error against the oracle changes counts
+    as at least what it does where a block ends, for it may not change by chance. Empty
+    where every bit is the same: the side's attention is a kernel of its own, and what
+    its noise is was not measured.
     """
     found: dict[str, Noise] = {}
     so_far: dict[str, Noise] = {}
@@ -29,6 +34,8 @@ def noise_of(case: CaseComparison) -> dict[str, Noise]:
         if layer.tolerance is not None and layer.tolerance.exact:
             continue
         pattern, here = pattern_of(layer.hook_point), _noise(layer.metrics)
+        if layer.block is None and BLOCK in so_far:
+            here = here.or_more(Noise(0.0, 0.0, 0.0, so_far[BLOCK].oracle_change))
         so_far[pattern] = (
             here if pattern not in so_far else so_far[pattern].or_more(here)
         )

@@ -95,6 +95,15 @@ def test_noise_of_a_hook_point_does_not_shrink_with_the_blocks(sides: Sides) -> 
     assert not any(name.endswith("seqlens") for name in found)
 
 
+def test_what_has_no_like_changes_as_the_blocks_do(sides: Sides) -> None:
+    sides.new["blocks.1"] = sides.old["blocks.1"] * (1 + 2e-6)
+    found = noise_of(compare_traces(*sides.readers()))
+    assert found["blocks.1"].oracle_change > 1e-7
+    assert found["merger"].oracle_change >= found["blocks.1"].oracle_change
+    assert found["merger"].normalized_l2_error < 1e-7
+    assert found["patch_embed"].oracle_change < 1e-7
+
+
 def test_a_twin_with_the_same_bits_has_measured_no_noise(sides: Sides) -> None:
     sides.new = {name: tensor.clone() for name, tensor in sides.old.items()}
     assert noise_of(compare_traces(*sides.readers())) == {}

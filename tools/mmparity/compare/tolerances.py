@@ -196,10 +196,14 @@ def _oracle_bounds(metrics: Metrics, tolerance: Tolerance) -> list[_Bound]:
         "oracle_max_abs_diff": 2 * floor * metrics.old_max_abs,
     }
     bounds = [("new_oracle_error", metrics.new_oracle_error, tolerance.oracle_error)]
+    of_old = metrics.old_oracle_error or 0.0
+    of_tensor = tolerance.oracle_bound(of_old)
+    times = of_tensor / max(of_old, floor) if max(of_old, floor) else 0.0
+    factor = EXTREME * max(tolerance.oracle_factor, times)
     for name, least in floors.items():
         of_old, of_new = (getattr(metrics, f"{side}_{name}") for side in ("old", "new"))
-        allowed = tolerance.oracle_factor * EXTREME * max(of_old, least)
+        allowed = factor * max(of_old, least)
         if name == "oracle_error":
-            allowed = tolerance.oracle_bound(of_old)
+            allowed = of_tensor
         bounds.append((f"new_{name}", of_new, allowed))
     return bounds

@@ -12,7 +12,6 @@ import queue
 import shutil
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from mmparity.capture.gather import gather_traces
 from mmparity.capture.job import CaptureJob, Event, Job
-from mmparity.capture.worker_process import WORKER
+from mmparity.capture.worker_process import WORKER, hear
 from mmparity.errors import MmparityError
 from mmparity.processes import Process, Starter, end_of
 
@@ -111,16 +110,15 @@ def _start(
     job.write(file)
     process = starter.start([str(file)], log, {})
 
-    def read(number: int) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            event = Event.from_line(line)
-            if event is not None:
-                said.put((number, event))
-        process.wait()
-        said.put((number, None))
+    number = job.rank
 
-    threading.Thread(target=read, args=(job.rank,), daemon=True).start()
+    def tell(event: Event | None) -> None:
+        if event is None:
+            process.wait()
+        said.put((number, event))
+
+    assert process.stdout is not None
+    hear(process.stdout, tell)
     return _Rank(job.rank, process, log, time.monotonic())
 
 

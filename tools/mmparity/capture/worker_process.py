@@ -95,29 +95,34 @@ class Worker:
 
 def _said(answers: IO[str]) -> Iterator[tuple[Event | None, float]]:
     """Each event of a worker until it ends; None and the seconds in long silences."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def read() -> None:
-        with contextlib.suppress(ValueError):  # it was closed meanwhile
-            for line in answers:
-                lines.put(line)
-        lines.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
+    said: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    hear(answers, said.put)
     silence = 0.0
     while True:
         try:
-            line = lines.get(timeout=SILENCE_SECONDS)
+            event = said.get(timeout=SILENCE_SECONDS)
         except queue.Empty:
             silence += SILENCE_SECONDS
             yield None, silence
             continue
-        if line is None:
+        if event is None:
             return
-        event = Event.from_line(line)
-        if event is not None:
-            silence = 0.0
-            yield event, silence
+        silence = 0.0
+        yield event, silence
+
+
+def hear(answers: IO[str], tell: Callable[[Event | None], None]) -> None:
+    """Tells each event of a process as it comes, and None at its end, from a thread."""
+
+    def read() -> None:
+        with contextlib.suppress(ValueError):  # it was closed meanwhile
+            for line in answers:
+                event = Event.from_line(line)
+                if event is not None:
+                    tell(event)
+        tell(None)
+
+    threading.Thread(target=read, daemon=True).start()
 
 
 def may_fork(device: str) -> bool:

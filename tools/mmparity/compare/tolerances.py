@@ -189,21 +189,18 @@ def _pair_bounds(metrics: Metrics, tolerance: Tolerance) -> list[_Bound]:
 
 
 def _oracle_bounds(metrics: Metrics, tolerance: Tolerance) -> list[_Bound]:
-    floor = tolerance.oracle_floor
-    floors = {
-        "oracle_error": floor,
-        "oracle_max_token_error": 2 * floor,
-        "oracle_max_abs_diff": 2 * floor * metrics.old_max_abs,
-    }
-    bounds = [("new_oracle_error", metrics.new_oracle_error, tolerance.oracle_error)]
-    of_old = metrics.old_oracle_error or 0.0
-    of_tensor = tolerance.oracle_bound(of_old)
-    times = of_tensor / max(of_old, floor) if max(of_old, floor) else 0.0
-    factor = EXTREME * max(tolerance.oracle_factor, times)
-    for name, least in floors.items():
-        of_old, of_new = (getattr(metrics, f"{side}_{name}") for side in ("old", "new"))
-        allowed = factor * max(of_old, least)
-        if name == "oracle_error":
-            allowed = of_tensor
-        bounds.append((f"new_{name}", of_new, allowed))
+    of_old, of_new = metrics.old_oracle_error, metrics.new_oracle_error
+    assert of_old is not None
+    bounds: list[_Bound] = [
+        ("new_oracle_error", of_new, tolerance.oracle_error),
+        ("new_oracle_error", of_new, tolerance.oracle_bound(of_old)),
+    ]
+    factor = EXTREME * tolerance.oracle_times(of_old)
+    least = EXTREME * tolerance.oracle_floor
+    for name, floor in (
+        ("oracle_max_token_error", least),
+        ("oracle_max_abs_diff", least * metrics.old_max_abs),
+    ):
+        worst, of_new = (getattr(metrics, f"{side}_{name}") for side in ("old", "new"))
+        bounds.append((f"new_{name}", of_new, factor * max(worst, floor)))
     return bounds

@@ -120,6 +120,13 @@ class Tolerance:
             return self.oracle_factor * least
         return NOISE_SHARE * least + self.oracle_slack
 
+    def oracle_times(self, of_old: float) -> float:
+        """How many times old's the bound is, and at least the factor."""
+        least = max(of_old, self.oracle_floor)
+        if not least:
+            return self.oracle_factor
+        return max(self.oracle_factor, self.oracle_bound(of_old) / least)
+
 
 @dataclass(frozen=True)
 class Grafted:

@@ -12,6 +12,9 @@ MMPARITY := $(BIN)/mmparity
 JOBS ?= 2
 TEST = $(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
+# The environment that is made beside the project's own, which is "base".
+beside = $(filter-out base,$(ENV))
+
 # $(call on_trees,COMMAND): on the project's own trees, or on the checkouts named.
 on_trees = $(PATCHSERIES) $(1) $(if $(VLLM),--onto "$(VLLM)") \
 	$(if $(ASCEND),--onto "$(ASCEND)") $(ARGS)
@@ -39,13 +42,13 @@ accuracy: trees ## lm_eval of old and new (MODEL=, OLD=python or side, NEW=, ARG
 
 ##@ Prepare
 setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=accuracy|demo|machines|peers|trained, ENV=today)
-	@python3 tools/setup_venv.py --device "$(DEVICE)" $(if $(ENV),,--python "$(PYTHON)")
-	$(if $(ENV),@python3 tools/setup_environment.py $(ENV) --python "$(PYTHON)")
+	@python3 tools/setup_venv.py --device "$(DEVICE)" $(if $(beside),,--python "$(PYTHON)")
+	$(if $(beside),@python3 tools/setup_environment.py $(beside) --python "$(PYTHON)")
 	$(if $(EXTRA),@python3 tools/setup_extras.py $(EXTRA))
 lock: ## compile requirements/*.in (ARGS=--upgrade)
 	python3 tools/setup_locks.py $(ARGS)
 sources: setup ## fetch and verify the pinned sources
-	$(PATCHSERIES) fetch $(if $(ENV),--all)
+	$(PATCHSERIES) fetch $(if $(beside),--all)
 
 ##@ Patches
 apply: $(if $(VLLM)$(ASCEND),setup,sources) ## apply both series (VLLM=/path, ASCEND=/path, SIGNOFF=1)

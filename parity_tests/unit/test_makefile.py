@@ -50,6 +50,8 @@ def make(*arguments: str) -> str:
         "NEW",
         "MODEL",
         "JOBS",
+        "ENV",
+        "MODELS",
     ):
         clean.pop(name, None)
     done = subprocess.run(
@@ -89,6 +91,15 @@ def test_a_year_of_todays_trees_fetches_all_of_them() -> None:
         ".venv/bin/patchseries apply",
         ".venv/bin/mmparity year --page docs/a-year.md",
     ]
+
+
+def test_the_projects_own_environment_needs_no_other_trees() -> None:
+    assert planned("parity", "ENV=base") == [
+        ".venv/bin/patchseries fetch",
+        ".venv/bin/patchseries apply",
+        ".venv/bin/mmparity run --env base --out build/parity",
+    ]
+    assert planned("setup", "ENV=base") == planned("setup")
 
 
 def test_apply_works_on_the_projects_trees() -> None:

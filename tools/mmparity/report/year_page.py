@@ -61,8 +61,12 @@ def _conditions(result: ComparisonResult) -> str:
     of = result.provenance
     meta = next(m for case in result.cases if (m := case.new_meta or case.old_meta))
     versions = _versions(of.versions)
-    others = dict.fromkeys(_versions(found) for found in of.environments.values())
-    elsewhere = "".join(f"; those of today's trees with {text}" for text in others)
+    others: dict[str, list[str]] = {}
+    for name, found in of.environments.items():
+        others.setdefault(_versions(found), []).append(f"`{name}`")
+    elsewhere = "".join(
+        f"; {', '.join(names)} with {text}" for text, names in others.items()
+    )
     cpus = f"{of.machine.cpus} cores of {of.machine.processor}" if of.machine else "?"
     return (
         f"`{labels.clean(of.command)}`, {of.created[:10]}, {cpus}: {meta.model}'s "

@@ -12,7 +12,7 @@ from mmparity.run.plan import ORACLE, Options, Plan
 from mmparity.run.planning import choose_models, plan_of
 from mmparity.workload.implementation import BASE, Implementation
 from mmparity.workload.pairs import STANDS_IN_FOR, has_encoder
-from mmparity.workload.trees import find_trees
+from mmparity.workload.trees import command_for, look_for_trees
 
 FIRST = "ascend-0.11.0"
 COSTS_DTYPE = "bfloat16"
@@ -96,10 +96,7 @@ def _why_not(item: Implementation, options: Options, model: str | None) -> str:
         if not made.is_file():
             return f"`make setup ENV={item.environment}` makes its environment."
     mine = [text for text in options.trees if text.startswith(f"{item.name}:")]
-    try:
-        find_trees([item.name], mine, {item.name: item})
-    except MmparityError as error:
-        _, run, rest = str(error).partition("Run `")
-        command = rest.partition("`")[0]
-        return f"`{command}` brings its trees." if run else str(error)
+    _, missing = look_for_trees([item.name], mine, {item.name: item})
+    if missing:
+        return f"`{command_for(missing)}` brings its trees."
     return ""

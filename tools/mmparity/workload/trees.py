@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,39 +15,95 @@ if TYPE_CHECKING:
     from mmparity.workload.implementations import Implementation
 
 
+@dataclass(frozen=True)
+class MissingTree:
+    """A source tree that an implementation needs and that is not where it belongs.
+
+    Attributes:
+        implementation: who needs it.
+        source: what it has the source of: ``vllm`` or ``vllm-ascend``.
+        folder: where it was looked for.
+        tree: its name below the folder of sources, for example
+            ``patched/vllm-0.33.0``.
+        optional: whether it is fetched only by name.
+    """
+
+    implementation: str
+    source: str
+    folder: Path
+    tree: str
+    optional: bool
+
+
 def find_trees(
     names: Iterable[str],
     overrides: Iterable[str],
     implementations: dict[str, Implementation],
 ) -> dict[str, dict[str, str]]:
-    """The source trees of each implementation, ``--tree`` before the default."""
+    """The source trees of each implementation, ``--tree`` before the default.
+
+    Raises:
+        MmparityError: trees are missing; it names all, and one command for them.
+    """
+    found, missing = look_for_trees(names, overrides, implementations)
+    if missing:
+        first = missing[0]
+        places = "; ".join(
+            f"{tree.implementation} needs {tree.source}, and {tree.folder} has no "
+            f"package {_package(tree.source)}"
+            for tree in missing
+        )
+        raise MmparityError(
+            f"{places}. Run `{command_for(missing)}`, or give "
+            f"--tree {first.implementation}:{first.source}=DIR."
+        )
+    return found
+
+
+def look_for_trees(
+    names: Iterable[str],
+    overrides: Iterable[str],
+    implementations: dict[str, Implementation],
+) -> tuple[dict[str, dict[str, str]], list[MissingTree]]:
+    """The trees that are there, by implementation and source, and those missing."""
     given: dict[tuple[str, str], Path] = {}
     for text in overrides:
         key, folder = parse_tree(text, implementations)
         given[key] = folder
     found: dict[str, dict[str, str]] = {}
+    missing = []
     for name in names:
         found[name] = {}
-        for source, default in implementations[name].trees.items():
-            folder = given.get((name, source), SOURCES / default)
-            package = source.replace("-", "_")
-            if not (folder / package / "__init__.py").is_file():
-                make = _command_for(default, implementations[name].optional)
-                raise MmparityError(
-                    f"{name} needs {source}, and {folder} has no package {package}. "
-                    f"Run `{make}`, or give --tree {name}:{source}=DIR."
-                )
-            found[name][source] = str(folder)
-    return found
+        optional = implementations[name].optional
+        for source, tree in implementations[name].trees.items():
+            folder = given.get((name, source), SOURCES / tree)
+            if (folder / _package(source) / "__init__.py").is_file():
+                found[name][source] = str(folder)
+            else:
+                missing.append(MissingTree(name, source, folder, tree, optional))
+    return found, missing
 
 
-def _command_for(tree: str, optional: bool) -> str:
-    """What makes a tree; those that are optional come by name."""
-    pristine = tree.removeprefix("patched/")
-    if not optional:
-        return remedy("make sources" if tree == pristine else "make apply")
-    fetch = f"patchseries fetch {pristine}"
-    return fetch if tree == pristine else f"{fetch} && patchseries apply"
+def command_for(missing: Iterable[MissingTree]) -> str:
+    """One command that makes trees; those that are optional come by name."""
+    missing = list(missing)
+    patched = any(tree.tree.startswith("patched/") for tree in missing)
+    by_name = dict.fromkeys(
+        tree.tree.removeprefix("patched/") for tree in missing if tree.optional
+    )
+    if not by_name:
+        return remedy("make apply" if patched else "make sources")
+    usual = any(not tree.optional for tree in missing)
+    commands = [
+        *(["patchseries fetch"] if usual else []),
+        f"patchseries fetch {' '.join(by_name)}",
+        *(["patchseries apply"] if patched else []),
+    ]
+    return " && ".join(commands)
+
+
+def _package(source: str) -> str:
+    return source.replace("-", "_")
 
 
 def parse_tree(

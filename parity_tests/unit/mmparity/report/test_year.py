@@ -106,6 +106,15 @@ def test_the_table_has_a_row_each_as_wide_as_its_head(
     assert f"`{LATER}`, bfloat16, against `{NEXT}`: first at `blocks.0.attn.q`" in text
 
 
+def test_other_versions_are_said_with_who_has_them(
+    result: ComparisonResult, found: dict[str, Release]
+) -> None:
+    newer = {"torch": "2.13.0", "numpy": "3.0"}
+    of = replace(result.provenance, environments={LATER: newer, NEXT: newer})
+    text = page(replace(result, provenance=of), tuple(found.values()), {}, "a.svg")
+    assert f"; `{LATER}`, `{NEXT}` with torch 2.13.0." in text
+
+
 def test_same_bits_are_said(result: ComparisonResult) -> None:
     cases = []
     for one in result.cases[:2]:

@@ -43,10 +43,11 @@ def test_every_patch_is_judged_on_every_release():
 @pytest.mark.slow
 @pytest.mark.parametrize("release", judged())
 def test_the_command_says_what_was_judged(release):
-    tree = cache_folder() / "releases" / release
-    if not tree.is_dir():
-        pytest.skip(f"not there: patchseries forecast --text-only {release}")
     project, series = Project.here(), judged_series(release)
+    places = (project.pristine(release), cache_folder() / "releases" / release)
+    tree = next((place for place in places if place.is_dir()), None)
+    if tree is None:
+        pytest.skip(f"not there: patchseries forecast --text-only {release}")
     if not project.pristine(series).is_dir():
         pytest.skip("the trees are not there: `make trees`")
     found = {fate.slug: fate.word for fate in forecast(project, series, tree)}

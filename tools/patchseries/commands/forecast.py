@@ -64,7 +64,8 @@ def forecast_command(
     left = False
     for asked in _all_asked(project, releases, name):
         tree, what = _tree(project, asked), f"{asked.series} on {asked.release}"
-        found = forecast(project, asked.series, tree, not text_only, progress_of(what))
+        with progress_of(what) as tell:
+            found = forecast(project, asked.series, tree, not text_only, tell)
         say(f"{what}: {summary(found)}")
         for line in _lines(found, brief):
             say(line)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.markup import escape
 
 from patchseries.apply.apply import ensure_patched
 from patchseries.errors import PatchseriesError
@@ -33,9 +36,18 @@ def progress(text: str) -> None:
     click.echo(text, err=True)
 
 
-def progress_of(what: str) -> Callable[[str], None]:
-    """The same for one of the things that a command goes through."""
-    return lambda text: progress(f"{what}: {text}")
+@contextmanager
+def progress_of(what: str) -> Iterator[Callable[[str], None]]:
+    """The same for one of the things that a command goes through.
+
+    One line that changes on a terminal, and one for each text elsewhere.
+    """
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(escape(what)) as line:
+            yield lambda text: line.update(escape(f"{what}: {text}"))
+    else:
+        yield lambda text: progress(f"{what}: {text}")
 
 
 def meant_series(project: Project, name: str | None) -> list[str]:

@@ -47,8 +47,8 @@ def rebase(
     else:
         folder, pin = release_tree(project, source.name, to, progress)
     series = f"{source.name}-{version}"
-    tell = progress_of(f"{own} on {to}")
-    proposal = propose(project, own, folder, diff, not text_only, tell)
+    with progress_of(f"{own} on {to}") as tell:
+        proposal = propose(project, own, folder, diff, not text_only, tell)
     for line in _lines(proposal):
         say(line)
     if proposal.whole:

@@ -91,7 +91,7 @@ lint: setup ## ruff, mypy, contracts of imports, typos and the project's own rul
 	$(BIN)/typos tools parity_tests docs *.md
 	$(BIN)/pytest -q parity_tests/unit/test_hygiene.py
 check: lint trees ## lint, every patch with and without its code, and every test
-	$(PATCHSERIES) check --red-green
+	$(PATCHSERIES) check --red-green --jobs $(JOBS)
 	$(TEST)
 docs: setup ## write the generated parts of README.md and docs/ (RESULT=build/parity)
 	$(BIN)/python tools/doc_sections.py $(if $(RESULT),--result "$(RESULT)")

@@ -20,6 +20,10 @@ class PatchseriesError(Exception):
         self.code = code
         self.advice = advice
 
+    def __reduce__(self) -> tuple[type, tuple[str, ...]]:
+        """Another process is told the same."""
+        return PatchseriesError, (self.code, self.args[0], self.advice)
+
     def __str__(self) -> str:
         text = f"{self.code}: {self.args[0]}"
         return f"{text}\n  -> {self.advice}" if self.advice else text

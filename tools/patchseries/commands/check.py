@@ -25,10 +25,21 @@ from patchseries.series.lint import Finding
 @series_option
 @click.option("--fast", is_flag=True, help="Files, headers and tables only.")
 @click.option("--red-green", is_flag=True, help="Run the patches' tests too (slow).")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=0),
+    default=1,
+    help="Patches whose tests run at a time  [default: 1].",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 @click.pass_obj
 def check(
-    project: Project, name: str | None, fast: bool, red_green: bool, as_json: bool
+    project: Project,
+    name: str | None,
+    fast: bool,
+    red_green: bool,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Prove that the files agree, and that each patch is fit to be sent.
 
@@ -38,6 +49,7 @@ def check(
     \b
       patchseries check --fast
       patchseries check --series vllm-0.12.0
+      patchseries check --red-green --jobs 2
     """
     names = meant_series(project, name)
     findings = [finding for one in names for finding in check_one(project, one)]
@@ -46,7 +58,7 @@ def check(
     broken = [f for f in findings if f.kind in ("missing", "content")]
     if not fast and not [f for f in broken if f.patch != "(commits)"]:
         for one in names:
-            findings += check_patches(project, one, red_green, progress)
+            findings += check_patches(project, one, red_green, jobs, progress)
     _report(names, findings, as_json)
 
 

@@ -64,12 +64,12 @@ def check(project: Project, name: str) -> list[Finding]:
 
 
 def check_patches(
-    project: Project, name: str, red_green: bool, say: Say
+    project: Project, name: str, red_green: bool, jobs: int, say: Say
 ) -> list[Finding]:
     """Findings about each patch for itself: what it needs, and what upstream asks.
 
     Args:
-        red_green: run the patches' tests too.
+        red_green: run the patches' tests too, those of `jobs` patches at a time.
     """
     with walk(project, name) as one:
         base = one.git.states(one.base, one.series.paths)
@@ -79,7 +79,7 @@ def check_patches(
             findings += check_removal(name, step.patch, *reads)
         findings += check_gates(project, one, say)
         if red_green:
-            findings += check_red_green(project, one, say)
+            findings += check_red_green(project, one, jobs, say)
         return findings
 
 

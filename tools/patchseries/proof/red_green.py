@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -140,14 +142,77 @@ def place_libraries(project: Project, setup: TestSetup | None, tree: Path) -> No
             (tree / path).symlink_to(source)
 
 
-def check_red_green(project: Project, one: Walk, say: Say) -> Iterator[Finding]:
-    """Findings about the tests of each patch of a series."""
+def check_red_green(
+    project: Project, one: Walk, jobs: int, say: Say
+) -> Iterator[Finding]:
+    """Findings about the tests of each patch of a series.
+
+    Args:
+        jobs: how many patches are tested at a time, each in a tree of its own.
+    """
     with ExitStack() as stack:
         bench = Bench(project, one, stack)
+        tools = one.environment.versions(TOOLS)
+        found = {}
         for step in one.steps:
-            result = red_green(project, one, bench, step, say)
-            if finding := result.finding(one.series.name, step.patch.slug):
+            results = Results(project, one.series.name, step.patch)
+            if kept := results.get(CHECK, red_green_key(bench, step, tools)):
+                found[step.patch.slug] = kept
+        left = [s.patch.slug for s in one.steps if s.patch.slug not in found]
+        if min(jobs, len(left)) > 1:
+            found |= _side_by_side(project, one.series.name, left, jobs, say)
+        for step in one.steps:
+            slug = step.patch.slug
+            result = found.get(slug) or red_green(project, one, bench, step, say)
+            if finding := result.finding(one.series.name, slug):
                 yield finding
+
+
+def _side_by_side(
+    project: Project, name: str, slugs: list[str], jobs: int, say: Say
+) -> dict[str, Result]:
+    """The results of some patches, from as many processes as there are jobs."""
+    context = get_context("spawn")
+    ends = []
+    for number in range(min(jobs, len(slugs))):
+        mine, theirs = context.Pipe(duplex=False)
+        arguments = (theirs, project, name, slugs[number::jobs], say)
+        context.Process(target=_some, args=arguments, daemon=True).start()
+        theirs.close()
+        ends.append(mine)
+    found: dict[str, Result] = {}
+    for end in ends:
+        try:
+            answer = end.recv()
+        except EOFError:
+            raise PatchseriesError(
+                "died",
+                f"a process that tested patches of {name} ended without an answer",
+                "run it again: results so far are kept; --jobs 1 needs less memory",
+            ) from None
+        if isinstance(answer, PatchseriesError):
+            raise answer
+        found |= answer
+    return found
+
+
+def _some(
+    end: Connection, project: Project, name: str, slugs: list[str], say: Say
+) -> None:
+    """Test some patches of a series, and send the results or why there are none."""
+    found: dict[str, Result] = {}
+    try:
+        with walk(project, name) as one, ExitStack() as stack:
+            bench = Bench(project, one, stack)
+            for step in one.steps:
+                if step.patch.slug in slugs:
+                    result = red_green(project, one, bench, step, say)
+                    found[step.patch.slug] = result
+        end.send(found)
+    except PatchseriesError as error:
+        end.send(error)
+    except KeyboardInterrupt:
+        pass  # the command that started this says so
 
 
 def red_green(

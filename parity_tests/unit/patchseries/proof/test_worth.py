@@ -5,11 +5,15 @@ Each check is shown a series that it must refuse beside one that it must pass.
 """
 
 import json
+import os
+import pickle
 
 import pytest
 from click.testing import CliRunner
 
 from patchseries.cli import main
+from patchseries.errors import GitError, PatchseriesError
+from patchseries.proof.red_green import _side_by_side
 from patchseries.proof.walk import walk
 from patchseries.series.patch import Patch
 from patchseries.series.removal import landed
@@ -208,6 +212,41 @@ def test_red_green_that_cannot_run_is_a_finding(run, series, pins):
     for _ in range(2):
         result, found = red_green(run)
         assert result.exit_code == 1 and "could not run" in found[0][2]
+
+
+def test_patches_are_tested_side_by_side(run, series, pins, toy):
+    """Each job tests some of them, and what it found is told and kept."""
+    pins(TESTS)
+    test = "from pkg import {0}\n\n\ndef test_it():\n    assert {0}.N == {1}\n"
+    edits = {
+        name: {f"pkg/{name}.py": "N = 1\n", f"tests/test_{name}.py": made}
+        for name, made in (
+            ("good", test.format("good", 1)),
+            ("bad", test.format("bad", 2)),
+            ("kind", test.format("kind", 1)),
+        )
+    }
+    series(edits, absent("good") | absent("bad") | absent("kind"))
+    result, found = run("--red-green", "--jobs", "2")
+    assert result.exit_code == 1
+    ((patch, _, detail),) = [f for f in found if f[1] == "gate"]
+    assert patch == "bad" and "with the patch, pytest ends with 1" in detail
+    kept = toy.project.root / "build/checks/toy-1.0"
+    assert {path.stem for path in kept.glob("*.json")} == set(edits)
+    assert red_green(run)[1] == found
+
+
+def test_a_job_that_dies_is_no_pass(toy, series, pins, monkeypatch):
+    pins(TESTS)
+    monkeypatch.setattr("patchseries.proof.red_green._some", os._exit)
+    with pytest.raises(PatchseriesError, match="ended without an answer"):
+        _side_by_side(toy.project, "toy-1.0", ["a", "b"], 2, print)
+
+
+def test_a_refusal_of_another_process_says_the_same():
+    error = GitError(["git", "add"], "No space left on device", 128)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.code) == (str(error), error.code)
 
 
 def test_patch_without_tests_is_a_finding(run, pins):

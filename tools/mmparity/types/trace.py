@@ -26,7 +26,7 @@ class TensorRecord:
         shape: canonical shape, tokens first.
         dtype: torch's name without the prefix, for example ``bfloat16``.
         file: name of the safetensors file that holds it, inside the trace.
-        digest: blake3 of the canonical bytes; sha256 in traces of version 1.
+        digest: blake3 of the canonical bytes.
         path: where it came from in the implementation (module path or operator).
         transforms: the layout transforms applied to reach the canonical layout.
         error: why the tensor is not usable (a padded lane that is not zero, an

@@ -32,7 +32,7 @@ DOCS = ROOT / "docs" / "mutants.md"
     default="catalogue",
     help="Which bugs: those thought of, or those that users reported in public.",
 )
-@click.option("--quick", is_flag=True, help="Only the dozen that the tests run.")
+@click.option("--quick", is_flag=True, help="Only those that the tests run.")
 @click.option("--docs", is_flag=True, help="Write the table of docs/mutants.md.")
 @click.option("--peers", is_flag=True, help="Also judge them by msprobe and by SGLang.")
 @click.option(

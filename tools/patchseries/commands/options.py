@@ -21,7 +21,8 @@ onto_option = click.option(
     "--onto",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Tree to work on, repeat [default: vllm_src/patched/<tree> of every series].",
+    help="Tree to work on, repeat [default: vllm_src/patched/<tree> of every series "
+    "but those of optional trees that were not fetched].",
 )
 series_option = click.option("--series", "name", help="A folder of patches/.")
 

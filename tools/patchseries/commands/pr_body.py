@@ -25,6 +25,8 @@ from patchseries.proof.prbody import pr_body as body_of
 def pr_body(project: Project, slug: str, draft: bool, run: Path | None) -> None:
     """Print the text of the pull request for one patch, with its last results.
 
+    SLUG is the patch's name, as SERIES/SLUG where two series have one of that name.
+
     \b
       patchseries pr-body --draft apply-rotary-emb
     """

@@ -47,11 +47,11 @@ setup: ## make .venv from the locks (PYTHON=3.11, DEVICE=cpu|cuda|npu, EXTRA=acc
 	$(if $(EXTRA),@python3 tools/setup_extras.py $(EXTRA))
 lock: ## compile requirements/*.in (ARGS=--upgrade)
 	python3 tools/setup_locks.py $(ARGS)
-sources: setup ## fetch and verify the pinned sources
+sources: setup ## fetch and verify the pinned sources (ENV=today: the optional ones too)
 	$(PATCHSERIES) fetch $(if $(beside),--all)
 
 ##@ Patches
-apply: $(if $(VLLM)$(ASCEND),setup,sources) ## apply both series (VLLM=/path, ASCEND=/path, SIGNOFF=1)
+apply: $(if $(VLLM)$(ASCEND),setup,sources) ## apply the series of each fetched tree (VLLM=/path, ASCEND=/path, SIGNOFF=1)
 	$(call on_trees,apply $(if $(SIGNOFF),--signoff))
 unapply: setup ## back to the exact tree before (VLLM=/path, ASCEND=/path)
 	$(call on_trees,unapply)
@@ -66,13 +66,13 @@ test: trees ## every test that needs no accelerator (JOBS=0: in one process, ARG
 	$(TEST) $(ARGS)
 kills: setup ## kill apply, unapply and refresh at random moments (N=300, ARGS="--seed 1 --only git --real")
 	$(BIN)/python -m patchseries_checks.kills $(or $(N),300) $(ARGS)
-test-upstream: sources ## vLLM's own tests near the series, before and after it
+test-upstream: sources ## upstream's own tests near each series, before and after it
 	$(PATCHSERIES) test-upstream
 test-gpu: trees ## tests that need CUDA (after make setup DEVICE=cuda)
 	$(BIN)/pytest --device=cuda -m gpu $(ARGS)
 test-npu: trees ## tests that need an Ascend NPU (after make setup DEVICE=npu)
 	$(BIN)/pytest --device=npu -m npu $(ARGS)
-mutants: trees ## plant every bug of the catalogue: each must be found and placed (SET=history, ARGS=)
+mutants: trees ## plant every bug of the catalogue: each must be found, 95 % in place (SET=history, ARGS=)
 	$(BIN)/python -m harness_checks.mutants $(if $(SET),--set $(SET)) $(ARGS)
 	$(if $(SET)$(ARGS),,$(BIN)/python -m harness_checks.transforms)
 paths: trees ## lines of the encoders that no default case executes, and why (ARGS=--reasons)
@@ -95,7 +95,7 @@ check: lint trees ## lint, every patch with and without its code, and every test
 	$(TEST)
 docs: setup ## write the generated parts of README.md and docs/ (RESULT=build/parity)
 	$(BIN)/python tools/doc_sections.py $(if $(RESULT),--result "$(RESULT)")
-clean: ## remove .venv, build/ and caches (fetched and patched trees stay)
+clean: ## remove .venv, build/ and caches (fetched and patched trees and .venv-today stay)
 	rm -rf .venv build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 help: ## this list

@@ -111,9 +111,9 @@ def main(
     """Measure each unified encoder against the one that it replaces.
 
     Qwen2.5-VL-7B's vision tower with seeded weights. The Ascend pairs run with
-    emulated operators, so only what is around them can be compared, and not in
-    float32, which no NPU's attention has. A figure over its target is said, and is
-    no error. With --device cuda the pairs are those without vllm-ascend.
+    emulated operators, so only what is around them can be compared, and over released
+    encoders not in float32, which no NPU's attention has. A figure over its target is
+    said, and is no error. With --device cuda the pairs are those without vllm-ascend.
 
     \b
     python -m harness_checks.bench

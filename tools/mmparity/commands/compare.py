@@ -18,7 +18,12 @@ from mmparity.locks import held
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--oracle", type=click.Path(path_type=Path), help="float64 traces.")
-@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_OUT,
+    help=f"Result and reports. Default: {DEFAULT_OUT}.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print comparison.json.")
 @click.option("--old-impl", help="Implementation that OLD is a dump of.")
 @click.option("--new-impl", help="Implementation that NEW is a dump of.")
@@ -34,7 +39,12 @@ from mmparity.locks import held
     help="Of a dump: OUT/inputs/CASE.safetensors with its pixels.",
 )
 @click.option("--case", help="Of a dump: the case it is. Default: the other side's.")
-@click.option("--forward", type=click.IntRange(min=0), default=0, help="Which, from 0.")
+@click.option(
+    "--forward",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Of a dump: which of its forwards, from 0. Default: 0.",
+)
 @click.option(
     "--assume-same",
     is_flag=True,

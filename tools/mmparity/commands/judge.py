@@ -91,14 +91,17 @@ def rejudge(
 @click.option("--measure", "implementation", help="Capture this one's null pairs.")
 @click.option("--model", "models", multiple=True, help="Default: qwen2.5-vl-7b.")
 @click.option("--case", "cases", multiple=True, help="Default: ragged.")
-@click.option("--dtype", "dtypes", multiple=True, help="Default: both.")
+@click.option("--dtype", "dtypes", multiple=True, help="Default: float32, bfloat16.")
 @click.option("--depth", type=click.IntRange(min=2), help="Cut to N blocks.")
 @click.option("--device", type=click.Choice(["cpu", "cuda", "npu"]), default="cpu")
 @click.option("--checkpoint", type=PATH, help="Default: seeded weights.")
 @click.option("--tree", "trees", **TREE)
 @click.option("--out", type=PATH, required=True, help="The JSON file to write.")
 @click.option(
-    "--work", type=PATH, default=Path("build/floors"), help="Default: build/floors."
+    "--work",
+    type=PATH,
+    default=Path("build/floors"),
+    help="Folder of the captures, with --measure. Default: build/floors.",
 )
 def floors(
     results: tuple[Path, ...],

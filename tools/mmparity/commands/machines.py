@@ -22,13 +22,29 @@ Exit codes: 0 nothing found, 1 problems, 2 no ray or no cluster."""
 @click.option(
     "--address", default="auto", show_default=True, help="Of the cluster's head."
 )
-@click.option("--nodes", "expected", type=click.IntRange(min=1), default=1)
+@click.option(
+    "--nodes",
+    "expected",
+    type=click.IntRange(min=1),
+    default=1,
+    help="So many must be in the cluster. Default: 1.",
+)
 @click.option("--model", default="", help="Checkpoint's folder, the same on all nodes.")
 @click.option(
     "--path", "paths", multiple=True, help="Another folder that all need; repeat."
 )
-@click.option("--tp", type=click.IntRange(min=1), default=1, help="Default: 1.")
-@click.option("--pp", type=click.IntRange(min=1), default=1, help="Default: 1.")
+@click.option(
+    "--tp",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Tensor-parallel ranks. Default: 1.",
+)
+@click.option(
+    "--pp",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Pipeline-parallel stages. Default: 1.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what the nodes answered.")
 def machines(
     address: str,

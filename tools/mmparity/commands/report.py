@@ -23,7 +23,7 @@ FORMATS = ("html", "markdown", "junit", "text")
     "--format",
     "formats",
     default=",".join(FORMATS[:3]),
-    help="html, markdown, junit, text; several with commas. Default: all files.",
+    help="html, markdown, junit, text; several with commas. Default: the first three.",
 )
 @click.option("--open", "show", is_flag=True, help="Show the page in a browser.")
 def report(directory: Path, formats: str, show: bool) -> None:

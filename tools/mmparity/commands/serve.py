@@ -35,7 +35,7 @@ What follows -- is given to `vllm serve` of both sides."""
 
 
 @click.command("serve", epilog=SERVE_EPILOG)
-@click.option("--old", default="vllm-0.12.0", show_default=True)
+@click.option("--old", default="vllm-0.12.0", show_default=True, help="Like --new.")
 @click.option(
     "--new",
     default="unified",
@@ -108,7 +108,12 @@ Exit codes: 0 within what chance explains, 1 outside, 2 could not run."""
 
 
 @click.command("accuracy", epilog=ACCURACY_EPILOG)
-@click.option("--old", default="", help="Like --new; default: vllm-0.12.0 on a CPU.")
+@click.option(
+    "--old",
+    default="",
+    help="Like --new. Default: none; vllm-0.12.0 where --new is not given and this "
+    "environment has no vLLM.",
+)
 @click.option(
     "--new",
     default="",
@@ -116,9 +121,15 @@ Exit codes: 0 within what chance explains, 1 outside, 2 could not run."""
     "a CPU. Default: this one where it has vLLM, else unified.",
 )
 @click.option("--model", default="", help="Checkpoint. Default: a small seeded one.")
-@click.option("--task", default="", help="Of lm_eval. Default: mmmu_val.")
+@click.option(
+    "--task",
+    default="",
+    help="Of lm_eval. Default: mmmu_val; the project's own for the small model.",
+)
 @click.option("--arguments", default="", help="vLLM's, as lm_eval's --model_args.")
-@click.option("--limit", type=click.IntRange(min=0), default=0, help="Questions.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=0, help="Questions; 0: all."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -156,7 +167,12 @@ def accuracy(old: str, new: str, as_json: bool, **given: Any) -> None:
 @click.option("--new", required=True, help="URL of the one that is judged.")
 @click.option("--old-model", default="", help="Default: the first that it serves.")
 @click.option("--new-model", default="", help="Default: the first that it serves.")
-@click.option("--images", type=click.Path(path_type=Path), required=True)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the pictures.",
+)
 @click.option(
     "--prompts",
     type=click.Path(path_type=Path),

@@ -74,8 +74,8 @@ def serve(
 ) -> None:
     """Start `vllm serve` of two sides on loopback, and compare them under load.
 
-    Photographs and prompts, the tutorial's request first, go to both, streamed and
-    not; then `vllm bench serve` measures each.
+    Photographs and prompts, the request of vllm-ascend's tutorial first, go to both,
+    streamed and not; then `vllm bench serve` measures each.
     """
     from rich.console import Console
 

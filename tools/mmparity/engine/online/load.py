@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photographs and prompts for a load: the tutorial's question first."""
+"""Photographs and prompts for a load: vllm-ascend's tutorial's question first."""
 
 from __future__ import annotations
 

@@ -31,8 +31,9 @@ def capture(
 ) -> None:
     """Capture one implementation's traces, to compare here or elsewhere.
 
-    After an interruption the same command goes on: whole traces of the same weights,
-    pixels, trees and versions are kept.
+    Of one model at a time, into OUT/traces/IMPLEMENTATION; hf is captured in float64,
+    as the oracle, where no --dtype is given. After an interruption the same command
+    goes on: whole traces of the same weights, pixels, trees and versions are kept.
 
     \b
       mmparity capture unified --fast --statistics --out build/new

@@ -27,7 +27,7 @@ sides = $(if $(MODEL),--model "$(MODEL)") $(if $(OLD),--old "$(OLD)") \
 parity: trees ## run the default cases, print verdict and report (ENV=today, MODELS=all, FAST=1, OUT=, ARGS=)
 	$(if $(filter all,$(MODELS)),@python3 tools/setup_extras.py --optional trained)
 	$(MMPARITY) run $(if $(ENV),--env $(ENV)) $(if $(FAST),--fast) $(if $(MODELS),--models $(MODELS)) --out $(OUT) $(ARGS)
-year: trees ## every release and both series against the oracle: docs/a-year.md (ENV=today, ARGS=)
+year: trees ## every release and every series against the oracle: docs/a-year.md (ENV=today, ARGS=)
 	$(MMPARITY) year --page docs/a-year.md $(ARGS)
 engine: trees ## vLLM's engine on this CPU: answers and memory, old and new (OUT=, ARGS=)
 	@python3 tools/setup_venv.py --engine

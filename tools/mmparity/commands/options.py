@@ -123,7 +123,7 @@ _OUTPUT: list[Callable[..., Any]] = [
         type=_PATH,
         default=DEFAULT_OUT,
         metavar="DIR",
-        help=f"Result and reports. Default: {DEFAULT_OUT}.",
+        help=f"Folder of what is written. Default: {DEFAULT_OUT}.",
     ),
 ]
 

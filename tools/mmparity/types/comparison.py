@@ -79,9 +79,8 @@ class StructuralDifference:
         old: as text; empty where new alone has it.
         new: as text; empty where old alone has it.
         verdict: ``undeclared`` fails the case; ``not judged`` where no series leads
-            from old to new, and in results of schema version 1; ``not recorded`` where
-            a trace, as one made of a foreign dump, does not say what its encoder is
-            made of: nothing was compared.
+            from old to new; ``not recorded`` where a trace, as one made of a foreign
+            dump, does not say what its encoder is made of: nothing was compared.
         patch: slug of the patch that intends it; ``upstream`` where vLLM changed it.
         why: its reason, from ``patches/intended.toml``, or why it is not judged.
     """

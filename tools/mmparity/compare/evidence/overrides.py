@@ -223,7 +223,7 @@ def table(known: Map) -> str:
         "vLLM's encoders, found by parsing them; a test fails if one is missing here. "
         "Written by `make docs` from `overrides.toml`; not to be edited by hand.",
         "",
-        "| row | what | patches | proven by |",
+        "| behaviour | what | patches | proven by |",
         "|---|---|---|---|",
     ]
     for name, row in known.rows.items():
@@ -233,11 +233,11 @@ def table(known: Map) -> str:
     lines += [
         "",
         "`upstream`: vLLM 0.12.0 does it without a patch. Proofs are parity rows of "
-        "`make parity` or `make parity MODELS=all`, and tests of `make test`; each row "
-        "has one that `make parity` or `make test` runs.",
+        "`make parity` or `make parity MODELS=all`, and tests of `make test`; each "
+        "behaviour has one that `make parity` or `make test` runs.",
         "",
     ]
-    lines += ["| override | rows |", "|---|---|"]
+    lines += ["| override | behaviours |", "|---|---|"]
     for item, rows in known.overrides.items():
         lines.append(f"| {_cell(item)} | {', '.join(rows)} |")
     lines += ["", "Outside of encoders:", "", "| override | why |", "|---|---|"]

@@ -11,8 +11,9 @@ from pathlib import Path
 from patchseries.errors import PatchseriesError
 from patchseries.project import Project
 from patchseries.proof.gates import gate_key, gated_files
-from patchseries.proof.red_green import CHECK, TOOLS, Bench, red_green_key
+from patchseries.proof.red_green import CHECK, TOOLS, red_green_key
 from patchseries.proof.results import PASSED, Result, Results
+from patchseries.proof.run_tests import Bench
 from patchseries.proof.walk import Step, Walk, walk
 
 REPORT_LIMIT = 40_000

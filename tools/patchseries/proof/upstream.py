@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from patchseries.project import Project
-from patchseries.proof.red_green import Bench, Run, run_tests
+from patchseries.proof.run_tests import Bench, Run, run_tests
 from patchseries.proof.walk import walk
 
 

@@ -13,8 +13,8 @@ from patchseries.pins.fetch import init_repository
 from patchseries.pins.sources import Source
 from patchseries.project import Project
 from patchseries.proof.environment import environment_of
-from patchseries.proof.red_green import Bench, Run, run_tests, test_paths
 from patchseries.proof.results import FAILED, NOT_RUN, PASSED
+from patchseries.proof.run_tests import Bench, Run, run_tests, test_paths
 from patchseries.proof.walk import TESTS, Walk, tree_with
 from patchseries.scratch import scratch_folder
 from patchseries.series.patch import Patch

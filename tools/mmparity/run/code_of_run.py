@@ -23,7 +23,7 @@ def with_code(result: ComparisonResult, plans: Sequence[Plan]) -> ComparisonResu
     cases = tuple(
         _with_text(case, trees) if case.id in failing else case for case in result.cases
     )
-    return replace(result, cases=cases, changes=_changes(plans))
+    return replace(result, cases=cases, changes=tree_changes(plans))
 
 
 def _with_text(
@@ -34,7 +34,7 @@ def _with_text(
     return replace(case, code=code)
 
 
-def _changes(plans: Sequence[Plan]) -> tuple[TreeChanges, ...]:
+def tree_changes(plans: Sequence[Plan]) -> tuple[TreeChanges, ...]:
     """Of each folder once, whichever implementations run from it."""
     folders: dict[str, tuple[str, str]] = {}
     for plan in plans:

@@ -13,8 +13,9 @@ from pathlib import Path
 from shutil import rmtree
 
 from mmparity.capture.job import Job
-from mmparity.compare.result import build_result, write_result
+from mmparity.compare.result import build_result, with_cases, write_result
 from mmparity.processes import Starter
+from mmparity.run.code_of_run import tree_changes
 from mmparity.run.execute import execute
 from mmparity.run.plan import Plan
 from mmparity.run.prepare import Subject
@@ -82,8 +83,14 @@ class Watch:
         part = execute(plans, watcher, self.starter, crew=crew)
         new = {case.id: case for case in part.cases}
         cases = tuple(new.get(case.id, case) for case in self.result.cases)
-        result = replace(build_result(cases, part.provenance), engine=part.engine)
-        result = replace(result, stages=part.stages)
+        result = replace(
+            build_result(cases, part.provenance),
+            engine=part.engine,
+            stages=part.stages,
+            since=part.since,
+            changes=tree_changes(self.plans),
+        )
+        result = with_cases(result, cases)  # The verdict counts the engine's too.
         write_result(result, self.plans[0].options.out)
         return self._judged(result)
 

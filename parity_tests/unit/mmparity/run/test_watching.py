@@ -12,11 +12,15 @@ import pytest
 
 from mmparity.capture.job import Event
 from mmparity.compare.result import read_result
+from mmparity.engine.offline.result import build
+from mmparity.engine.offline.result import write_result as write_engine
 from mmparity.processes import Command
 from mmparity.run.plan import Options
 from mmparity.run.planning import make_plan
 from mmparity.run.watching import Watch
 from mmparity.types.comparison import CaseComparison
+from mmparity.types.engine import EngineRow
+from mmparity.types.evidence import TreeChanges
 from mmparity.workload import implementations
 
 COMMAND = Command((sys.executable, str(Path(__file__).parents[1] / "fake_worker.py")))
@@ -81,6 +85,29 @@ def test_only_the_side_that_was_edited_is_captured_again(
     assert Counter(watcher.captured) == {"new": 2}
     assert [case.id for case in again.cases] == [case.id for case in first.cases]
     assert again.summary == first.summary
+    assert read_result(tmp_path / "out") == again
+
+
+def test_what_lies_beside_the_pairs_is_in_the_result_of_every_edit(
+    session: Watch,
+    trees: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def changed(place: str, folder: Path, *_: object) -> TreeChanges:
+        return TreeChanges(place, folder.name, "unused", 0, (), 1)
+
+    monkeypatch.setattr("mmparity.run.code_of_run.changes_of", changed)
+    row = EngineRow("qwen2-vl", "one image", "old", "new", "fail")
+    (tmp_path / "out").mkdir()
+    write_engine(build([row], [], {}, (), {}), tmp_path / "out")
+    first = session.first(Recorder())
+    session.touched([trees["new"] / "vllm" / "layer.py"])
+    again = session.again(Recorder())
+    assert (first.verdict, again.verdict) == ("fail", "fail")
+    assert again.changes == first.changes
+    assert {change.tree for change in again.changes} >= {"good:vllm", "new:vllm"}
+    assert again.since and again.since.verdict == "fail"
     assert read_result(tmp_path / "out") == again
 
 

@@ -53,12 +53,12 @@ def compare_traces(
 ) -> CaseComparison:
     """Compares two traces of one case; MmparityError where that cannot be done."""
     _check(old, new, oracle)
-    alignment, raised = until_raised(align(old, new, oracle), old, new)
+    alignment = until_raised(align(old, new, oracle), old.meta, new.meta)
     layers = compare_pairs(alignment.pairs, Readers(old, new, oracle), standard)
     covered = coverage(old, new, alignment)
     structure = differences(old.meta, new.meta)
     verdict, reason = case_verdict(layers, alignment.unmatched, covered, structure)
-    verdict, reason = with_raised(verdict, reason, raised, layers)
+    verdict, reason = with_raised(verdict, reason, layers, old.meta, new.meta)
     return CaseComparison(
         id=case_id(old.meta, new.meta.implementation),
         name=old.meta.case,

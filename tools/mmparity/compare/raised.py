@@ -7,7 +7,7 @@ from mmparity.compare.align import Alignment
 from mmparity.errors import MmparityError
 from mmparity.trace.reader import TraceReader
 from mmparity.types.row import LayerComparison
-from mmparity.types.trace import Side, Unmatched
+from mmparity.types.trace import Side, TraceMeta, Unmatched
 from mmparity.types.verdict import Verdict
 
 
@@ -17,34 +17,42 @@ def check_oracle(oracle: TraceReader) -> None:
         raise MmparityError(f"the oracle's {oracle.meta.raised}")
 
 
-def until_raised(
-    alignment: Alignment, old: TraceReader, new: TraceReader
-) -> tuple[Alignment, str]:
-    """What both sides made until one raised an error, and who raised which.
+def until_raised(alignment: Alignment, old: TraceMeta, new: TraceMeta) -> Alignment:
+    """What both sides made until one raised an error.
 
     All that one side alone has is noted as one thing without a partner.
     """
-    sides: tuple[tuple[Side, TraceReader], ...] = (("old", old), ("new", new))
-    raised = {side: trace.meta.raised for side, trace in sides if trace.meta.raised}
+    raised = _raised(old, new)
     if not raised:
-        return alignment, ""
+        return alignment
     pairs = tuple(pair for pair in alignment.pairs if pair.old and pair.new)
     missing = len(alignment.pairs) - len(pairs)
     noted = tuple(
         Unmatched(text, side, f"so {missing} hook points have no partner", False)
         for side, text in raised.items()
     )
-    said = "; ".join(f"{side}: {text}" for side, text in raised.items())
-    return Alignment(pairs, alignment.unmatched + noted), said
+    return Alignment(pairs, alignment.unmatched + noted)
 
 
 def with_raised(
-    verdict: Verdict, reason: str, said: str, layers: tuple[LayerComparison, ...]
+    verdict: Verdict,
+    reason: str,
+    layers: tuple[LayerComparison, ...],
+    old: TraceMeta | None,
+    new: TraceMeta | None,
 ) -> tuple[Verdict, str]:
     """The verdict where an encoder raised: fail if a row did before, else error."""
-    if not said:
+    raised = _raised(old, new)
+    if not raised:
         return verdict, reason
+    said = "; ".join(f"{side}: {text}" for side, text in raised.items())
     if any(layer.verdict == "fail" for layer in layers):
         return "fail", f"{reason}; {said}"
     passed = sum(layer.verdict == "pass" for layer in layers)
     return "error", f"{said}; {passed} hook points until then passed"
+
+
+def _raised(old: TraceMeta | None, new: TraceMeta | None) -> dict[Side, str]:
+    """Side -> what its encoder raised."""
+    sides: tuple[tuple[Side, TraceMeta | None], ...] = (("old", old), ("new", new))
+    return {side: meta.raised for side, meta in sides if meta and meta.raised}

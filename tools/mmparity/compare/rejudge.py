@@ -18,6 +18,7 @@ from typing import Any
 from mmparity.compare.case import case_verdict, qualified
 from mmparity.compare.floors import Floors, floor_of, margin
 from mmparity.compare.grafted import with_faults
+from mmparity.compare.raised import with_raised
 from mmparity.compare.result import with_cases
 from mmparity.compare.rows import judge_metrics, judged
 from mmparity.compare.tolerances import above_noise, held_to, tolerance_for
@@ -31,7 +32,9 @@ else:
     import tomli as tomllib
 
 BOUNDS = tuple(
-    item.name for item in fields(Tolerance) if item.name not in ("exact", "reason")
+    item.name
+    for item in fields(Tolerance)
+    if item.name not in ("exact", "identical", "reason")
 )
 
 
@@ -129,6 +132,7 @@ def _case(
     verdict, reason = case_verdict(
         layers, case.unmatched, case.coverage, case.structure
     )
+    verdict, reason = with_raised(verdict, reason, layers, case.old_meta, case.new_meta)
     judged = replace(case, layers=layers, verdict=verdict, reason=reason)
     return with_faults(qualified(judged))
 

@@ -124,6 +124,16 @@ def test_an_exact_row_cannot_be_loosened(failing: ComparisonResult) -> None:
         judge(failing, [replace(LOOSE, hook_point="*.seqlens")])
 
 
+def test_a_case_in_which_an_encoder_raised_stays_an_error(sides: Sides) -> None:
+    first = dict(list(sides.new.items())[:3])
+    sides.new_meta = replace(sides.new_meta, raised="merger raised ValueError: no")
+    sides.new = first
+    old, new, _ = sides.readers()
+    stored = result_of(compare_traces(old, new, None))
+    assert stored.verdict == "error"
+    assert to_json(judge(stored)) == to_json(stored)
+
+
 def test_a_row_without_metrics_never_passes(failing: ComparisonResult) -> None:
     case = failing.cases[0]
     broken = replace(row(failing), metrics=None, reason="old is not finite")
@@ -141,6 +151,7 @@ def test_a_row_without_metrics_never_passes(failing: ComparisonResult) -> None:
         "[[rule]]\nhook_point = 'a'\nreason = ' '\nmax_token_error = 1.0\n",
         "[[rule]]\nhook_point = 'a'\nreason = 'b'\n",
         "[[rule]]\nhook_point = 'a'\nreason = 'b'\nexact = false\n",
+        "[[rule]]\nhook_point = 'a'\nreason = 'b'\nidentical = 0\n",
         "[[rule]]\nhook_point = 'a'\nreason = 'b'\nmax_token_error = -1\n",
         "[[rule]]\nhook_point = 'a'\nreason = 'b'\nmax_token_error = nan\n",
         f"[[rule]]\nhook_point = 'a'\nreason = 'b'\nmax_token_error = 1{'0' * 400}\n",

@@ -66,7 +66,7 @@ def make_plans(
     check_options(options)
     if options.environment == TODAY and not options.models:
         options = replace(options, models=TODAY_MODELS)
-    names = tuple(n for n in choose_models(options.models) if _takes_part(n, options))
+    names = _taking_part(options)
     if len(names) > 1 and options.checkpoint is not None:
         raise MmparityError(
             f"--checkpoint is one model's, but {len(names)} models are asked for."
@@ -106,7 +106,19 @@ def _takes_quantized(
     return all(side is None or side.ascend for side in named)
 
 
-def _takes_part(name: str | None, options: Options) -> bool:
+def _taking_part(options: Options) -> tuple[str | None, ...]:
+    """The models asked for, of all those that have what is named."""
+    found = [name for name in choose_models(options.models) if _takes(name, options)]
+    if not found:
+        wanted = [*options.cases, *filter(None, (options.old, options.new))]
+        raise MmparityError(
+            f"no model has all of {', '.join(wanted)}. `mmparity list cases` and "
+            "`mmparity list implementations` show the names."
+        )
+    return tuple(found)
+
+
+def _takes(name: str | None, options: Options) -> bool:
     """Whether a model is named, or of all models has the cases and sides that are."""
     if options.models != ("all",):
         return True

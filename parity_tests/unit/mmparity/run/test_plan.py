@@ -53,6 +53,12 @@ def test_default_plan_is_three_pairs_four_cases_two_dtypes() -> None:
     assert set(plan.trees) == {"hf", *(side for pair in DEFAULT_PAIRS for side in pair)}
 
 
+def test_a_case_of_no_model_is_one_message() -> None:
+    options = Options(out=Path("out"), models=("all",), cases=("image", "nonsense"))
+    with pytest.raises(MmparityError, match="no model has all of image, nonsense"):
+        make_plans(options, IMPLEMENTATIONS)
+
+
 def test_default_cases_are_about_1100_patches() -> None:
     assert 1_000 <= sum(case.patches for case in DEFAULT_CASES) <= 1_200
 

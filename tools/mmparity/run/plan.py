@@ -11,6 +11,7 @@ from mmparity.types.comparison import Expected
 from mmparity.workload.cases import (
     CASES,
     Case,
+    cases_of,
 )
 from mmparity.workload.implementation import BASE
 from mmparity.workload.models import DEFAULT_MODEL
@@ -166,8 +167,8 @@ class Plan:
             words += ["--mm-encoder-tp-mode", "data"]
         if case.name in CASES:
             words += ["--case", case.name]
-        for grid in given.grids:
-            words += ["--grid", grid]
+        elif case.name not in cases_of(self.model):
+            words += [word for grid in given.grids for word in ("--grid", grid)]
         words += ["--dtype", dtype]
         if self.depth is not None:
             words += ["--depth", str(self.depth)]

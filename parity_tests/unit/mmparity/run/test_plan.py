@@ -162,6 +162,13 @@ def test_repeat_command_names_what_differs_from_the_defaults() -> None:
     )
 
 
+def test_a_named_case_is_repeated_without_the_grids_beside_it() -> None:
+    plan = make(cases=("image",), grids=("1,4,6",))
+    named, other = (plan.repeat("a", "b", case, "float32") for case in plan.cases)
+    assert named == "mmparity run --old a --new b --case image --dtype float32"
+    assert other == "mmparity run --old a --new b --grid 1,4,6 --dtype float32"
+
+
 def test_disk_estimate_counts_what_is_there_at_once() -> None:
     plan = make(dtypes=("float32",))
     one = peak_trace_bytes(

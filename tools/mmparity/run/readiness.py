@@ -61,14 +61,11 @@ def check_python() -> Check:
 
 def check_packages() -> Check:
     """Every locked package, at its locked version."""
-    stamp = Path(sys.prefix) / "setup.json"
-    device = json.loads(stamp.read_text())["device"] if stamp.is_file() else "cpu"
-    fix = remedy("make setup") + ("" if device == "cpu" else f" DEVICE={device}")
+    locks, fix = _locks()
     if INSTALLED:
         bad = unmet("encoders")
         detail = f"missing or of another version: {shorten(bad)}" if bad else ""
         return Check("packages", "missing" if bad else "ok", detail, fix if bad else "")
-    locks = ("base", "torch") if device == "cpu" else ("base",)
     try:
         wanted = {
             package: version
@@ -93,6 +90,22 @@ def check_packages() -> Check:
         detail = f"{len(wrong)} of {len(wanted)} differ: {shorten(wrong)}"
         return Check("packages", "differs", detail, fix)
     return Check("packages", "ok", f"{len(wanted)} at their locked versions")
+
+
+def _locks() -> tuple[tuple[str, ...], str]:
+    """What this environment was made from, and the command that makes it anew."""
+    prefix = Path(sys.prefix)
+    try:
+        stamp = dict(json.loads((prefix / "setup.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        stamp = {}
+    if "build" in stamp:
+        name = prefix.name.removeprefix(".venv-")
+        return (name, f"{name}-{stamp['build']}"), f"make setup ENV={name}"
+    device = stamp.get("device", "cpu")
+    if device == "cpu":
+        return ("base", "torch"), remedy("make setup")
+    return ("base",), f"{remedy('make setup')} DEVICE={device}"
 
 
 def check_torch() -> Check:

@@ -191,6 +191,31 @@ def test_packages_are_held_against_the_lock(
     assert detail in check.detail
 
 
+def test_packages_of_another_environment_are_held_against_its_own_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = tmp_path / ".venv-today"
+    prefix.mkdir()
+    (prefix / "setup.json").write_text('{"digest": "x", "build": "cpu"}')
+    monkeypatch.setattr(readiness, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/today.txt").write_text("no-such-package==1.0 \\\n")
+    (tmp_path / "requirements/today-cpu.txt").write_text("")
+    check = readiness.check_packages()
+    assert (check.state, check.fix) == ("missing", "make setup ENV=today")
+    assert "1 of 1 are missing: no-such-package" in check.detail
+
+
+@pytest.mark.parametrize("stamp", ["", "[1]", '{"device"'])
+def test_a_stamp_that_was_cut_off_is_that_of_the_usual_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stamp: str
+) -> None:
+    (tmp_path / "setup.json").write_text(stamp)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert readiness.check_packages().fix in ("", "make setup")
+
+
 def test_works_without_torch_and_quickly() -> None:
     hide = (
         "import sys; sys.modules['torch'] = None; from mmparity.commands import doctor"

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from setup_command import SetupError, forget_environment, status_of
-from setup_venv import ROOT, choose_python, find_uv, remove_venv, run, setup
+from setup_venv import ROOT, choose_python, find_uv, read_stamp, remove_venv, run, setup
 
 ENVIRONMENTS = ("today",)
 """Those beside ``.venv``, of which each has locks of its own."""
@@ -67,13 +67,13 @@ def fingerprint(name: str) -> str:
 def is_current(name: str) -> bool:
     """Whether it was finished from exactly these locks, and its Python still starts."""
     folder = venv_folder(name)
-    try:
-        stamp = json.loads((folder / "setup.json").read_text())
-        python = [folder / "bin/python", "-c", "import mmparity, numpy"]
-        started = subprocess.run(python, capture_output=True)
-    except (OSError, ValueError):
+    if read_stamp(folder / "setup.json").get("digest") != fingerprint(name):
         return False
-    return stamp["digest"] == fingerprint(name) and started.returncode == 0
+    try:
+        python = [folder / "bin/python", "-c", "import mmparity, numpy"]
+        return subprocess.run(python, capture_output=True).returncode == 0
+    except OSError:
+        return False
 
 
 def choose_build(uv: str, name: str, python: Path) -> str:

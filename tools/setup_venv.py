@@ -156,14 +156,17 @@ def fingerprint(device: str, asked: str | None, machine: dict | None) -> str:
     return digest.hexdigest()
 
 
-def read_stamp() -> dict:
-    """How ``.venv`` was made; empty when it was not finished."""
-    return json.loads(STAMP.read_text()) if STAMP.is_file() else {}
+def read_stamp(file: Path) -> dict:
+    """How an environment was made; empty when it was not finished."""
+    try:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def is_current(stamp: dict) -> bool:
     """Whether ``.venv`` was finished from exactly this, and still runs."""
-    if read_stamp() != stamp:
+    if read_stamp(STAMP) != stamp:
         return False
     try:
         command = [VENV / "bin/python", "-c", "import click, numpy"]
@@ -238,7 +241,7 @@ def setup(device: str | None, asked: str | None) -> None:
     DEVICE=npu` must not rebuild it for the CPU.
     """
     started = time.monotonic()
-    before = read_stamp()
+    before = read_stamp(STAMP)
     if device is None:
         device, asked = before.get("device", "cpu"), asked or before.get("python")
     machine = None if device == "cpu" else probe_machine(device, asked)

@@ -51,6 +51,17 @@ def installed(commands: list[list[str]]) -> list[str]:
     return [part for part in commands[1] if part.endswith(".txt")]
 
 
+@pytest.mark.parametrize("stamp", ["", '{"digest', "{}", "[]", "[1]", "null"])
+def test_a_stamp_that_was_cut_off_is_that_of_no_environment(
+    commands: list[list[str]], tmp_path: Path, stamp: str
+) -> None:
+    setup_environment.install("today", sys.executable)
+    (tmp_path / ".venv-today/setup.json").write_text(stamp)
+    commands.clear()
+    setup_environment.install("today", sys.executable)
+    assert len(commands) == 3
+
+
 def test_it_is_made_once_and_again_when_a_lock_changes(
     commands: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

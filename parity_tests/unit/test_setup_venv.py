@@ -260,3 +260,12 @@ def test_extra_is_installed_once_and_again_when_its_lock_changes(
     (venv / "extras/accuracy/lock.sha256").write_text("of another lock")
     setup_extras.install("accuracy")
     assert len(installed) == 2
+
+
+@pytest.mark.parametrize("stamp", ["", '{"device', "[1]"])
+def test_a_stamp_that_was_cut_off_is_that_of_no_environment(
+    venv: Path, built: list[tuple[str, str | None]], stamp: str
+) -> None:
+    (venv / "setup.json").write_text(stamp)
+    setup_venv.setup(None, None)
+    assert built == [("cpu", None)]

@@ -1,7 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m patchseries`."""
+"""``python -m patchseries``, and the installed command."""
 
-from patchseries.cli import main
+import sys
+import traceback
+
+from patchseries import cli
+
+
+def main() -> None:
+    """Runs the command line; our own mistakes exit with 2, never with 1."""
+    try:
+        cli.main()
+    except Exception:
+        traceback.print_exc()
+        sys.exit(2)
+
 
 if __name__ == "__main__":
     main()

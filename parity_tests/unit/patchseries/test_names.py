@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from patchseries import __main__
 from patchseries.apply.refresh import refresh
 from patchseries.apply.status import status
 from patchseries.apply.unapply import unapply
@@ -130,3 +131,14 @@ def test_a_loop_of_links_is_no_folder(run, tmp_path):
     loop.symlink_to(loop)
     result = run("status", "--onto", loop)
     assert result.exit_code == 2, result.output
+
+
+def test_our_own_mistake_exits_2_and_never_1(monkeypatch, capsys):
+    def broken():
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(__main__.cli, "main", broken)
+    with pytest.raises(SystemExit) as caught:
+        __main__.main()
+    assert caught.value.code == 2
+    assert "planted" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names that are no text, files in other encodings, errors of the system: exit 2."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,14 @@ def test_our_own_mistake_exits_2_and_never_1(monkeypatch, capsys):
         __main__.main()
     assert caught.value.code == 2
     assert "planted" in capsys.readouterr().err
+
+
+def test_a_series_without_a_tree_is_no_part_of_the_json(toy, run):
+    name = toy.patched.name
+    shutil.rmtree(toy.patched)
+    words = ["--series", name]
+    shown = run("status", *words)
+    assert "nothing is patched yet" in shown.stdout
+    listed = run("status", *words, "--json")
+    assert json.loads(listed.stdout) == []
+    assert "nothing is patched yet" in listed.stderr

@@ -80,9 +80,16 @@ def fetched_series(project: Project, names: Iterable[str]) -> list[str]:
 
 
 def find_targets(
-    project: Project, onto: tuple[Path, ...], name: str | None, make: bool = False
+    project: Project,
+    onto: tuple[Path, ...],
+    name: str | None,
+    make: bool = False,
+    tell: Callable[[str], None] = say,
 ) -> list[tuple[Path, str | None]]:
-    """The trees that a command works on, each with its series when that is fixed."""
+    """The trees that a command works on, each with its series when that is fixed.
+
+    ``tell`` is told of a series without a tree.
+    """
     if onto:
         return [(path, name) for path in onto]
     names = meant_series(project, name)
@@ -99,5 +106,5 @@ def find_targets(
         if path.is_dir():
             found.append((path, one))
         else:
-            say(f"{one}: nothing is patched yet (no {path})")
+            tell(f"{one}: nothing is patched yet (no {path})")
     return found

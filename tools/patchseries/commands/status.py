@@ -10,7 +10,13 @@ from pathlib import Path
 import click
 
 from patchseries.apply.status import status as status_of
-from patchseries.commands.options import find_targets, onto_option, say, series_option
+from patchseries.commands.options import (
+    find_targets,
+    onto_option,
+    progress,
+    say,
+    series_option,
+)
 from patchseries.project import Project
 
 
@@ -28,7 +34,8 @@ def status(
       patchseries status
       patchseries status --series vllm-0.12.0 --json
     """
-    found = [status_of(project, p, s) for p, s in find_targets(project, onto, name)]
+    targets = find_targets(project, onto, name, tell=progress if as_json else say)
+    found = [status_of(project, path, series) for path, series in targets]
     if as_json:
         say(json.dumps([asdict(one) for one in found], indent=1))
         return

@@ -51,6 +51,8 @@ def check(
       patchseries check --series vllm-0.12.0
       patchseries check --red-green --jobs 2
     """
+    if fast and red_green:
+        raise click.UsageError("--fast runs no test: leave out it or --red-green")
     names = meant_series(project, name)
     findings = [finding for one in names for finding in check_one(project, one)]
     if not any(finding.kind == "missing" for finding in findings):

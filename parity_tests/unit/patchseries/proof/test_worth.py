@@ -205,6 +205,11 @@ def test_red_green(run, series, pins, test, says):
         assert kind == "gate" and says in detail
 
 
+def test_red_green_is_not_left_out_silently(run):
+    result, _ = run("--fast", "--red-green")
+    assert result.exit_code == 2 and "--fast runs no test" in result.stderr
+
+
 def test_red_green_that_cannot_run_is_a_finding(run, series, pins):
     pins(TESTS + "plugins = ['no_such_plugin']\n")
     edits = {"pkg/b.py": "B = 1\n\n\n" + FUNCTION, "tests/test_two.py": TEST}

@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a check's own command ends where something is wrong that a user can mend."""
+"""How a check's own command ends where it could not run: with exit code 2."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import traceback
 
 import click
 
 from mmparity.errors import MmparityError
 
 
-def run(command: Callable[[], object]) -> None:
-    """Runs a command; what a user can mend is one message and exit code 2."""
+def run(command: click.Command) -> None:
+    """Runs a command; what a user can mend is one message. 1 is the command's own."""
     try:
-        command()
+        command.main(standalone_mode=False)
+        return
+    except click.ClickException as error:
+        error.show()
     except MmparityError as error:
         click.echo(f"mmparity: {error}", err=True)
-        sys.exit(2)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+    except Exception:
+        traceback.print_exc()
+    sys.exit(2)

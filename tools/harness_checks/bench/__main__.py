@@ -27,6 +27,7 @@ from harness_checks.bench.pairs import GROWING, PROCESSES, measure_growth, measu
 from harness_checks.bench.sides import Setting
 from harness_checks.bench.tables import shown
 from harness_checks.bench.targets import Target, targets
+from harness_checks.command_line import run
 from harness_checks.doc_blocks import write_between
 from mmparity.encoders.devices import check_present, check_side
 from mmparity.errors import MmparityError
@@ -176,4 +177,4 @@ def _measured(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

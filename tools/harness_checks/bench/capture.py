@@ -29,6 +29,7 @@ from harness_checks.bench.conditions import conditions
 from harness_checks.bench.costs import Conditions, RecordingCost
 from harness_checks.bench.peers import PEERS
 from harness_checks.bench.tables import shown
+from harness_checks.command_line import run
 from mmparity import encoders
 from mmparity.capture.recorder import capturing
 from mmparity.capture.statistics_writer import StatisticsWriter
@@ -291,4 +292,4 @@ def _in_own_process(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,7 +23,9 @@ import click
 from harness_checks.bench import console
 from harness_checks.bench.conditions import conditions
 from harness_checks.bench.tables import shown
+from harness_checks.command_line import run
 from mmparity.compare.result import read_result
+from mmparity.errors import MmparityError
 from mmparity.files import write_text
 from mmparity.processes import Group, started, tail_of
 from mmparity.project import ROOT
@@ -67,6 +69,8 @@ class Scene:
 
     def __init__(self, folder: Path, patched: Path = PATCHED) -> None:
         self.folder, self.tree = folder, folder / "vllm"
+        if not patched.is_dir():
+            raise MmparityError(f"{patched} is not there: `make apply` makes it.")
         words = ["git", "clone", "--quiet", "--shared", str(patched), str(self.tree)]
         subprocess.run(words, check=True)
 
@@ -220,4 +224,4 @@ def row(item: TimedRun) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

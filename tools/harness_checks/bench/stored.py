@@ -21,6 +21,7 @@ from rich.table import Table
 from harness_checks.bench import console, stored_msprobe
 from harness_checks.bench.capture import CHECKPOINTS, Peak, seconds_of, tower, trace
 from harness_checks.bench.costs import StoredCost
+from harness_checks.command_line import run
 from mmparity.compare.case import compare_traces
 from mmparity.encoders import Encoder
 from mmparity.files import write_text
@@ -160,4 +161,4 @@ def _of_peer(peer: StoredCost) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -99,6 +100,9 @@ def main(kills: int, seed: int, real: bool, only: str) -> None:
             play(rounds, kills, seed, say)
         except PatchseriesError as error:
             click.echo(f"kills: {error}", err=True)
+            sys.exit(2)
+        except Exception:  # 1 says that something is broken
+            traceback.print_exc()
             sys.exit(2)
         finally:
             tempfile.tempdir = None

@@ -22,10 +22,10 @@ PACKAGES = ("patchseries", "mmparity")
 def replace_section(text: str, name: str, body: str) -> str:
     """Put ``body`` between ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f"exactly one {begin} and one {end} are needed")
     before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
+    _, ended, after = rest.partition(end)
+    if text.count(begin) != 1 or text.count(end) != 1 or not ended:
+        raise ValueError(f"exactly one {begin} and one {end} after it are needed")
     return f"{before}{begin}\n{body}{end}{after}"
 
 

@@ -67,6 +67,12 @@ def test_missing_marker_is_refused() -> None:
         doc_sections.replace_section("no marker", "x", "new\n")
 
 
+def test_markers_the_wrong_way_round_are_refused() -> None:
+    with pytest.raises(ValueError, match="after it") as caught:
+        doc_sections.replace_section("<!-- x:end -->\n<!-- x:begin -->\nb", "x", "n")
+    assert "x:begin" in str(caught.value)
+
+
 def test_summary_is_the_first_sentence(tmp_path: Path) -> None:
     module = tmp_path / "m.py"
     module.write_text(

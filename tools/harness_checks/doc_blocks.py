@@ -11,7 +11,8 @@ from mmparity.errors import MmparityError
 def write_between(file: Path, begin: str, end: str, body: str) -> None:
     """Puts ``body`` in place of what stands between two lines of ``file``."""
     text = file.read_text()
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise MmparityError(f"{file} needs {begin} and {end}, once each.")
     before, _, rest = text.partition(begin)
-    file.write_text(f"{before}{begin}\n{body}{end}{rest.partition(end)[2]}")
+    _, ended, after = rest.partition(end)
+    if text.count(begin) != 1 or text.count(end) != 1 or not ended:
+        raise MmparityError(f"{file} needs {begin}, then {end}, once each.")
+    file.write_text(f"{before}{begin}\n{body}{end}{after}")

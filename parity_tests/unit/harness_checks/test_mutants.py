@@ -303,9 +303,42 @@ def test_the_table_stands_between_the_markers(tmp_path: Path) -> None:
     assert "old" not in text
     write_docs(scored(), file)
     assert file.read_text() == text
-    file.write_text("no markers")
-    with pytest.raises(MmparityError, match="once each"):
-        write_docs(scored(), file)
+    for text in ("no markers", f"{END}\n{BEGIN}\nfoot\n"):
+        file.write_text(text)
+        with pytest.raises(MmparityError, match="once each"):
+            write_docs(scored(), file)
+        assert file.read_text() == text
+
+
+@pytest.mark.parametrize("more", [[], ["--peers"]])
+def test_a_table_of_some_of_the_mutants_is_refused(
+    tmp_path: Path, more: list[str]
+) -> None:
+    given = ["--quick", "--docs", *more, "--out", str(tmp_path)]
+    with pytest.raises(click.UsageError, match="needs the whole catalogue"):
+        mutants.main(given, standalone_mode=False)
+
+
+def test_the_table_of_other_tools_leaves_the_one_with_twins_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_mutants(*_: object) -> tuple[dict[str, TrialOutcome], dict[str, object]]:
+        return {}, {}
+
+    written: list[str] = []
+    monkeypatch.setattr("harness_checks.mutants.run.run_mutants", run_mutants)
+    monkeypatch.setattr("harness_checks.mutants.score.score", lambda *_: scored())
+    monkeypatch.setattr("harness_checks.mutants.peers.run.runnable", lambda: ())
+    for place in ("score.write_docs", "history.write_docs", "peers.table.write_peers"):
+        monkeypatch.setattr(
+            f"harness_checks.mutants.{place}",
+            lambda *_, place=place: written.append(place),
+        )
+    monkeypatch.setattr("harness_checks.mutants.peers.table.summary", lambda *_: [])
+    given = ["--docs", "--peers", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        mutants.main(given, standalone_mode=False)
+    assert written == ["peers.table.write_peers"]
 
 
 def test_a_second_run_in_one_folder_is_refused(tmp_path: Path) -> None:

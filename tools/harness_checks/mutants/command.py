@@ -33,7 +33,7 @@ DOCS = ROOT / "docs" / "mutants.md"
     help="Which bugs: those thought of, or those that users reported in public.",
 )
 @click.option("--quick", is_flag=True, help="Only those that the tests run.")
-@click.option("--docs", is_flag=True, help="Write the table of docs/mutants.md.")
+@click.option("--docs", is_flag=True, help="Write the table into docs/mutants.md.")
 @click.option("--peers", is_flag=True, help="Also judge them by msprobe and by SGLang.")
 @click.option(
     "--out",
@@ -64,10 +64,10 @@ def mutants(
     ]
     if not chosen:
         raise click.UsageError(f"no mutant is called like {', '.join(names)}")
+    if docs and len(chosen) < len(catalogue):
+        raise click.UsageError(f"--docs needs the whole {of}")
     if peers:
         chosen = [mutant for mutant in chosen if not mutant.twin_of]
-    elif docs and len(chosen) < len(catalogue):
-        raise click.UsageError(f"--docs needs the whole {of}")
     tools = runnable() if peers else ()
     started = time.monotonic()
     with held(out), warm_forks() as forks:
@@ -79,9 +79,10 @@ def mutants(
     if peers:
         click.echo("\n".join(summary(result, judged)))
     if docs:
-        (history.write_docs if of == "history" else write_docs)(result, DOCS)
-        if peers:
+        if peers:  # without twins, whose column the other table has
             write_peers(result, judged, DOCS)
+        else:
+            (history.write_docs if of == "history" else write_docs)(result, DOCS)
         click.echo(f"Written: {DOCS.relative_to(ROOT)}")
     sys.exit(0 if result.passes else 1)
 

@@ -8,12 +8,11 @@ said so is a suspect. Elements, the oracle and the structure are not judged.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +26,7 @@ from mmparity.compare.metrics.sketch import MISS, PROJECTIONS
 from mmparity.compare.rows import Readers, judge
 from mmparity.compare.tolerances import tolerance_for
 from mmparity.errors import MmparityError
+from mmparity.stored_json import to_json
 from mmparity.trace.folder import manifests_in
 from mmparity.trace.manifest import read_manifest
 from mmparity.trace.reader import TraceReader
@@ -94,7 +94,7 @@ def compare_statistics(
         )
     cases = [compare_case(olds[key], news[key], out) for key in olds]
     if as_json:
-        click.echo(json.dumps([asdict(case) for case in cases], indent=1))
+        click.echo(to_json(cases), nl=False)
     else:
         click.echo("\n\n".join(text(case) for case in cases))
     return int(any(case.suspects or case.undeclared for case in cases))
@@ -198,13 +198,14 @@ def _second_pass(
     both = [name for name in chosen if all(name in trace for trace in traces)]
     if not both:
         return ()
-    folders = [shlex.quote(str(out / f"suspects-{side}")) for side in ("old", "new")]
+    paths = (out / "suspects-old", out / "suspects-new", out)
+    *folders, out_word = (shlex.quote(str(path)) for path in paths)
     commands = [
         f"{trace.statistics.command} --only {','.join(both)} --out {folder}"
         for trace, folder in zip(traces, folders, strict=True)
         if trace.statistics
     ]
-    return (*commands, f"mmparity compare {folders[0]} {folders[1]} --out {out}")
+    return (*commands, f"mmparity compare {folders[0]} {folders[1]} --out {out_word}")
 
 
 def text(case: StatisticsCase) -> str:

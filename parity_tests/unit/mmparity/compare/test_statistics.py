@@ -160,6 +160,24 @@ def test_exit_codes_and_words_of_the_command(sides: Sides, tmp_path: Path) -> No
     assert "--only blocks.0.attn.context,blocks.0,blocks.1.attn.q" in bad.output
 
 
+def test_an_error_without_bounds_is_json_and_a_folder_of_two_words_one_word(
+    sides: Sides, tmp_path: Path
+) -> None:
+    sides.old["merger"] = torch.zeros_like(sides.old["merger"])
+    old = write(tmp_path, sides.old, sides, "old")
+    new = write(tmp_path, sides.new, sides, "new")
+    done = run(old, new, "--json", "--out", tmp_path / "two words")
+    assert done.exit_code == 1
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    (case,) = json.loads(done.stdout, parse_constant=refuse)
+    (row,) = [row for row in case["rows"] if row["hook_point"] == "merger"]
+    assert row["error"] == "Infinity"
+    assert case["next"][-1].endswith(f"--out '{tmp_path}/two words'")
+
+
 def test_statistics_are_never_taken_for_tensors(sides: Sides, tmp_path: Path) -> None:
     tensors = sides.write()[0]
     statistics = write(tmp_path / "s", sides.old, sides, "old")

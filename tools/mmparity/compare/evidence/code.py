@@ -94,9 +94,13 @@ def changes_of(
 
 
 def _uncommitted(folder: Path) -> list[FileChange]:
-    command = ["git", "-C", str(folder), "diff", "--no-ext-diff", "--no-color", "HEAD"]
+    command = ["git", "-C", str(folder), "diff", "--no-ext-diff", "--no-color"]
+    command += ["--src-prefix=a/", "--dst-prefix=b/"]  # whatever the user's are
     done = subprocess.run(
-        [*command, "--", "*.py"], capture_output=True, text=True, errors="replace"
+        [*command, "HEAD", "--", "*.py"],
+        capture_output=True,
+        text=True,
+        errors="replace",
     )
     parts = re.split(r"^diff --git a/.* b/(.*)\n", done.stdout, flags=re.MULTILINE)
     pairs = zip(parts[1::2], parts[2::2], strict=True)

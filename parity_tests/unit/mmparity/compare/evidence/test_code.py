@@ -80,10 +80,12 @@ def test_an_edited_copy_is_its_base_and_the_edit(sources: Path, copy: Path) -> N
     assert "-a = 1\n+a = 2\n" in found.files[0].diff
 
 
+@pytest.mark.parametrize("setting", ["diff.noprefix", "diff.mnemonicPrefix"])
 def test_an_edit_in_the_tree_itself_is_seen_before_it_is_committed(
-    sources: Path,
+    sources: Path, setting: str
 ) -> None:
     base = sources / "patched/pkg-1"
+    subprocess.run(["git", "-C", base, "config", setting, "true"], check=True)
     assert changed(sources, base) is None
     (base / "pkg/model.py").write_text("a = 2\n")
     found = changed(sources, base)

@@ -80,6 +80,8 @@ def judge_memory(figures: EngineFigures) -> EngineMemory:
         reasons.append("cached embeddings keep more than their own bytes")
     if not figures.points:
         reasons.append("no requests were served")
+    elif grown is None:
+        reasons.append("too few requests to see whether memory grows")
     verdict = "fail" if reasons else "pass"
     return EngineMemory(figures, grown, ALLOWED_GROWTH, verdict, "; ".join(reasons))
 

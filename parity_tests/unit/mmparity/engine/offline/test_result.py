@@ -95,6 +95,7 @@ def test_flat_memory_and_a_cache_that_is_given_back_pass() -> None:
             "grew by 3.0%",
         ),
         ({"points": ()}, "no requests"),
+        ({"points": (EnginePoint(25, 100 * MIB),)}, "too few requests"),
         (
             {"held": {**FIGURES.held, "after reset_encoder_cache": held(1, 0, 5)}},
             "5 bytes are held after the reset",

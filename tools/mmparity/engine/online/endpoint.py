@@ -25,6 +25,8 @@ from mmparity.errors import MmparityError
 RETRIED_STATUS = {408, 409, 425, 429}
 PAUSE_SECONDS = 0.5
 WARM_UP_TOKENS = 2
+_NOT_OF_THE_API = (AttributeError, IndexError, TypeError, ValueError)
+"""What the client and the reading of its objects raise at other JSON, or none."""
 
 
 @dataclass
@@ -39,7 +41,7 @@ class _Reply:
 
 
 class EndedEarly(Exception):
-    """The endpoint closed the stream before the answer was finished."""
+    """What the endpoint sent is no whole answer."""
 
 
 class Endpoint:
@@ -81,6 +83,11 @@ class Endpoint:
         except openai.OpenAIError as error:
             raise MmparityError(
                 f"{self.url} does not answer: {_message(error)}. Is it running?"
+            ) from error
+        except _NOT_OF_THE_API as error:
+            raise MmparityError(
+                f"{self.url}/models is no list of models: {_message(error)}. Give the "
+                "address of an OpenAI-compatible server."
             ) from error
         if self.model and self.model not in served:
             raise MmparityError(
@@ -128,6 +135,12 @@ class Endpoint:
         return answer
 
     async def _attempt(self, question: Question, max_tokens: int) -> _Reply:
+        try:
+            return await self._answered(question, max_tokens)
+        except _NOT_OF_THE_API as error:
+            raise EndedEarly(f"that is no chat completion: {error!r}") from error
+
+    async def _answered(self, question: Question, max_tokens: int) -> _Reply:
         request = self._request(question, max_tokens)
         create: Any = self._client.chat.completions.create
         if not self._settings.stream:

@@ -10,7 +10,9 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +199,38 @@ def test_an_endpoint_that_is_not_there_is_named(asking: Asking) -> None:
     done = asking.run()
     assert done.exit_code == 2
     assert "http://127.0.0.1:9/v1 does not answer" in done.output
+    assert not asking.out.exists()
+
+
+def test_what_is_no_chat_completion_is_no_answer(asking: Asking) -> None:
+    asking.new.statuses = [200]  # and an error as its body
+    done = asking.run("--retries", "0", "--no-stream")
+    assert done.exit_code == 2, done.output
+    assert "that is no chat completion" in done.output
+    assert asking.data()["summary"]["error"] == 1
+
+
+class Page(BaseHTTPRequestHandler):
+    """A web page, wherever one looks."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>a proxy</html>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_an_endpoint_that_is_a_web_page_is_named(asking: Asking) -> None:
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asking.new.url = f"http://127.0.0.1:{server.server_port}"
+        done = asking.run()
+        server.shutdown()
+    assert done.exit_code == 2
+    assert f"{asking.new.url}/v1/models is no list of models" in done.output
     assert not asking.out.exists()
 
 

@@ -119,11 +119,11 @@ def _bench(
 ) -> BenchResult:
     """`vllm bench serve` of each side, one after the other."""
     sides = []
-    for one, server in zip(runners, servers, strict=True):
+    for side, one, server in zip(SIDES, runners, servers, strict=True):
         say(f"vllm bench serve of {one.name}")
         sides.append(
             vllm_bench.bench(
-                *(one, server.url, model, given.out / "bench"),
+                *(one, server.url, model, given.out / f"bench/{side}.json"),
                 *(settings.requests, settings.concurrency),
             )
         )

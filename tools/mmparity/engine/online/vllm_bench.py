@@ -29,11 +29,13 @@ FIGURES = {
 
 
 def bench(
-    runner: Runner, url: str, model: str, folder: Path, requests: int, concurrency: int
+    runner: Runner, url: str, model: str, file: Path, requests: int, concurrency: int
 ) -> BenchSide:
-    """Runs it with seeded random images and prompts, the same on every side."""
-    file = folder / f"{Path(runner.name).name}.json"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Runs it with seeded random images and prompts, the same on every side.
+
+    What it writes is kept in ``file``, and what it says beside it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     arguments = [
         *("bench", "serve", "--backend", "openai-chat", "--base-url", url),
@@ -47,7 +49,7 @@ def bench(
         *("--seed", "0", "--temperature", "0", "--ignore-eos", "--disable-tqdm"),
         *("--percentile-metrics", "ttft,tpot,e2el", "--metric-percentiles", "50,95,99"),
         *("--save-result", "--save-detailed"),
-        *("--result-dir", str(folder.resolve()), "--result-filename", file.name),
+        *("--result-dir", str(file.parent.resolve()), "--result-filename", file.name),
     ]
     log = file.with_suffix(".log")
     run(runner.command(*arguments), runner.environment, log,

@@ -40,6 +40,8 @@ def test_both_servers_are_asked_measured_and_ended(
     assert [run["summary"]["same"] for run in data["runs"].values()] == [6, 6]
     assert data["streamed against not"].keys() == {"old", "new"}
     assert data["bench"]["same"] == 6
+    kept = {file.name for file in (tmp_path / "out/bench").glob("*.json")}
+    assert kept == {"old.json", "new.json"}
     page = (tmp_path / "out/serve.md").read_text()
     assert "vllm bench serve" in page and "| first token, ms p95 | 95 | 95 |" in page
     assert_ended(data)

@@ -123,7 +123,8 @@ def steps_of(plans: Sequence[Plan]) -> int:
     steps = 0
     for plan in plans:
         names = {name for pair in plan.pairs for name in pair}
-        captures = len(plan.dtypes_of("hf")) + len(names - {"hf"}) * len(plan.dtypes)
+        made = names.union(plan.oracle)
+        captures = sum(len(plan.dtypes_of(name)) for name in made)
         steps += sum(measures(plan, name) for name in names) * len(plan.dtypes)
         steps += len(plan.cases) * (captures + len(plan.pairs) * len(plan.dtypes))
     return steps

@@ -69,7 +69,9 @@ PLAN = Plan(
 
 def test_steps_are_captures_and_comparisons() -> None:
     cases, again = len(DEFAULT_CASES), 2
-    assert steps_of((PLAN,)) == cases * (1 + 5 * 2) + 3 * cases * 2 + again
+    without = cases * 5 * 2 + 3 * cases * 2 + again
+    assert steps_of((PLAN,)) == without
+    assert steps_of((replace(PLAN, trees={"hf": {}}),)) == without + cases
 
 
 def test_the_plan_and_the_first_step_are_told_before_anything_runs() -> None:

@@ -196,7 +196,7 @@ def serve(requests: socket.socket) -> None:
                 _become(content, (*files, *own, *telling.values()))
             os.setpgid(pid, pid)  # before anyone who knows of it may end its group
             telling[pid] = files.pop()
-            os.write(telling[pid], f"{pid}\n".encode())
+            _say(telling[pid], pid)
             for number in files:
                 os.close(number)
 
@@ -215,9 +215,13 @@ def _tell(telling: dict[int, int]) -> None:
         if pid == 0:
             return
         number = telling.pop(pid)
-        with suppress(BrokenPipeError):  # nobody asks any more
-            os.write(number, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        _say(number, os.waitstatus_to_exitcode(status))
         os.close(number)
+
+
+def _say(pipe: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # nobody asks any more
+        os.write(pipe, f"{number}\n".encode())
 
 
 def _become(content: bytes, files: Sequence[int]) -> NoReturn:

@@ -146,6 +146,18 @@ def test_forks_end_with_who_started_the_server(modules: Path) -> None:
     assert all(map(gone, pids))
 
 
+def test_a_fork_that_nobody_waits_for_any_more_ends_no_other(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    by = int(said(server.start(["status"], tmp_path / "first.log", {}))[1])
+    os.kill(by, signal.SIGSTOP)
+    gone = server.start(["status"], tmp_path / "gone.log", {})
+    gone.end()
+    del gone
+    os.kill(by, signal.SIGCONT)
+    assert server.start(["status", "3"], tmp_path / "next.log", {}).wait(20) == 3
+
+
 def test_a_server_that_cannot_import_is_a_killed_fork(modules: Path) -> None:
     log = modules / "server.log"
     with fork_server("not_there", "runs_in_forks", log, {}) as server:

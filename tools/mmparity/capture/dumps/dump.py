@@ -7,7 +7,6 @@ a file that holds any other object is refused before it is built.
 
 from __future__ import annotations
 
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 import torch
 
 from mmparity.errors import MmparityError
-from mmparity.stored_json import read_json
+from mmparity.stored_json import first_line, read_json
 from mmparity.trace.format import STORED_AS
 
 INDEX_LIMIT = 256 << 20
@@ -146,10 +145,8 @@ def load_pickled(file: Path) -> Any:
     check_file(file, TENSOR_LIMIT)
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise not_a_tensor(file, error) from error
-    except pickle.UnpicklingError as error:
-        raise not_a_tensor(file, error) from error
+    except Exception as error:  # torch checks no word of a pickle that is none
+        raise not_a_tensor(file, first_line(error)) from error
 
 
 def not_a_tensor(file: Path, reason: object) -> MmparityError:

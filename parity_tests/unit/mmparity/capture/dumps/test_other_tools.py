@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 import torch
 from click.testing import Result
 
+from mmparity.capture.dumps.dump import load_pickled
+from mmparity.errors import MmparityError
 from mmparity.extras import EXTRAS
 
 Compare = Callable[..., tuple[Result, Any]]
@@ -206,6 +209,24 @@ SGLANG: dict[str, Callable[[Path], object]] = {
         folder / "dump.json"
     ).write_text("{}"),
 }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x80\x02.", b"\x80\x02K\x01Q.", b"\x80\x02X\xff", b"\x80\x02h\x09."],
+    ids=["nothing", "no value", "a foreign id", "cut off", "nothing stored"],
+)
+def test_a_pickle_that_is_none_is_one_clear_error(
+    tmp_path: Path, content: bytes
+) -> None:
+    whole, file = tmp_path / "whole.pt", tmp_path / "broken.pt"
+    torch.save(torch.zeros(2), whole)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(file, "w") as target:
+        for name in source.namelist():
+            own = name.endswith("data.pkl")
+            target.writestr(name, content if own else source.read(name))
+    with pytest.raises(MmparityError, match=r"broken\.pt is not a tensor .* safely: ."):
+        load_pickled(file)
 
 
 @pytest.mark.parametrize("message", SGLANG)

@@ -13,7 +13,8 @@ import torch
 from mmparity.compare.evidence.structure import differences
 from mmparity.encoders.npu_emulation import EMULATED
 from mmparity.trace import hook_points
-from mmparity.workload.implementations import FLOAT32_NOTE, IMPLEMENTATIONS
+from mmparity.workload.implementation import FLOAT32_NOTE
+from mmparity.workload.implementations import IMPLEMENTATIONS
 from mmparity.workload.pairs import MODEL_PAIRS
 
 if TYPE_CHECKING:

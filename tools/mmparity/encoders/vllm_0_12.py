@@ -11,7 +11,7 @@ from mmparity.encoders.rules import (
     Tap,
     TowerKind,
 )
-from mmparity.workload.implementations import FLOAT32_NOTE
+from mmparity.workload.implementation import FLOAT32_NOTE
 from mmparity.workload.models import Architecture
 
 ROW = ("squeeze.1",)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmparity.report import labels
-from mmparity.types.comparison import CaseComparison, ComparisonResult, TreeChanges
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.evidence import TreeChanges
 
 MOST_CHARACTERS = 24_000
 """Of all diffs on the page."""

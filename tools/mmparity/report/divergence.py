@@ -9,10 +9,10 @@ from mmparity.report import labels, rows, structures
 from mmparity.report.changes import Edited, beside
 from mmparity.types.comparison import (
     CaseComparison,
-    CodeAt,
     ComparisonResult,
     FirstDivergence,
 )
+from mmparity.types.evidence import CodeAt
 
 CAUSES = 3
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from mmparity.compare.evidence.code import changes_of, with_text
 from mmparity.project import ROOT, SOURCES
 from mmparity.run.plan import Plan
-from mmparity.types.comparison import CaseComparison, ComparisonResult, TreeChanges
+from mmparity.types.comparison import CaseComparison, ComparisonResult
+from mmparity.types.evidence import TreeChanges
 
 WITH_TEXT = 4
 """Failing cases whose code is kept as text: the others fail at the same places."""

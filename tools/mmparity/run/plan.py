@@ -16,7 +16,6 @@ from mmparity.workload.cases import (
 from mmparity.workload.implementation import BASE
 from mmparity.workload.models import DEFAULT_MODEL
 from mmparity.workload.pairs import expected_of
-from mmparity.workload.trees import find_trees as find_trees
 
 ORACLE = "hf"
 ORACLE_DTYPE = "float64"

@@ -52,8 +52,7 @@ from mmparity.workload.pythons import (
 )
 from mmparity.workload.towers import TOWERS
 from mmparity.workload.trained_file import why_missing
-from mmparity.workload.trees import check_trees_used
-from mmparity.workload.trees import find_trees as find_trees
+from mmparity.workload.trees import check_trees_used, find_trees
 
 if TYPE_CHECKING:
     from mmparity.workload.implementations import Implementation

@@ -11,23 +11,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mmparity.types.engine import EngineResult
-from mmparity.types.evidence import CodeAt as CodeAt
-from mmparity.types.evidence import PatchText as PatchText
-from mmparity.types.evidence import ReplacedCode as ReplacedCode
-from mmparity.types.evidence import Reuse as Reuse
-from mmparity.types.evidence import ReusedTrace as ReusedTrace
-from mmparity.types.evidence import Since as Since
-from mmparity.types.evidence import TreeChanges as TreeChanges
+from mmparity.types.evidence import (
+    CodeAt,
+    PatchText,
+    ReplacedCode,
+    Reuse,
+    Since,
+    TreeChanges,
+)
 from mmparity.types.provenance import Provenance
 from mmparity.types.row import Fault, LayerComparison, TokenMap
 from mmparity.types.stages import Stages
-from mmparity.types.trace import TRACE_VERSION as TRACE_VERSION
-from mmparity.types.trace import Counts as Counts
-from mmparity.types.trace import Side as Side
-from mmparity.types.trace import TensorRecord as TensorRecord
-from mmparity.types.trace import TraceMeta as TraceMeta
-from mmparity.types.trace import Unmatched as Unmatched
-from mmparity.types.verdict import Verdict as Verdict
+from mmparity.types.trace import TraceMeta, Unmatched
+from mmparity.types.verdict import Verdict
 
 SCHEMA_VERSION = 2
 

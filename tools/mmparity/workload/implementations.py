@@ -15,9 +15,7 @@ from pathlib import Path
 from mmparity.errors import MmparityError
 from mmparity.project import known
 from mmparity.workload.classes import ORACLE, PADDED, SERIES, VLLM, WITHOUT_PADDING
-from mmparity.workload.implementation import FLOAT32_NOTE as FLOAT32_NOTE
 from mmparity.workload.implementation import OMNI_UNSPLIT, TODAY
-from mmparity.workload.implementation import Classes as Classes
 from mmparity.workload.implementation import Implementation as Implementation
 from mmparity.workload.models import MODELS
 

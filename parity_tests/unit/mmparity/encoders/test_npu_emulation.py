@@ -19,7 +19,7 @@ from mmparity.encoders.npu_emulation.schemas import (
     SCHEMAS,
     schemas_in_wheel,
 )
-from mmparity.workload.implementations import FLOAT32_NOTE
+from mmparity.workload.implementation import FLOAT32_NOTE
 
 ROOT = Path(__file__).resolve().parents[4]
 SOURCES = ROOT / "vllm_src"

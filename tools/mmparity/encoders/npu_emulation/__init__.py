@@ -25,7 +25,7 @@ from mmparity.encoders.devices import INSTALLED, has_torch_npu
 from mmparity.encoders.npu_emulation import fused_attention, operators
 from mmparity.encoders.npu_emulation.schemas import RELEASES
 from mmparity.errors import MmparityError
-from mmparity.workload.implementations import FLOAT32_NOTE
+from mmparity.workload.implementation import FLOAT32_NOTE
 
 EMULATED = tuple(
     sorted({name.split("::")[1] for found in RELEASES.values() for name in found})

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from mmparity.engine.offline.worker import check_operator
-from mmparity.workload.implementations import FLOAT32_NOTE
+from mmparity.workload.implementation import FLOAT32_NOTE
 
 WHAT = "NpuOnCpuPlatform > Model > Tower > AscendMMEncoderAttention"
 CALLED = f"{WHAT}; _npu_flash_attention_unpad, npu_rotary_mul"

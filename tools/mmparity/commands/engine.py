@@ -14,6 +14,7 @@ from mmparity.commands.options import DEFAULT_OUT, TREE
 from mmparity.engine.offline.checkpoints import SERVED
 from mmparity.engine.offline.scenarios import SCENARIOS
 from mmparity.engine.offline.sides import SIDES
+from mmparity.errors import MmparityError
 from mmparity.locks import held
 from mmparity.types.verdict import EXIT_CODES
 
@@ -85,7 +86,7 @@ def engine(as_json: bool, served: int, **given: Any) -> None:
     from mmparity.engine.offline.result import to_json, write_result
     from mmparity.engine.offline.run import EngineOptions, execute
     from mmparity.engine.offline.text import summary
-    from mmparity.engine.online.engine_rows import with_serving
+    from mmparity.engine.online.engine_rows import with_serving, without_serving
     from mmparity.engine.online.serve import serve_small
 
     started = time.monotonic()
@@ -98,8 +99,12 @@ def engine(as_json: bool, served: int, **given: Any) -> None:
     with held(options.out):
         result = execute(options, say)
         if served:
-            found = serve_small(options.out / "serve", served, say)
-            result = with_serving(result, found)
+            try:
+                found = serve_small(options.out / "serve", served, say)
+            except MmparityError as error:  # what was measured is kept
+                result = without_serving(result, f"vllm serve: {error}")
+            else:
+                result = with_serving(result, found)
         files = [write_result(result, options.out), *attach(options.out)]
     click.echo(to_json(result) if as_json else summary(result), nl=False)
     if not as_json:

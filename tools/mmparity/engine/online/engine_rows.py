@@ -28,6 +28,11 @@ def with_serving(result: EngineResult, served: ServeResult) -> EngineResult:
     )
 
 
+def without_serving(result: EngineResult, reason: str) -> EngineResult:
+    """The engine's result where the servers could not be asked."""
+    return replace(result, verdict="error", errors=(*result.errors, reason))
+
+
 def rows_of(served: ServeResult) -> list[EngineRow]:
     """One for each run, its reason where it is not the same."""
     found = []

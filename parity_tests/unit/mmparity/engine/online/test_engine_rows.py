@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from mmparity.cli import main
 from mmparity.engine.online.engine_rows import with_serving
 from mmparity.engine.online.types import (
     BenchResult,
@@ -16,6 +21,7 @@ from mmparity.engine.online.types import (
     Settings,
     StreamVerdict,
 )
+from mmparity.errors import MmparityError
 from mmparity.types.engine import EngineResult, EngineSummary
 from mmparity.types.provenance import Provenance
 from mmparity.types.verdict import Verdict
@@ -81,3 +87,19 @@ def test_what_is_not_the_same_there_is_not_the_same_here(verdict: Verdict) -> No
     assert result.verdict == verdict
     assert [row.verdict for row in result.rows].count(verdict) == 1
     assert result.rows[1].reason == "as it was"
+
+
+def test_what_the_engine_showed_is_kept_where_serving_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> ServeResult:
+        raise MmparityError("the port is in use")
+
+    monkeypatch.setattr("mmparity.engine.offline.run.execute", lambda *_: NOTHING)
+    monkeypatch.setattr("mmparity.engine.online.serve.serve_small", fails)
+    done = CliRunner().invoke(main, ["engine", "--serve", "9", "--out", str(tmp_path)])
+    assert done.exit_code == 2, done.output
+    raw = json.loads((tmp_path / "engine.json").read_text())
+    assert raw["verdict"] == "error"
+    assert raw["errors"] == ["vllm serve: the port is in use"]
+    assert "the port is in use" in done.output

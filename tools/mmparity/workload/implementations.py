@@ -237,14 +237,17 @@ def add_file(file: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        added, models = module.IMPLEMENTATIONS, getattr(module, "MODELS", ())
-        hook_map = module.hook_map
+        added = tuple(module.IMPLEMENTATIONS)
+        models = {model.name: model for model in getattr(module, "MODELS", ())}
+        if not all(isinstance(item, Implementation) for item in added):
+            raise TypeError("IMPLEMENTATIONS holds other things than Implementation")
+        if not callable(module.hook_map):
+            raise TypeError("hook_map is no function")
     except Exception as error:
         raise MmparityError(
             f"--encoder {file} cannot be used: {type(error).__name__}: {error}. It "
             "declares IMPLEMENTATIONS and hook_map; see docs/adding-an-encoder.md."
         ) from error
-    assert callable(hook_map), file
     for item in added:
         known = IMPLEMENTATIONS.get(item.name)
         if known is not None and known.hook_maps != name:
@@ -254,7 +257,7 @@ def add_file(file: Path) -> None:
         IMPLEMENTATIONS[item.name] = replace(
             item, hook_maps=item.hook_maps or name, runtime=runtime
         )
-    MODELS.update({model.name: model for model in models})
+    MODELS.update(models)
     files = [text for text in os.environ.get(ENCODERS, "").split(os.pathsep) if text]
     if str(file) not in files:
         os.environ[ENCODERS] = os.pathsep.join([*files, str(file)])

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmparity.errors import MmparityError
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("patchseries", "mmparity")
 
@@ -142,7 +144,7 @@ def main() -> int:
             changed = rewrite(path, sections)
             state = "written" if changed else "up to date"
             print(f"{path.relative_to(ROOT)}: {state}")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, MmparityError) as error:
         print(f"error: {error!r}", file=sys.stderr)
         return 2
     return 0

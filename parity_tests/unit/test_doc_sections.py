@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import doc_sections
+from mmparity.errors import MmparityError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,3 +90,15 @@ def test_architecture_lists_every_module(package: str) -> None:
     assert table.count("| `") >= 10
     empty = [line for line in table.splitlines() if line.endswith("|  |")]
     assert empty == []
+
+
+def test_a_map_that_cannot_be_read_is_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable() -> None:
+        raise MmparityError("overrides.toml cannot be read")
+
+    monkeypatch.setattr("mmparity.compare.evidence.overrides.read_map", unreadable)
+    monkeypatch.setattr("sys.argv", ["doc_sections"])
+    assert doc_sections.main() == 2
+    assert "overrides.toml cannot be read" in capsys.readouterr().err

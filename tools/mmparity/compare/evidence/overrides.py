@@ -113,7 +113,7 @@ def read_map(path: Path = DATA) -> Map:
                         outside[Override(file, owner, name)] = reason
                     else:
                         overrides[Override(file, owner, name)] = tuple(value.split())
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise MmparityError(f"{path} cannot be read: {error!r}") from error
     return Map(rows, overrides, outside)
 

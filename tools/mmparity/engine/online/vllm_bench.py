@@ -68,7 +68,7 @@ def read(file: Path, log: Path) -> BenchSide:
             figures={name: raw[key] for name, key in FIGURES.items()},
             answers=(*zip(raw["generated_texts"], raw["output_lens"], strict=True),),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise MmparityError(
             f"vllm bench serve left no result that can be read in {file}: "
             f"{error!r}. Its log: {log}"

@@ -166,7 +166,8 @@ def test_a_parity_case_that_no_run_has_is_named(
     assert why in case_problem(case, suite)
 
 
-def test_a_data_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.toml").write_text("[rows.A1]\ntitle = 'x'\n")
+@pytest.mark.parametrize("text", ["[rows.A1]\ntitle = 'x'\n", "rows.A1 = 'x'\n"])
+def test_a_data_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.toml").write_text(text)
     with pytest.raises(MmparityError, match=r"x\.toml cannot be read"):
         read_map(tmp_path / "x.toml")

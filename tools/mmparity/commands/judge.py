@@ -13,6 +13,7 @@ import click
 
 from mmparity.commands.options import TREE
 from mmparity.errors import MmparityError
+from mmparity.files import check_writable
 from mmparity.locks import held
 from mmparity.types.verdict import EXIT_CODES
 
@@ -127,6 +128,7 @@ def floors(
         raise click.UsageError("give either RESULTS or --measure IMPL")
     if out.is_dir():
         raise MmparityError(f"--out {out} is a folder; give the JSON file to write.")
+    check_writable([out])
     read = [read_result(path) for path in results]
     if implementation:
         read = [_null_pairs(implementation, work, given)]

@@ -207,6 +207,20 @@ def test_a_file_that_is_no_floors_is_refused(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_floors_that_cannot_be_written_are_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> None:
+        raise AssertionError("for hours")
+
+    monkeypatch.setattr("mmparity.commands.judge._null_pairs", measured)
+    (tmp_path / "file").touch()
+    out = tmp_path / "file/floors.json"
+    words = ["--measure", "vllm-0.12.0", "--out", str(out)]
+    with pytest.raises(MmparityError, match=r"cannot (write|be written)"):
+        floors.main(words, standalone_mode=False)
+
+
 def test_a_margin_is_error_over_floor(failing: ComparisonResult) -> None:
     layer = row(failing)
     error = layer.metrics.normalized_l2_error

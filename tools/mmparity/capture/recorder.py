@@ -187,7 +187,7 @@ class _Recorder:
             try:
                 this.output = function(*args, **kwargs)
             except Exception:
-                self.report.raised_in = path
+                self.report.raised_in = self.report.raised_in or path
                 raise
             self._record(tap.taps, this, ("after", "output"))
             return this.output

@@ -314,6 +314,16 @@ def test_the_operator_that_raises_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert report.raised_in == "blocks.0.attn/TABLE[attend]"
 
 
+def test_the_module_that_raises_in_an_operator_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tower = Tower()
+    tower.blocks[0].right = refusing = Refusing()
+    monkeypatch.setitem(TABLE, "attend", lambda *_, **__: refusing(X))
+    _, report = interrupted(encoder(tower))
+    assert report.raised_in == "blocks.0.right"
+
+
 def test_capture_does_not_change_the_result() -> None:
     tower = Tower()
     plain = tower(X.clone())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmparity.compare.result import ENGINE_FILE
 from mmparity.engine.offline import (
     checkpoints,
     memory,
@@ -84,6 +85,7 @@ def execute(options: EngineOptions, say: Say) -> EngineResult:
     folders = {side.name: overlay.make(side, trees[side.name]) for side in chosen}
     folder = options.out / "engine"
     shutil.rmtree(folder, ignore_errors=True)
+    (options.out / ENGINE_FILE).unlink(missing_ok=True)
     served = {
         name: str(checkpoints.served_checkpoint(CHECKPOINTS, name)) for name in models
     }

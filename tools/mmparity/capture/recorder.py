@@ -164,6 +164,7 @@ class _Recorder:
                 raise
             finally:
                 self._stack.pop()
+            self.report.raised_in = ""  # what was raised inside was caught
             self._record(taps, this, ("after", "output", "result"))
             return this.output
 
@@ -189,6 +190,7 @@ class _Recorder:
             except Exception:
                 self.report.raised_in = self.report.raised_in or path
                 raise
+            self.report.raised_in = ""
             self._record(tap.taps, this, ("after", "output"))
             return this.output
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -322,6 +323,21 @@ def test_the_module_that_raises_in_an_operator_is_named(
     monkeypatch.setitem(TABLE, "attend", lambda *_, **__: refusing(X))
     _, report = interrupted(encoder(tower))
     assert report.raised_in == "blocks.0.right"
+
+
+def test_an_error_that_was_caught_is_not_named() -> None:
+    class Unsure(Gate):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with suppress(ValueError):
+                self.helper(x)
+            return super().forward(x)
+
+    tower = Tower()
+    tower.blocks[0].right = Unsure()
+    tower.blocks[0].right.helper = Refusing()
+    tower.blocks[1].right = Refusing()
+    _, report = interrupted(encoder(tower))
+    assert report.raised_in == "blocks.1.right"
 
 
 def test_capture_does_not_change_the_result() -> None:

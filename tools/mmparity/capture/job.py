@@ -46,7 +46,7 @@ class CaptureJob:
 
     case: str
     inputs: str
-    """The safetensors file that ``mmparity.inputs.write_inputs`` made."""
+    """The safetensors file that ``mmparity.workload.inputs.write_inputs`` made."""
     dtype: str
     out: str
     """The folder of the trace."""

@@ -45,7 +45,7 @@ class Served:
     """One small model.
 
     Attributes:
-        family: of ``mmparity.models.FAMILIES``.
+        family: of ``mmparity.workload.models.FAMILIES``.
         model: transformers' class.
         processor: and that of its processor.
         patch_size: of its images.

@@ -16,6 +16,7 @@ from mmparity.errors import MmparityError
 from mmparity.project import known
 from mmparity.workload.classes import ORACLE, PADDED, SERIES, VLLM, WITHOUT_PADDING
 from mmparity.workload.implementation import OMNI_UNSPLIT, TODAY
+from mmparity.workload.implementation import Classes as Classes  # for --encoder FILE
 from mmparity.workload.implementation import Implementation as Implementation
 from mmparity.workload.models import MODELS
 

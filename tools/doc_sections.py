@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness_checks.doc_blocks import replace_between
 from mmparity.errors import MmparityError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,11 +25,7 @@ PACKAGES = ("patchseries", "mmparity")
 def replace_section(text: str, name: str, body: str) -> str:
     """Put ``body`` between ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, _, rest = text.partition(begin)
-    _, ended, after = rest.partition(end)
-    if text.count(begin) != 1 or text.count(end) != 1 or not ended:
-        raise ValueError(f"exactly one {begin} and one {end} after it are needed")
-    return f"{before}{begin}\n{body}{end}{after}"
+    return replace_between(text, begin, end, body)
 
 
 def summary_of(path: Path) -> str:

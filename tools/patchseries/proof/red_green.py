@@ -44,20 +44,28 @@ def check_red_green(
     """
     with ExitStack() as stack:
         bench = Bench(project, one, stack)
-        tools = one.environment.versions(TOOLS)
         found = {}
-        for step in one.steps:
-            results = Results(project, one.series.name, step.patch)
-            if kept := results.get(CHECK, red_green_key(bench, step, tools)):
-                found[step.patch.slug] = kept
-        left = [s.patch.slug for s in one.steps if s.patch.slug not in found]
-        if min(jobs, len(left)) > 1:
-            found |= _side_by_side(project, one.series.name, left, jobs, say)
+        if jobs > 1:
+            found = _side_by_side(
+                project, one.series.name, _unproven(project, one, bench), jobs, say
+            )
         for step in one.steps:
             slug = step.patch.slug
             result = found.get(slug) or red_green(project, one, bench, step, say)
             if finding := result.finding(one.series.name, slug):
                 yield finding
+
+
+def _unproven(project: Project, one: Walk, bench: Bench) -> list[str]:
+    """The patches without a kept result."""
+    tools = one.environment.versions(TOOLS)
+    return [
+        step.patch.slug
+        for step in one.steps
+        if not Results(project, one.series.name, step.patch).get(
+            CHECK, red_green_key(bench, step, tools)
+        )
+    ]
 
 
 def _side_by_side(
